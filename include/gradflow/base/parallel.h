@@ -1,0 +1,20 @@
+#pragma once
+
+#include <functional>
+
+#include "gradflow/base/types.h"
+
+namespace gradflow {
+
+/// Number of threads used by gradflow's own loops and by BLAS. Set once, before work starts.
+/// count >= 1, or 0 for the number of cores that this process may use. Throws InputError below 0.
+void set_threads(int count);
+int threads() noexcept;
+
+/// Calls body(begin, end) on consecutive blocks of [0, count), each of `block` items (the last may be
+/// shorter), on threads() threads. The blocks do not depend on the number of threads, so a body that writes
+/// only its own items gives the same bits for any number of threads. The first exception is rethrown.
+/// Not for bodies that call BLAS, which has its own threads.
+void parallel_for(Index count, Index block, const std::function<void(Index begin, Index end)>& body);
+
+}  // namespace gradflow

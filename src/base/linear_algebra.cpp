@@ -1,0 +1,98 @@
+#include "gradflow/base/linear_algebra.h"
+
+#include <cblas.h>
+#include <lapacke.h>
+
+#include <limits>
+#include <utility>
+
+#include "gradflow/base/error.h"
+
+namespace gradflow {
+namespace {
+
+// OpenBLAS is built with 32-bit integers on Debian: larger dimensions must be refused, never wrapped.
+int blas_int(Index value) {
+  if (value > std::numeric_limits<int>::max())
+    throw InputError(fmt::format("matrix dimension {} exceeds what dense linear algebra here can address (2^31 - 1)", value));
+  return static_cast<int>(value);
+}
+
+int leading(ConstBlock A) { return blas_int(std::max<Index>(1, A.outerStride())); }
+int leading(const Block& A) { return blas_int(std::max<Index>(1, A.outerStride())); }
+
+CBLAS_TRANSPOSE code(Transpose t) { return t == Transpose::yes ? CblasTrans : CblasNoTrans; }
+
+}  // namespace
+
+void multiply(ConstBlock A, Transpose a, ConstBlock B, Transpose b, Block C, double alpha, double beta) {
+  const Index inner = a == Transpose::no ? A.cols() : A.rows();
+  if (C.rows() == 0 || C.cols() == 0) return;
+  if (inner == 0) {
+    C *= beta;
+    return;
+  }
+  cblas_dgemm(CblasColMajor, code(a), code(b), blas_int(C.rows()), blas_int(C.cols()), blas_int(inner), alpha,
+              A.data(), leading(A), B.data(), leading(B), beta, C.data(), leading(C));
+}
+
+Matrix multiply(ConstBlock A, Transpose a, ConstBlock B, Transpose b) {
+  Matrix C = Matrix::Zero(a == Transpose::no ? A.rows() : A.cols(), b == Transpose::no ? B.cols() : B.rows());
+  multiply(A, a, B, b, C);
+  return C;
+}
+
+void rank_update_lower(ConstBlock A, Block C, double alpha, double beta) {
+  if (C.rows() == 0) return;
+  cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, blas_int(C.rows()), blas_int(A.cols()), alpha, A.data(),
+              leading(A), beta, C.data(), leading(C));
+}
+
+void mirror_lower(Block C) {
+  constexpr Index tile = 64;
+  const Index n = C.rows();
+  for (Index j0 = 0; j0 < n; j0 += tile)
+    for (Index i0 = j0; i0 < n; i0 += tile)
+      for (Index j = j0; j < std::min(n, j0 + tile); ++j)
+        for (Index i = std::max(i0, j + 1); i < std::min(n, i0 + tile); ++i) C(j, i) = C(i, j);
+}
+
+void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y) {
+  if (A.rows() == 0) return;
+  cblas_dsymv(CblasColMajor, CblasLower, blas_int(A.rows()), 1.0, A.data(), leading(A), x.data(), 1, 0.0, y.data(),
+              1);
+}
+
+SymmetricEigen symmetric_eigen(Matrix A) {
+  SymmetricEigen result{Vector(A.rows()), std::move(A)};
+  const int n = blas_int(result.values.size());
+  if (n == 0) return result;
+  const int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, result.vectors.data(), n, result.values.data());
+  if (info != 0) throw InternalError(fmt::format("LAPACK dsyevd failed with info = {} at n = {}", info, n));
+  return result;
+}
+
+Vector symmetric_eigenvalues(Matrix A) {
+  Vector values(A.rows());
+  const int n = blas_int(A.rows());
+  if (n == 0) return values;
+  const int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'L', n, A.data(), n, values.data());
+  if (info != 0) throw InternalError(fmt::format("LAPACK dsyevd failed with info = {} at n = {}", info, n));
+  return values;
+}
+
+bool cholesky_lower(Block A) {
+  const int n = blas_int(A.rows());
+  if (n == 0) return true;
+  const int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', n, A.data(), leading(A));
+  if (info < 0) throw InternalError(fmt::format("LAPACK dpotrf failed with info = {} at n = {}", info, n));
+  return info == 0;
+}
+
+void solve_lower(ConstBlock L, Transpose transpose, Block B) {
+  if (B.rows() == 0 || B.cols() == 0) return;
+  cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, code(transpose), CblasNonUnit, blas_int(B.rows()),
+              blas_int(B.cols()), 1.0, L.data(), leading(L), B.data(), leading(B));
+}
+
+}  // namespace gradflow

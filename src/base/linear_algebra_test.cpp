@@ -1,0 +1,61 @@
+#include "gradflow/base/linear_algebra.h"
+
+#include <gtest/gtest.h>
+
+#include "gradflow/base/parallel.h"
+#include "gradflow/base/random.h"
+
+namespace gradflow {
+namespace {
+
+TEST(LinearAlgebra, MultiplyAgreesWithEigenOnBlocksOfLargerMatrices) {
+  RandomStream random(1, "test");
+  const Matrix A = random.normals(9, 7), B = random.normals(8, 9);
+  Matrix C = random.normals(6, 6);
+  const Matrix expected = 2.0 * A.block(1, 2, 5, 4).transpose() * B.block(2, 1, 3, 5).transpose() +
+                          0.5 * C.block(1, 1, 4, 3);
+
+  multiply(A.block(1, 2, 5, 4), Transpose::yes, B.block(2, 1, 3, 5), Transpose::yes, C.block(1, 1, 4, 3), 2.0, 0.5);
+
+  EXPECT_LT((C.block(1, 1, 4, 3) - expected).norm(), 1e-13);
+}
+
+TEST(LinearAlgebra, EigenFactorsReproduceTheMatrix) {
+  RandomStream random(2, "test");
+  const Matrix G = random.normals(40, 40);
+  const Matrix A = G * G.transpose();
+
+  const SymmetricEigen eigen = symmetric_eigen(A);
+
+  EXPECT_LT((eigen.vectors * eigen.values.asDiagonal() * eigen.vectors.transpose() - A).norm(), 1e-12 * A.norm());
+  EXPECT_LT((symmetric_eigenvalues(A) - eigen.values).norm(), 1e-12 * A.norm());
+}
+
+TEST(LinearAlgebra, CholeskySolvesAndRefusesIndefiniteMatrices) {
+  RandomStream random(3, "test");
+  const Matrix G = random.normals(30, 30);
+  Matrix L = G * G.transpose() + Matrix::Identity(30, 30);
+  const Matrix A = L;
+  Matrix x = Matrix::Ones(30, 2);
+
+  ASSERT_TRUE(cholesky_lower(L));
+  solve_lower(L, Transpose::no, x);
+  solve_lower(L, Transpose::yes, x);
+
+  EXPECT_LT((A * x - Matrix::Ones(30, 2)).norm(), 1e-11);
+  Matrix indefinite = -Matrix::Identity(3, 3);
+  EXPECT_FALSE(cholesky_lower(indefinite));
+}
+
+TEST(ParallelFor, VisitsEveryItemOnceAndRethrows) {
+  std::vector<int> visits(1003, 0);
+  parallel_for(1003, 17, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) ++visits[static_cast<std::size_t>(i)];
+  });
+
+  for (const int count : visits) EXPECT_EQ(count, 1);
+  EXPECT_THROW(parallel_for(10, 1, [](Index, Index) { throw std::runtime_error("x"); }), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace gradflow

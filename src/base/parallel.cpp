@@ -1,0 +1,64 @@
+#include "gradflow/base/parallel.h"
+
+#include <cblas.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "gradflow/base/error.h"
+
+namespace gradflow {
+namespace {
+
+int available_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+std::atomic<int> configured_threads{0};
+
+}  // namespace
+
+void set_threads(int count) {
+  require(count >= 0, "threads", count, "must be >= 1, or 0 for all cores");
+  const int used = count == 0 ? available_cores() : count;
+  configured_threads = used;
+  openblas_set_num_threads(used);
+}
+
+int threads() noexcept {
+  const int count = configured_threads;
+  return count > 0 ? count : available_cores();
+}
+
+void parallel_for(Index count, Index block, const std::function<void(Index, Index)>& body) {
+  const Index blocks = (count + block - 1) / block;
+  const auto workers = static_cast<std::size_t>(std::min<Index>(threads(), blocks));
+  std::atomic<Index> next{0};
+  std::exception_ptr failure;
+  std::mutex failure_mutex;
+  const auto work = [&] {
+    for (Index b = next++; b < blocks; b = next++) {
+      try {
+        body(b * block, std::min(count, (b + 1) * block));
+      } catch (...) {
+        const std::lock_guard lock(failure_mutex);
+        if (!failure) failure = std::current_exception();
+        next = blocks;
+      }
+    }
+  };
+  std::vector<std::jthread> helpers;
+  for (std::size_t i = 1; i < workers; ++i) helpers.emplace_back(work);
+  work();
+  helpers.clear();
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace gradflow
