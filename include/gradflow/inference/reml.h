@@ -1,0 +1,68 @@
+#pragma once
+
+#include <limits>
+#include <string>
+
+#include "gradflow/inference/outcome.h"
+#include "gradflow/inference/path.h"
+
+namespace gradflow {
+
+/// All that the likelihood sees of the data: eigenvalues of M (descending, >= 0) and the coordinates z of w in
+/// its eigenvectors.
+struct SpectralData {
+  Vector values;  ///< lambda, N
+  Vector z;       ///< N
+
+  double count() const { return static_cast<double>(values.size()); }  ///< N
+};
+
+/// Minus twice the profiled restricted log-likelihood of a path, up to a constant free of the path:
+///
+///     Q = N log( w' phi(M) w / N ) + sum_i v(lambda_i),    v = -log phi
+double reml_criterion(const SpectralData& data, const Path& path);
+
+/// s2 = w' phi(M) w / N, the noise variance given the path.
+double reml_noise_variance(const SpectralData& data, const Path& path);
+
+struct RemlOptions {
+  double level = 0.95;                ///< of the profile interval, in (0, 1)
+  double largest_shrinkage = 1e10;    ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
+  void check() const;
+};
+
+/// REML estimate of how long to train along a path.
+struct RemlFit {
+  Outcome outcome = Outcome::not_run;
+  std::string reason = "fit_reml() has not been called";
+  Path path;  ///< with the estimated time (and, for decay, d; for implicit, m when it was estimated)
+  double criterion = std::numeric_limits<double>::quiet_NaN();           ///< Q at the estimate
+  double criterion_at_zero = std::numeric_limits<double>::quiet_NaN();   ///< Q at time 0
+  double noise_variance = std::numeric_limits<double>::quiet_NaN();      ///< s2, squared units of w
+  double effective_dof = std::numeric_limits<double>::quiet_NaN();       ///< sum (1 - phi), without the fixed effects
+  double signal_share = std::numeric_limits<double>::quiet_NaN();        ///< 1 - w'phi(M)w / w'w
+  double upper_bound = std::numeric_limits<double>::quiet_NaN();         ///< largest time searched
+  Interval interval{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0.95};
+  Index evaluations = 0;  ///< of Q or its derivative, N flops each
+
+  /// Likelihood-ratio statistic against time 0, >= 0.
+  double likelihood_ratio() const { return criterion_at_zero - criterion; }
+};
+
+/// Minimises Q over the time of `family` (its other parameters fixed).
+///
+/// `flow`: Q is convex in t; t = 0 exactly when N w'Mw/w'w <= tr M, infinite when w has weight only where
+/// lambda >= tr M / N; otherwise a safeguarded Newton iteration to full precision. Needs no log-determinant.
+/// Others: Q need not be unimodal; 400 log-spaced points, then Brent's method around the best.
+/// `descent`: k is a whole number, and eta lambda_1 < 1 is required (InputError otherwise).
+/// The interval is {time : Q - Q_min <= chi2_1 quantile}, its outermost ends.
+RemlFit fit_reml(const SpectralData& data, const Path& family, const RemlOptions& options = {});
+
+/// As fit_reml, with the path's second parameter estimated too: d of `decay` over [0, lambda_1] (0 and 60
+/// log-spaced values, then Brent), m of `implicit` over {1, ..., 8, 16, 32, 64}.
+RemlFit fit_reml_two_parameters(const SpectralData& data, PathKind kind, const RemlOptions& options = {});
+
+/// Largest time with psi(0) lambda_1 <= shrinkage: the common bound of every search along a path.
+double largest_time(const SpectralData& data, const Path& family, double shrinkage);
+
+}  // namespace gradflow

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gradflow/base/progress.h"
+#include "gradflow/inference/reml.h"
+#include "gradflow/spectrum/projected_spectrum.h"
+
+namespace gradflow {
+
+/// When to stop along a training path.
+///
+///     reml-risk   minimiser of the expected squared error of the path under the `ridge` REML components
+///                 risk(t) = s2 sum_i [ phi_i^2 tau lambda_i + (1 - phi_i)^2 ]
+///     reml-flow   REML of the path itself (the paper's rule for `flow`; on another path: reml-ridge, ...)
+///     gcv         minimiser of N sum phi^2 z^2 / (sum phi)^2
+///     loo         minimiser of the mean squared leave-one-out residual r_i / (1 - S_ii)
+///                 (exact for ridge at a fixed operator, approximate on other paths)
+///     validation  best error on a seeded 20 % of the rows, trained on the others
+enum class RuleKind { reml_risk, reml_path, gcv, loo, validation };
+inline constexpr std::array<RuleKind, 5> all_rules{RuleKind::reml_risk, RuleKind::reml_path, RuleKind::gcv,
+                                                   RuleKind::loo, RuleKind::validation};
+
+/// "reml-risk", "reml-flow" (with the path's name), "gcv", "loo", "validation".
+std::string rule_name(RuleKind kind, PathKind path);
+/// Throws InputError listing the names.
+RuleKind parse_rule(const std::string& text, PathKind path);
+
+struct StoppingRule {
+  RuleKind kind = RuleKind::reml_risk;
+  std::string name;
+  Outcome outcome = Outcome::not_run;
+  std::string reason = "not computed";
+  double time = std::numeric_limits<double>::quiet_NaN();
+  Interval interval{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0.95};
+  double steps = std::numeric_limits<double>::quiet_NaN();  ///< full-batch steps at the learning rate; NaN without one
+  double effective_dof = std::numeric_limits<double>::quiet_NaN();   ///< sum (1 - phi), without the fixed effects
+  double estimated_rmse = std::numeric_limits<double>::quiet_NaN();  ///< of a new response, by the rule's own criterion
+  double loo_rmse = std::numeric_limits<double>::quiet_NaN();        ///< leave-one-out at this time: the same for all rules
+};
+
+/// What the rules look at. All in units of y; H's eigenvalues in units of H.
+struct StoppingProblem {
+  const TrainingOperator& H;
+  const FixedEffects& fixed;
+  const ProjectedSpectrum& spectrum;
+  const Vector& response;  ///< y - f0
+  SpectralData data;       ///< spectrum.values and the coordinates of `response`
+};
+
+struct StoppingOptions {
+  Path path;  ///< the family: kind, decay, learning_rate, iterations
+  RemlOptions reml;
+  double validation_fraction = 0.2;  ///< in (0, 1)
+  std::uint64_t seed = 1;
+  Progress* progress = nullptr;
+};
+
+/// Expected squared error of the fit in sample, summed over N directions, under prior s2 tau M and noise s2,
+/// divided by s2.
+double expected_risk(const Vector& values, const Path& path, double tau);
+
+/// Global minimiser of expected_risk over the path's time. tau = 0 gives time 0; tau infinite gives infinity.
+double risk_minimiser(const Vector& values, const Path& family, double tau);
+
+/// Leave-one-out residuals (Q phi w)_i / (Q phi Q')_ii, n. Cost 2 n N flops.
+Vector leave_one_out_residuals(const ProjectedSpectrum& spectrum, const SpectralData& data, const Path& path);
+
+StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge, const StoppingOptions& options);
+StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit, const StoppingOptions& options);
+StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options);
+StoppingRule stop_by_loo(const StoppingProblem& problem, const StoppingOptions& options);
+
+/// Held-out error along the whole path from one Krylov space of the training rows' operator, grown until the
+/// best time and its error stop moving; cost about k n^2 flops for k steps, without an eigendecomposition.
+StoppingRule stop_by_validation(const StoppingProblem& problem, const StoppingOptions& options);
+
+}  // namespace gradflow

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+
+#include "gradflow/base/types.h"
+
+namespace gradflow {
+
+/// The training operator of gradient flow on squared loss averaged over n examples:
+///
+///     df/dt = -H (f - y),     H = Theta / n,     H is n x n, symmetric positive semidefinite
+///
+/// Theta is the neural tangent kernel of a network or of its infinite-width limit, or any fixed kernel.
+/// Everything that follows (spectrum, inference) sees a network only through this interface.
+/// Every implementation is held to tests/laws/training_operator_laws.h.
+class TrainingOperator {
+ public:
+  TrainingOperator() = default;
+  TrainingOperator(const TrainingOperator&) = delete;
+  TrainingOperator& operator=(const TrainingOperator&) = delete;
+  virtual ~TrainingOperator() = default;
+
+  virtual Index size() const noexcept = 0;      ///< n
+  virtual std::string description() const = 0;  ///< one line, e.g. "infinite-width NTK, relu, 2 hidden layers"
+
+  /// Y <- H X for b columns at once. X and Y are n x b and do not overlap.
+  /// Cost 2 n^2 b flops for a dense operator. Throws InputError on a shape mismatch.
+  void apply(ConstBlock X, Block Y) const;
+
+  /// Diagonal of H (n) and its sum. Cost O(n).
+  Vector diagonal() const { return do_diagonal(); }
+  double trace() const { return do_diagonal().sum(); }
+
+  /// H as a matrix, n x n, both triangles filled. Cost n^2 doubles.
+  Matrix matrix() const { return do_matrix(); }
+
+ private:
+  virtual void do_apply(ConstBlock X, Block Y) const = 0;
+  virtual Vector do_diagonal() const = 0;
+  virtual Matrix do_matrix() const;  ///< default: apply() to the identity
+};
+
+}  // namespace gradflow

@@ -1,0 +1,224 @@
+#include "gradflow/inference/analysis.h"
+
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <utility>
+
+#include "gradflow/base/error.h"
+
+namespace gradflow {
+namespace {
+
+constexpr double not_computed = std::numeric_limits<double>::quiet_NaN();
+
+void check_sizes(const TrainingOperator& H, const Observations& observations) {
+  const Index n = H.size();
+  require(observations.y.size() == n, "number of responses", observations.y.size(),
+          fmt::format("must equal the size of the training operator, {}", n));
+  require(observations.f0.size() == n, "number of initial outputs", observations.f0.size(),
+          fmt::format("must equal the number of responses, {}", n));
+  require(observations.covariates.cols() == 0 || observations.covariates.rows() == n, "number of covariate rows",
+          observations.covariates.rows(), fmt::format("must equal the number of responses, {}", n));
+  require(observations.y.allFinite() && observations.f0.allFinite(), "response", "not finite",
+          "every response and initial output must be finite");
+}
+
+// Paper mode: the network's initial output is the test's only fixed effect; none when it is zero everywhere.
+FixedEffects test_fixed_effects(const Observations& observations) {
+  const Vector& direction = observations.test_direction.size() > 0 ? observations.test_direction : observations.f0;
+  if (!(direction.norm() > 0.0)) return FixedEffects::none(observations.y.size());
+  return {direction, {"initial output"}};
+}
+
+ScoreTest paper_test(const TrainingOperator& H, const Observations& observations, const AnalysisOptions& options) {
+  const FixedEffects fixed = test_fixed_effects(observations);
+  // w'Mw = (Qw)'H(Qw), with Qw = Q Q'(y - f0)
+  const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
+  Matrix Hw(w.rows(), 1);
+  H.apply(w, Hw);
+  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(), options.p_value);
+}
+
+ScoreTest test_from(const SpectralData& data, const AnalysisOptions& options) {
+  return score_test(data.values, (data.values.array() * data.z.array().square()).sum(), data.z.squaredNorm(),
+                    options.p_value);
+}
+
+class StageClock {
+ public:
+  StageClock(Analysis& analysis, Progress* progress) : analysis_(analysis), progress_(progress) {}
+
+  template <typename Work>
+  auto run(const std::string& stage, double fraction, Work&& work) {
+    report_progress(progress_, stage, fraction);
+    const auto start = std::chrono::steady_clock::now();
+    struct Record {
+      Analysis& analysis;
+      const std::string& stage;
+      std::chrono::steady_clock::time_point start;
+      ~Record() {
+        analysis.seconds.emplace_back(
+            stage, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      }
+    } record{analysis_, stage, start};
+    return work();
+  }
+
+ private:
+  Analysis& analysis_;
+  Progress* progress_;
+};
+
+RemlFit fit_path(const Analysis& analysis, const AnalysisOptions& options, const RemlOptions& reml) {
+  const PathKind kind = options.path.kind;
+  if (kind == PathKind::flow) return analysis.flow;
+  if (kind == PathKind::ridge) return analysis.ridge;
+  if (options.estimate_second_parameter && (kind == PathKind::decay || kind == PathKind::implicit))
+    return fit_reml_two_parameters(analysis.data, kind, reml);
+  return fit_reml(analysis.data, options.path, reml);
+}
+
+void run_rules(Analysis& analysis, const StoppingProblem& problem, const StoppingOptions& options, StageClock& clock,
+               const AnalysisOptions& request) {
+  using Rule = std::function<StoppingRule()>;
+  const std::array<Rule, 5> rules{[&] { return stop_by_risk(problem, analysis.ridge, options); },
+                                  [&] { return stop_by_reml(problem, analysis.path, options); },
+                                  [&] { return stop_by_gcv(problem, options); },
+                                  [&] { return stop_by_loo(problem, options); },
+                                  [&] { return stop_by_validation(problem, options); }};
+  const bool identified = usable(analysis.ridge.outcome);
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const std::string name = rule_name(all_rules[i], options.path.kind);
+    StoppingRule rule;
+    rule.kind = all_rules[i];
+    rule.name = name;
+    rule.outcome = analysis.ridge.outcome;
+    rule.reason = analysis.ridge.reason;
+    if (identified) rule = clock.run(name, 0.7 + 0.05 * static_cast<double>(i), rules[i]);
+    if (usable(rule.outcome)) {
+      const Path path = options.path.at(rule.time);
+      rule.steps = steps_at(path, request);
+      rule.loo_rmse = std::sqrt(leave_one_out_residuals(problem.spectrum, problem.data, path).array().square().mean());
+    }
+    analysis.rules.push_back(std::move(rule));
+  }
+}
+
+void decorrelate(Analysis& analysis) {
+  if (!(analysis.flow.path.time > 0.0) || !std::isfinite(analysis.flow.path.time)) return;
+  Decorrelation& d = analysis.decorrelation;
+  d.eigenvalues = analysis.data.values;
+  d.losses = analysis.flow.path.phi(analysis.data.values).array() * analysis.data.z.array().square();
+  const Eigen::ArrayXd x = d.eigenvalues.array() - d.eigenvalues.mean(), y = d.losses.array() - d.losses.mean();
+  d.correlation = (x * y).sum() / std::sqrt(x.square().sum() * y.square().sum());
+}
+
+void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const StoppingOptions& options) {
+  const StoppingRule& rule = analysis.rule();
+  analysis.chosen_path = options.path.at(rule.time);
+  if (!analysis.is_usable()) return;
+  analysis.effective_dof = rule.effective_dof;
+  analysis.noise_variance =
+      rule.kind == RuleKind::reml_path ? analysis.path.noise_variance : analysis.ridge.noise_variance;
+  const Vector phi = analysis.chosen_path.phi(analysis.data.values);
+  analysis.signal_share = 1.0 - (phi.array() * analysis.data.z.array().square()).sum() / analysis.data.z.squaredNorm();
+  analysis.fit = dual_fit(problem.H, problem.fixed, problem.spectrum, problem.response, analysis.chosen_path);
+  analysis.loo_residuals = leave_one_out_residuals(problem.spectrum, problem.data, analysis.chosen_path);
+}
+
+void warn(Analysis& analysis) {
+  if (analysis.spectrum.clipped > 0)
+    analysis.warnings.push_back(fmt::format(
+        "{} eigenvalues that rounding made negative (the lowest {:.3g}, the largest eigenvalue being {:.3g}) were set to zero",
+        analysis.spectrum.clipped, analysis.spectrum.most_negative, analysis.spectrum.values.maxCoeff()));
+  if (analysis.ridge.outcome == Outcome::on_boundary)
+    analysis.warnings.push_back("noise variance: " + analysis.ridge.reason);
+  if (analysis.rule().outcome == Outcome::on_boundary && analysis.rule().kind != RuleKind::reml_risk)
+    analysis.warnings.push_back(analysis.rule().name + ": " + analysis.rule().reason);
+}
+
+}  // namespace
+
+void AnalysisOptions::check() const {
+  require(level > 0.0 && level < 1.0, "level", level, "must be between 0 and 1");
+  require(std::isnan(learning_rate) || (learning_rate > 0.0 && std::isfinite(learning_rate)), "learning rate",
+          learning_rate, "must be > 0");
+  require(validation_fraction > 0.0 && validation_fraction < 1.0, "validation fraction", validation_fraction,
+          "must be between 0 and 1");
+  require(path.decay >= 0.0 && std::isfinite(path.decay), "decay rate", path.decay, "must be >= 0");
+  require(path.iterations >= 1, "implicit steps", path.iterations, "must be >= 1");
+  require(path.kind != PathKind::descent || path.learning_rate > 0.0, "learning rate", path.learning_rate,
+          "must be > 0 on path 'descent', whose steps have that size");
+}
+
+double steps_at(const Path& path, const AnalysisOptions& options) {
+  if (path.kind == PathKind::descent) return path.time;
+  if (path.kind != PathKind::flow && path.kind != PathKind::decay) return not_computed;
+  return path.time / (options.loss == Loss::mse ? 2.0 * options.learning_rate : options.learning_rate);
+}
+
+FixedEffects make_fixed_effects(Index n, const Observations& observations, const AnalysisOptions& options) {
+  if (options.paper) return FixedEffects::none(n);
+  const Index intercept = options.intercept ? 1 : 0, covariates = observations.covariates.cols();
+  Matrix design(n, intercept + covariates);
+  std::vector<std::string> names;
+  if (options.intercept) {
+    design.col(0).setOnes();
+    names.emplace_back("(intercept)");
+  }
+  design.rightCols(covariates) = observations.covariates;
+  for (Index j = 0; j < covariates; ++j) {
+    const auto known = static_cast<std::size_t>(j) < observations.covariate_names.size();
+    names.push_back(known ? observations.covariate_names[static_cast<std::size_t>(j)] : fmt::format("covariate {}", j + 1));
+  }
+  return {std::move(design), std::move(names)};
+}
+
+ScoreTest analyse_test(const TrainingOperator& H, const Observations& observations, const AnalysisOptions& options) {
+  options.check();
+  check_sizes(H, observations);
+  if (options.paper) return paper_test(H, observations, options);
+  const FixedEffects fixed = make_fixed_effects(H.size(), observations, options);
+  const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
+  Matrix Hw(w.rows(), 1);
+  H.apply(w, Hw);
+  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(), options.p_value);
+}
+
+Analysis analyse(const TrainingOperator& H, const Observations& observations, const AnalysisOptions& options) {
+  options.check();
+  check_sizes(H, observations);
+  Analysis analysis;
+  StageClock clock(analysis, options.progress);
+  const Vector response = observations.y - observations.f0;
+  analysis.fixed = make_fixed_effects(H.size(), observations, options);
+  analysis.spectrum = clock.run("eigendecomposition", 0.05, [&] { return project(H, analysis.fixed); });
+  analysis.data = {analysis.spectrum.values, analysis.spectrum.coordinates(response)};
+  analysis.test = clock.run("test", 0.6, [&] {
+    return options.paper ? paper_test(H, observations, options) : test_from(analysis.data, options);
+  });
+  const RemlOptions reml{.level = options.level, .largest_shrinkage = options.largest_shrinkage};
+  StoppingOptions stopping{.path = options.path,
+                           .reml = reml,
+                           .validation_fraction = options.validation_fraction,
+                           .seed = options.seed,
+                           .progress = options.progress};
+  clock.run("likelihoods", 0.65, [&] {
+    analysis.ridge = fit_reml(analysis.data, Path{.kind = PathKind::ridge}, reml);
+    analysis.flow = fit_reml(analysis.data, Path{.kind = PathKind::flow}, reml);
+    analysis.path = fit_path(analysis, options, reml);
+  });
+  if (usable(analysis.path.outcome)) stopping.path = analysis.path.path;
+  const StoppingProblem problem{H, analysis.fixed, analysis.spectrum, response, analysis.data};
+  run_rules(analysis, problem, stopping, clock, options);
+  for (std::size_t i = 0; i < all_rules.size(); ++i)
+    if (all_rules[i] == options.rule) analysis.chosen = i;
+  clock.run("fit", 0.95, [&] { fit_chosen(analysis, problem, stopping); });
+  decorrelate(analysis);
+  warn(analysis);
+  report_progress(options.progress, "done", 1.0);
+  return analysis;
+}
+
+}  // namespace gradflow

@@ -1,0 +1,178 @@
+#include "gradflow/inference/stopping.h"
+
+#include <cmath>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
+#include "inference/search.h"
+
+namespace gradflow {
+namespace {
+
+constexpr int grid_points = 240;
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+StoppingRule named(RuleKind kind, const StoppingOptions& options) {
+  StoppingRule rule;
+  rule.kind = kind;
+  rule.name = rule_name(kind, options.path.kind);
+  rule.interval.level = options.reml.level;
+  return rule;
+}
+
+// phi up to a factor common to all eigenvalues: criteria that are ratios survive where exp(-t lambda) underflows.
+Vector scaled_phi(const Vector& values, const Path& path) {
+  const Vector log_phi = path.log_phi(values);
+  return (log_phi.array() - log_phi.maxCoeff()).exp();
+}
+
+double gcv(const SpectralData& data, const Path& path) {
+  const Eigen::ArrayXd phi = scaled_phi(data.values, path);
+  const double residual = (phi * data.z.array()).square().sum(), left = phi.sum();
+  return data.count() * residual / (left * left);
+}
+
+TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options) {
+  const double bound = largest_time(data, options.path, options.reml.largest_shrinkage);
+  return log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, grid_points);
+}
+
+void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data, const StoppingOptions& options) {
+  rule.time = minimum.time;
+  rule.outcome = minimum.at_zero ? Outcome::at_zero : minimum.at_bound ? Outcome::on_boundary : Outcome::converged;
+  if (minimum.at_zero) rule.reason += ": smallest at time 0";
+  if (minimum.at_bound)
+    rule.reason += fmt::format(": still falling at the bound psi(0) lambda_1 = {:g}", options.reml.largest_shrinkage);
+  rule.effective_dof = options.path.at(minimum.time).effective_dof(data.values);
+}
+
+}  // namespace
+
+std::string rule_name(RuleKind kind, PathKind path) {
+  switch (kind) {
+    case RuleKind::reml_risk:
+      return "reml-risk";
+    case RuleKind::reml_path:
+      return fmt::format("reml-{}", to_string(path));
+    case RuleKind::gcv:
+      return "gcv";
+    case RuleKind::loo:
+      return "loo";
+    case RuleKind::validation:
+      return "validation";
+  }
+  throw InternalError("unnamed stopping rule");
+}
+
+RuleKind parse_rule(const std::string& text, PathKind path) {
+  for (const RuleKind kind : all_rules)
+    if (text == rule_name(kind, path)) return kind;
+  throw InputError(fmt::format("rule '{}' is not known on path '{}': must be reml-risk, {}, gcv, loo or validation", text,
+                               to_string(path), rule_name(RuleKind::reml_path, path)));
+}
+
+double expected_risk(const Vector& values, const Path& path, double tau) {
+  double risk = 0.0;
+  for (const double lambda : values) {
+    const double phi = path.phi(lambda), fitted = path.filter(lambda);
+    risk += phi * phi * tau * lambda + fitted * fitted;
+  }
+  return risk;
+}
+
+double risk_minimiser(const Vector& values, const Path& family, double tau) {
+  const double largest = values.maxCoeff();
+  if (!(tau > 0.0) || !(largest > 0.0)) return 0.0;
+  if (std::isinf(tau)) return infinity;
+  // On the flow the minimum lies in [log(1 + tau lambda_1)/lambda_1, tau]; the other paths shrink no faster per unit
+  // of psi(0), and two further decades hold theirs.
+  double low = std::log1p(tau * largest) / largest, high = tau;
+  if (family.kind == PathKind::ridge) return tau;
+  if (family.kind == PathKind::descent) {
+    low = std::max(1.0, std::floor(0.5 * low / family.learning_rate));
+    high /= family.learning_rate;
+  }
+  if (family.kind == PathKind::decay) high *= 100.0;
+  if (family.kind == PathKind::implicit) low *= 0.01;
+  if (!(high > low * (1.0 + 1e-9))) return high;
+  const auto risk = [&](double time) { return expected_risk(values, family.at(time), tau); };
+  const Minimum minimum = minimise_over_time(risk, log_grid(0.99 * low, 1.01 * high, 200), family.kind == PathKind::descent);
+  return minimum.time;
+}
+
+Vector leave_one_out_residuals(const ProjectedSpectrum& spectrum, const SpectralData& data, const Path& path) {
+  const Vector phi = scaled_phi(data.values, path);
+  const Vector residual = spectrum.basis * phi.cwiseProduct(data.z);
+  const Vector left = spectrum.basis.array().square().matrix() * phi;
+  return residual.array() / left.array();
+}
+
+StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge, const StoppingOptions& options) {
+  StoppingRule rule = named(RuleKind::reml_risk, options);
+  rule.outcome = ridge.outcome;
+  rule.reason = fmt::format("expected risk under the REML components of ridge ({})", ridge.reason);
+  if (!usable(ridge.outcome)) return rule;
+  const Vector& values = problem.data.values;
+  const auto mapped = [&](double tau) { return risk_minimiser(values, options.path, tau); };
+  rule.time = mapped(ridge.path.time);
+  rule.interval = {mapped(ridge.interval.lower), mapped(ridge.interval.upper), ridge.interval.level};
+  const Path path = options.path.at(rule.time);
+  rule.effective_dof = path.effective_dof(values);
+  const double risk = expected_risk(values, path, ridge.path.time) / problem.data.count();
+  rule.estimated_rmse = std::sqrt(ridge.noise_variance * (1.0 + risk));
+  return rule;
+}
+
+StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit, const StoppingOptions& options) {
+  StoppingRule rule = named(RuleKind::reml_path, options);
+  rule.outcome = fit.outcome;
+  rule.reason = fit.reason;
+  if (!usable(fit.outcome)) return rule;
+  rule.time = fit.path.time;
+  rule.interval = fit.interval;
+  rule.effective_dof = fit.path.effective_dof(problem.data.values);
+  // Under the path's own model a new response at the design points has variance s2 (1 + (I - phi)_ii).
+  rule.estimated_rmse = std::sqrt(fit.noise_variance * (1.0 + rule.effective_dof / problem.data.count()));
+  return rule;
+}
+
+StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options) {
+  StoppingRule rule = named(RuleKind::gcv, options);
+  rule.reason = "generalised cross-validation";
+  const auto criterion = [&](double time) { return gcv(problem.data, options.path.at(time)); };
+  const Minimum minimum = minimise_over_time(criterion, search_grid(problem.data, options),
+                                             options.path.kind == PathKind::descent);
+  finish(rule, minimum, problem.data, options);
+  rule.estimated_rmse = std::sqrt(minimum.value);
+  return rule;
+}
+
+StoppingRule stop_by_loo(const StoppingProblem& problem, const StoppingOptions& options) {
+  StoppingRule rule = named(RuleKind::loo, options);
+  rule.reason = options.path.kind == PathKind::ridge ? "leave-one-out, exact at the fixed operator"
+                                                     : "leave-one-out, approximate: the path is not refitted";
+  const SpectralData& data = problem.data;
+  TimeGrid grid = search_grid(data, options);
+  if (options.path.kind == PathKind::descent)
+    for (double& time : grid) time = std::max(1.0, std::round(time));
+  Matrix phi(data.values.size(), static_cast<Index>(grid.size()));
+  for (std::size_t j = 0; j < grid.size(); ++j)
+    phi.col(static_cast<Index>(j)) = scaled_phi(data.values, options.path.at(grid[j]));
+  // All times at once: two products replace one pass over the basis per time.
+  const Matrix square = problem.spectrum.basis.cwiseAbs2();
+  const Matrix left = multiply(square, Transpose::no, phi, Transpose::no);
+  const Matrix residual = multiply(problem.spectrum.basis, Transpose::no, data.z.asDiagonal() * phi, Transpose::no);
+  const Vector mean = (residual.array() / left.array()).square().colwise().mean().transpose();
+  const auto criterion = [&](double time) {
+    const Vector phi_t = scaled_phi(data.values, options.path.at(time));
+    return ((problem.spectrum.basis * phi_t.cwiseProduct(data.z)).array() / (square * phi_t).array()).square().mean();
+  };
+  const Minimum minimum = refine_minimum(criterion, std::move(grid), {mean.begin(), mean.end()}, criterion(0.0),
+                                         options.path.kind == PathKind::descent);
+  finish(rule, minimum, data, options);
+  rule.estimated_rmse = std::sqrt(minimum.value);
+  return rule;
+}
+
+}  // namespace gradflow

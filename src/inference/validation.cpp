@@ -1,0 +1,149 @@
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/random.h"
+#include "gradflow/inference/stopping.h"
+#include "gradflow/spectrum/lanczos.h"
+#include "inference/search.h"
+
+namespace gradflow {
+namespace {
+
+struct Split {
+  std::vector<Index> train, held_out;
+};
+
+Split draw_split(Index n, double fraction, std::uint64_t seed) {
+  const std::vector<Index> order = RandomStream(seed, "validation split").permutation(n);
+  const Index held = std::clamp<Index>(std::lround(fraction * static_cast<double>(n)), 1, n - 1);
+  Split split{{order.begin() + held, order.end()}, {order.begin(), order.begin() + held}};
+  std::sort(split.train.begin(), split.train.end());
+  std::sort(split.held_out.begin(), split.held_out.end());
+  return split;
+}
+
+// The training rows' problem and its predictions on the held-out rows, in a growing Krylov space:
+//   prediction(t) = X_v beta_0 + (H_vt Q V - X_v (X'X)^-1 X'H_tt Q V) c(t),   c(t) = |w| S dual(theta; t) S'e_1
+class HeldOutPath {
+ public:
+  HeldOutPath(const StoppingProblem& problem, const Split& split)
+      : fixed_(take_rows(problem.fixed.design(), split.train), problem.fixed.names()),
+        X_held_(take_rows(problem.fixed.design(), split.held_out)),
+        truth_(problem.response(split.held_out)) {
+    {
+      // The average in the loss runs over the training rows only: Theta / n_t.
+      const Matrix H = problem.H.matrix();
+      const double rescale = static_cast<double>(H.rows()) / static_cast<double>(split.train.size());
+      H_ = rescale * H(split.train, split.train);
+      H_cross_ = rescale * H(split.held_out, split.train);
+    }
+    const Vector y = problem.response(split.train);
+    base_ = X_held_ * fixed_.coefficients(y).col(0);
+    M_ = fixed_.project(H_);
+    krylov_ = std::make_unique<KrylovSpace>(
+        [this](ConstVector x, Eigen::Ref<Vector> out) { symmetric_multiply(M_, x, out); }, fixed_.reduce(y).col(0),
+        std::min<Index>(fixed_.residual_dimension(), 2000));
+  }
+
+  void extend(Index steps) {
+    const Index known = krylov_->steps();
+    krylov_->extend(steps);
+    const Index fresh = krylov_->steps() - known;
+    if (fresh > 0) {
+      const Matrix lifted = fixed_.lift(krylov_->basis().rightCols(fresh));
+      const Matrix image = multiply(H_, Transpose::no, lifted, Transpose::no);
+      held_.conservativeResize(X_held_.rows(), krylov_->steps());
+      held_.rightCols(fresh) =
+          multiply(H_cross_, Transpose::no, lifted, Transpose::no) - X_held_ * fixed_.coefficients(image);
+    }
+    ritz_ = krylov_->ritz();
+  }
+
+  double mean_squared_error(const Path& path) const {
+    Vector prediction = base_;
+    if (krylov_->steps() > 0) {
+      const Vector theta = ritz_.values.cwiseMax(0.0);
+      const Vector c = ritz_.vectors * path.dual(theta).cwiseProduct(ritz_.vectors.row(0).transpose());
+      prediction += krylov_->start_norm() * (held_ * c);
+    }
+    return (truth_ - prediction).squaredNorm() / static_cast<double>(truth_.size());
+  }
+
+  const KrylovSpace& krylov() const { return *krylov_; }
+  double largest_ritz_value() const { return ritz_.values.size() > 0 ? ritz_.values.maxCoeff() : 0.0; }
+
+ private:
+  static Matrix take_rows(const Matrix& X, const std::vector<Index>& rows) { return X(rows, Eigen::all); }
+
+  FixedEffects fixed_;
+  Matrix X_held_;
+  Vector truth_, base_;
+  Matrix H_, H_cross_, M_, held_;
+  std::unique_ptr<KrylovSpace> krylov_;
+  KrylovSpace::Ritz ritz_;
+};
+
+struct Best {
+  Minimum minimum;
+  bool converged = false;
+};
+
+// Grows the space until the best time's error, and the error a decade later, stop moving.
+Best best_on_path(HeldOutPath& path, const StoppingProblem& problem, const StoppingOptions& options) {
+  const double bound = largest_time(problem.data, options.path, options.reml.largest_shrinkage);
+  const TimeGrid grid = log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, 240);
+  const bool whole = options.path.kind == PathKind::descent;
+  const auto error = [&](double time) { return path.mean_squared_error(options.path.at(time)); };
+  Best best;
+  double previous = -1.0;
+  for (Index steps = 32; !best.converged; steps *= 2) {
+    path.extend(steps);
+    best.minimum = minimise_over_time(error, grid, whole);
+    const double later = error(std::min(bound, 10.0 * best.minimum.time));
+    const double moved = std::abs(best.minimum.value + later - previous);
+    best.converged = path.krylov().exhausted() || moved <= 1e-6 * best.minimum.value;
+    previous = best.minimum.value + later;
+    if (path.krylov().steps() < steps) break;
+  }
+  return best;
+}
+
+}  // namespace
+
+StoppingRule stop_by_validation(const StoppingProblem& problem, const StoppingOptions& options) {
+  StoppingRule rule;
+  rule.kind = RuleKind::validation;
+  rule.name = rule_name(rule.kind, options.path.kind);
+  rule.interval.level = options.reml.level;
+  const Split split = draw_split(problem.H.size(), options.validation_fraction, options.seed);
+  const auto n_train = static_cast<Index>(split.train.size());
+  if (n_train <= problem.fixed.count() + 1) {
+    rule.reason = fmt::format("{} training rows beside {} held out are too few", n_train, split.held_out.size());
+    return rule;
+  }
+  try {
+    HeldOutPath path(problem, split);
+    const Best best = best_on_path(path, problem, options);
+    if (options.path.kind == PathKind::descent && options.path.learning_rate * path.largest_ritz_value() >= 1.0) {
+      rule.reason = "the learning rate is too large for descent on the training part";
+      return rule;
+    }
+    rule.reason = fmt::format("best on {} held-out rows after training on {}; the time is then used on all rows ({} Krylov steps)",
+                              split.held_out.size(), n_train, path.krylov().steps());
+    rule.time = best.minimum.time;
+    rule.estimated_rmse = std::sqrt(best.minimum.value);
+    rule.effective_dof = options.path.at(rule.time).effective_dof(problem.data.values);
+    rule.outcome = best.minimum.at_zero    ? Outcome::at_zero
+                   : best.minimum.at_bound ? Outcome::on_boundary
+                   : best.converged        ? Outcome::converged
+                                           : Outcome::iteration_limit;
+  } catch (const InputError& error) {
+    rule.reason = fmt::format("not computed on the training part: {}", error.what());
+  }
+  return rule;
+}
+
+}  // namespace gradflow

@@ -1,0 +1,20 @@
+#include "gradflow/operators/training_operator.h"
+
+#include "gradflow/base/error.h"
+
+namespace gradflow {
+
+void TrainingOperator::apply(ConstBlock X, Block Y) const {
+  require(X.rows() == size(), "TrainingOperator::apply X.rows", X.rows(), "must equal size()");
+  require(Y.rows() == size(), "TrainingOperator::apply Y.rows", Y.rows(), "must equal size()");
+  require(Y.cols() == X.cols(), "TrainingOperator::apply Y.cols", Y.cols(), "must equal X.cols");
+  do_apply(X, Y);
+}
+
+Matrix TrainingOperator::do_matrix() const {
+  Matrix H(size(), size());
+  apply(Matrix::Identity(size(), size()), H);
+  return H;
+}
+
+}  // namespace gradflow

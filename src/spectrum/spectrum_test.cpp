@@ -1,0 +1,119 @@
+#include <gtest/gtest.h>
+
+#include <Eigen/Dense>
+#include <unsupported/Eigen/MatrixFunctions>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/random.h"
+#include "gradflow/operators/dense_operator.h"
+#include "gradflow/spectrum/fixed_effects.h"
+#include "gradflow/spectrum/lanczos.h"
+#include "gradflow/spectrum/projected_spectrum.h"
+
+namespace gradflow {
+namespace {
+
+Matrix random_psd(Index n, std::uint64_t seed) {
+  const Matrix G = RandomStream(seed, "psd").normals(n, n);
+  return G * G.transpose() / static_cast<double>(n);
+}
+
+Matrix design(Index n, Index q, std::uint64_t seed) {
+  Matrix X = RandomStream(seed, "design").normals(n, q);
+  X.col(0).setOnes();
+  return X;
+}
+
+std::vector<std::string> labels(Index q) { return std::vector<std::string>(static_cast<std::size_t>(q), "x"); }
+
+TEST(FixedEffects, LiftedVectorsAreOrthogonalToTheDesignAndReduceInvertsLift) {
+  const FixedEffects fixed(design(30, 4, 1), labels(4));
+  const Matrix C = RandomStream(2, "c").normals(26, 5);
+
+  EXPECT_LT((fixed.design().transpose() * fixed.lift(C)).norm(), 1e-13);
+  EXPECT_LT((fixed.reduce(fixed.lift(C)) - C).norm(), 1e-13);
+}
+
+TEST(FixedEffects, ProjectionEqualsTheExplicitProductQtHQ) {
+  for (const Index q : {0, 1, 3}) {
+    const FixedEffects fixed(design(20, std::max<Index>(q, 1), 3).leftCols(q), labels(q));
+    const Matrix H = random_psd(20, 4);
+    const Matrix Q = fixed.lift(Matrix::Identity(20 - q, 20 - q));
+
+    EXPECT_LT((fixed.project(H) - Q.transpose() * H * Q).norm(), 1e-13);
+  }
+}
+
+TEST(FixedEffects, CoefficientsSolveTheNormalEquations) {
+  const FixedEffects fixed(design(25, 3, 5), labels(3));
+  const Matrix& X = fixed.design();
+  const Vector y = RandomStream(6, "y").normals(25);
+  const Matrix rows = RandomStream(7, "rows").normals(4, 3);
+
+  EXPECT_LT((fixed.averaging().transpose() * y - fixed.coefficients(y)).norm(), 1e-13);
+  EXPECT_LT((X.transpose() * (X * fixed.coefficients(y) - y)).norm(), 1e-12);
+  EXPECT_LT((fixed.variance_of_mean(rows) - (rows * (X.transpose() * X).inverse() * rows.transpose()).diagonal()).norm(),
+            1e-12);
+}
+
+TEST(FixedEffects, DependentColumnIsNamed) {
+  Matrix X(10, 2);
+  X.col(0).setOnes();
+  X.col(1).setConstant(3.0);
+
+  try {
+    FixedEffects(X, {"(intercept)", "site"});
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("'site'"), std::string::npos);
+  }
+}
+
+TEST(ProjectedSpectrum, ReproducesTheProjectedOperator) {
+  const FixedEffects fixed(design(40, 2, 8), labels(2));
+  const DenseOperator H(random_psd(40, 9));
+  const Matrix P = Matrix::Identity(40, 40) - fixed.design() * (fixed.design().transpose() * fixed.design()).inverse() *
+                                                  fixed.design().transpose();
+
+  const ProjectedSpectrum s = project(H, fixed);
+
+  EXPECT_LT((s.basis * s.values.asDiagonal() * s.basis.transpose() - P * H.entries() * P).norm(), 1e-12);
+  EXPECT_NEAR(s.values.sum(), s.trace, 1e-12);
+  EXPECT_TRUE((s.values.head(37).array() >= s.values.tail(37).array()).all());
+  EXPECT_LT((projected_eigenvalues(H, fixed) - s.values).norm(), 1e-12);
+}
+
+TEST(ProjectedSpectrum, IndefiniteOperatorIsRefused) {
+  Matrix H = Matrix::Identity(5, 5);
+  H(0, 1) = H(1, 0) = 2.0;
+
+  EXPECT_THROW(project(DenseOperator(H, "kernel 'H.npy'"), FixedEffects::none(5)), InputError);
+}
+
+TEST(KrylovSpace, MatrixExponentialFromTheSpaceEqualsTheDenseOne) {
+  const Matrix M = random_psd(60, 10);
+  const Vector w = RandomStream(11, "w").normals(60);
+  KrylovSpace space([&](ConstVector x, Eigen::Ref<Vector> y) { y = M * x; }, w, 60);
+
+  space.extend(30);
+  const auto ritz = space.ritz();
+  const Vector c = ritz.vectors * ((-3.0 * ritz.values.array()).exp().matrix().asDiagonal() *
+                                   ritz.vectors.row(0).transpose());
+  const Vector approximate = space.start_norm() * (space.basis() * c);
+
+  EXPECT_LT((approximate - Matrix((-3.0 * M).exp()) * w).norm(), 1e-11 * w.norm());
+}
+
+TEST(KrylovSpace, StopsWhenTheSpaceIsInvariant) {
+  Matrix M = Matrix::Identity(20, 20);
+  M(3, 3) = 5.0;
+  KrylovSpace space([&](ConstVector x, Eigen::Ref<Vector> y) { y = M * x; }, Vector::Ones(20), 20);
+
+  space.extend(20);
+
+  EXPECT_TRUE(space.exhausted());
+  EXPECT_EQ(space.steps(), 2);
+}
+
+}  // namespace
+}  // namespace gradflow
