@@ -9,7 +9,7 @@
 
 #include "gradflow/base/progress.h"
 #include "gradflow/inference/posterior.h"
-#include "gradflow/inference/score_test.h"
+#include "gradflow/inference/score.h"
 #include "gradflow/inference/stopping.h"
 
 namespace gradflow {
@@ -22,7 +22,7 @@ struct AnalysisOptions {
   bool intercept = true;
   bool paper = false;  ///< paper-faithful: no fixed effects in the stopping time, f0 as the fixed effect in the test
   RuleKind rule = RuleKind::reml_risk;
-  Path path;                         ///< kind and fixed parameters; time is ignored
+  Path path{};                         ///< kind and fixed parameters; time is ignored
   bool estimate_second_parameter = false;  ///< d of `decay`, m of `implicit` by REML
   PValueMethod p_value = PValueMethod::exact;
   double level = 0.95;               ///< of intervals, in (0, 1)

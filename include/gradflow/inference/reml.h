@@ -27,7 +27,7 @@ double reml_noise_variance(const SpectralData& data, const Path& path);
 
 struct RemlOptions {
   double level = 0.95;                ///< of the profile interval, in (0, 1)
-  double largest_shrinkage = 1e10;    ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
+  double largest_shrinkage = 1e8;     ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
   void check() const;
 };
 
@@ -35,7 +35,7 @@ struct RemlOptions {
 struct RemlFit {
   Outcome outcome = Outcome::not_run;
   std::string reason = "fit_reml() has not been called";
-  Path path;  ///< with the estimated time (and, for decay, d; for implicit, m when it was estimated)
+  Path path{};  ///< with the estimated time (and, for decay, d; for implicit, m when it was estimated)
   double criterion = std::numeric_limits<double>::quiet_NaN();           ///< Q at the estimate
   double criterion_at_zero = std::numeric_limits<double>::quiet_NaN();   ///< Q at time 0
   double noise_variance = std::numeric_limits<double>::quiet_NaN();      ///< s2, squared units of w

@@ -54,8 +54,8 @@ struct StoppingProblem {
 };
 
 struct StoppingOptions {
-  Path path;  ///< the family: kind, decay, learning_rate, iterations
-  RemlOptions reml;
+  Path path{};  ///< the family: kind, decay, learning_rate, iterations
+  RemlOptions reml{};
   double validation_fraction = 0.2;  ///< in (0, 1)
   std::uint64_t seed = 1;
   Progress* progress = nullptr;

@@ -1,0 +1,160 @@
+#include "gradflow/inference/score.h"
+
+#include <boost/math/special_functions/gamma.hpp>
+#include <boost/math/tools/toms748_solve.hpp>
+#include <cmath>
+#include <numbers>
+
+#include "gradflow/base/error.h"
+
+namespace gradflow {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// K(c + iu)'s integrand relative to its value at u = 0, exp(K(c))/c:
+//   Re exp(K(c+iu) - K(c)) / (1 + iu/c),  log(1 - 2(c+iu)a) = log(1 - 2ca) + log(1 - iub),  b = 2a/(1 - 2ca)
+class Integrand {
+ public:
+  Integrand(const Vector& weights, double c) : c_(c), b_((2.0 * weights.array() / (1.0 - 2.0 * c * weights.array()))) {}
+
+  double operator()(double u) const {
+    double log_modulus = 0.0, phase = 0.0;
+    for (Index i = 0; i < b_.size(); ++i) {
+      const double bu = b_(i) * u;
+      log_modulus -= 0.25 * std::log1p(bu * bu);
+      phase += 0.5 * std::atan(bu);
+    }
+    const double r = u / c_;
+    return std::exp(log_modulus) * (std::cos(phase) + r * std::sin(phase)) / (1.0 + r * r);
+  }
+
+  // Bound of |integrand| used to decide where the sum may stop.
+  double modulus(double u) const {
+    double log_modulus = -0.5 * std::log1p((u / c_) * (u / c_));
+    for (Index i = 0; i < b_.size(); ++i) log_modulus -= 0.25 * std::log1p(b_(i) * u * b_(i) * u);
+    return std::exp(log_modulus);
+  }
+
+  // sum a^2 / (1 - 2ca)^2 = K''(c)/2
+  double curvature() const { return 0.5 * b_.square().sum(); }
+
+ private:
+  double c_;
+  Eigen::ArrayXd b_;
+};
+
+double cumulant(const Vector& weights, double s) { return -0.5 * (-2.0 * s * weights.array()).log1p().sum(); }
+
+// K'(c) = 1/c on (0, 1/(2 max a)): K' - 1/s increases from -inf to +inf.
+double saddlepoint(const Vector& weights) {
+  const double limit = 0.5 / weights.maxCoeff();
+  const auto slope = [&](double share) {
+    const double s = share * limit;
+    return (weights.array() / (1.0 - 2.0 * s * weights.array())).sum() - 1.0 / s;
+  };
+  const double low = 1e-14, high = 1.0 - 1e-14;
+  if (slope(low) >= 0.0) return low * limit;
+  if (slope(high) <= 0.0) return high * limit;
+  std::uintmax_t iterations = 200;
+  const auto root =
+      boost::math::tools::toms748_solve(slope, low, high, boost::math::tools::eps_tolerance<double>(30), iterations);
+  return 0.5 * (root.first + root.second) * limit;
+}
+
+// Sum over the odd (or, first time, all) multiples of h of f(sigma sinh v) cosh v, truncated where it has died out.
+double trapezoid_part(const Integrand& f, double sigma, double first, double step, Index& nodes) {
+  double sum = 0.0;
+  for (double v = first; v < 60.0; v += step) {
+    const double u = sigma * std::sinh(v);
+    sum += f(u) * std::cosh(v);
+    ++nodes;
+    if (f.modulus(u) * std::cosh(v) < 1e-18) break;
+  }
+  return sum;
+}
+
+TailProbability upper_tail(const Vector& weights) {
+  const double c = saddlepoint(weights);
+  const Integrand f(weights, c);
+  const double sigma = 1.0 / std::sqrt(2.0 * f.curvature() + 1.0 / (c * c));
+  Index nodes = 1;
+  double step = 0.5;
+  double sum = 0.5 + trapezoid_part(f, sigma, step, step, nodes);
+  double integral = step * sum, error = infinity;
+  for (int halving = 0; halving < 9 && error > 1e-13; ++halving) {
+    sum += trapezoid_part(f, sigma, 0.5 * step, step, nodes);
+    step *= 0.5;
+    error = std::abs(step * sum / integral - 1.0);
+    integral = step * sum;
+  }
+  return {cumulant(weights, c) + std::log(sigma * integral / (std::numbers::pi * c)), error, nodes};
+}
+
+// log Pr(chi2_nu > x), by the continued fraction's leading terms where the tail underflows.
+double log_chi_square_tail(double x, double nu) {
+  const double p = boost::math::gamma_q(0.5 * nu, 0.5 * x);
+  if (p > 1e-290) return std::log(p);
+  const double a = 0.5 * nu, y = 0.5 * x;
+  double fraction = 0.0;  // Gamma(a, y) = y^a e^-y / (y + (1-a)/(1 + 1/(y + (2-a)/(1 + ...))))
+  for (int k = 200; k >= 1; --k) fraction = (k - a) / (1.0 + k / (y + fraction));
+  return a * std::log(y) - y - std::log(y + fraction) - std::lgamma(a);
+}
+
+void satterthwaite(const Vector& values, double statistic, ScoreTest& test) {
+  const double trace = values.sum(), trace_of_square = values.squaredNorm();
+  test.satterthwaite_scale = trace_of_square / (2.0 * trace);
+  test.satterthwaite_dof = trace * trace / trace_of_square;
+  const double log_p = log_chi_square_tail(0.5 * statistic / test.satterthwaite_scale, test.satterthwaite_dof);
+  test.p_value_satterthwaite = std::exp(log_p);
+  test.log10_p_value_satterthwaite = log_p / std::numbers::ln10;
+}
+
+ScoreTest unidentified(std::string reason) {
+  ScoreTest test;
+  test.outcome = Outcome::unidentified;
+  test.reason = std::move(reason);
+  return test;
+}
+
+}  // namespace
+
+TailProbability weighted_chi_square_tail(const Vector& weights) {
+  require(weights.size() > 0, "weights", weights.size(), "must have at least one entry");
+  if (weights.maxCoeff() <= 0.0) return {-infinity, 0.0, 0};
+  if (weights.minCoeff() >= 0.0) return {0.0, 0.0, 0};
+  if (weights.sum() <= 0.0) return upper_tail(weights);
+  const TailProbability lower = upper_tail(-weights);
+  const double q = std::exp(lower.log_p);
+  return {std::log1p(-q), lower.relative_error * q / (1.0 - q), lower.nodes};
+}
+
+ScoreTest score_test(const Vector& values, double quadratic, double squared_norm, PValueMethod method) {
+  const auto N = static_cast<double>(values.size());
+  if (!(squared_norm > 0.0)) return unidentified("the fixed effects explain the response exactly: nothing is left to test");
+  const double largest = values.maxCoeff(), spread = largest - values.minCoeff();
+  if (!(largest > 0.0)) return unidentified("the training operator is zero after the fixed effects");
+  if (spread <= 1e-12 * N * largest)
+    return unidentified("all eigenvalues of the training operator are equal: the statistic is constant under any signal");
+  ScoreTest test;
+  test.method = method;
+  test.statistic = N * quadratic / squared_norm;
+  // A ratio that rounding put outside [lambda_N, lambda_1] is at the end of that range.
+  Vector weights = values.array() - test.statistic / N;
+  weights = (weights.array().abs() < 1e-14 * largest).select(0.0, weights);
+  const TailProbability tail = weighted_chi_square_tail(weights);
+  test.log10_p_value_exact = tail.log_p / std::numbers::ln10;
+  test.p_value_exact = std::exp(tail.log_p);
+  test.relative_error = tail.relative_error;
+  test.quadrature_nodes = tail.nodes;
+  satterthwaite(values, test.statistic, test);
+  const bool exact = method == PValueMethod::exact;
+  test.p_value = exact ? test.p_value_exact : test.p_value_satterthwaite;
+  test.log10_p_value = exact ? test.log10_p_value_exact : test.log10_p_value_satterthwaite;
+  test.outcome = tail.relative_error <= 1e-8 || !exact ? Outcome::converged : Outcome::iteration_limit;
+  test.reason = exact ? fmt::format("contour integral of the exact null distribution, {} nodes", tail.nodes)
+                      : "two-moment approximation with a plug-in variance";
+  return test;
+}
+
+}  // namespace gradflow
