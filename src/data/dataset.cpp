@@ -1,0 +1,273 @@
+#include "gradflow/data/dataset.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <utility>
+
+#include "data/columns.h"
+#include "data/duplicates.h"
+#include "data/roles.h"
+#include "data/text.h"
+#include "gradflow/base/error.h"
+
+namespace gradflow {
+namespace {
+
+struct Response {
+  std::vector<double> values;                      // NaN where missing
+  std::string where;                               // "FILE, column 'y'"
+  std::function<std::string(Index)> where_in_row;  // "FILE, line 7, column 'y'"
+};
+
+[[noreturn]] void fail_missing(const std::string& where) {
+  throw InputError(
+      fmt::format("{}: the value is missing; {} drop leaves such rows out, {} mean fills them in", where,
+                  option_name::missing, option_name::missing));
+}
+
+/// Learns the encoding in the order in which its parts depend on each other; each step leaves its account in
+/// the report.
+class Learner {
+ public:
+  Learner(const Cells& cells, Response response, const Roles& roles, DatasetOptions options)
+      : cells_(cells), roles_(roles), response_(std::move(response)) {
+    data_.recipe.options = std::move(options);
+    data_.recipe.input_columns = cells.names();
+    data_.report.rows_read = cells.rows();
+  }
+
+  Dataset learn() {
+    check_response();
+    read_columns();
+    select_rows();
+    encode_response();
+    encode_columns();
+    check_columns();
+    name_rows();
+    count_duplicates();
+    return std::move(data_);
+  }
+
+ private:
+  const DatasetOptions& options() const { return data_.recipe.options; }
+
+  void check_response() const {
+    const std::vector<double>& values = response_.values;
+    if (values.empty()) fail_too_few_rows(0, 0);
+    if (std::all_of(values.begin(), values.end(), [](double y) { return std::isnan(y); }))
+      throw InputError(fmt::format("{}: every value of the response is missing", response_.where));
+  }
+
+  [[noreturn]] void fail_too_few_rows(Index used, Index dropped) const {
+    throw InputError(
+        fmt::format("{}: {} to learn from{}; at least 2 are required", cells_.source(), counted(used, "row"),
+                    dropped > 0 ? fmt::format(" after dropping {} with missing values", dropped) : ""));
+  }
+
+  // Columns with a single value are left out here already, so that their missing cells cost no rows.
+  void read_columns() {
+    const auto add = [&](Index input, bool is_covariate) {
+      const bool named = roles_.categorical[static_cast<std::size_t>(input)];
+      const std::string advice =
+          fmt::format("name the column in {} if its values are categories", option_name::categorical);
+      RawColumn column = read_column(cells_, input, named || cells_.holds_text(input), advice);
+      column.is_covariate = is_covariate;
+      const int distinct = column.distinct_up_to_two();
+      if (distinct == 0)
+        throw InputError(fmt::format("{}: every value is missing; leave the column out with {}",
+                                     cells_.column_place(input), option_name::exclude));
+      if (distinct == 1) {
+        remove_single_valued(column);
+      } else {
+        columns_.push_back(std::move(column));
+      }
+    };
+    for (const Index input : roles_.features) add(input, false);
+    for (const Index input : roles_.covariates) add(input, true);
+  }
+
+  void remove_single_valued(const RawColumn& column) {
+    std::string name = cells_.names()[static_cast<std::size_t>(column.input)];
+    if (column.is_categorical)
+      name += "=" + **std::find_if(column.texts.begin(), column.texts.end(),
+                                   [](const auto& t) { return t.has_value(); });
+    data_.report.removed_constant.push_back(std::move(name));
+  }
+
+  void select_rows() {
+    std::vector<Index> kept;
+    for (Index row = 0; row < cells_.rows(); ++row) {
+      if (keeps(row)) {
+        kept.push_back(row);
+      } else {
+        data_.report.dropped_rows.push_back(row + 1);
+      }
+    }
+    DataReport& report = data_.report;
+    report.rows_used = static_cast<Index>(kept.size());
+    const auto dropped = static_cast<Index>(report.dropped_rows.size());
+    if (report.rows_used < 2) fail_too_few_rows(report.rows_used, dropped);
+    if (2 * dropped > report.rows_read)
+      report.warnings.push_back(
+          fmt::format("More than half of the rows of {} ({} of {}) were dropped because of "
+                      "missing values.",
+                      cells_.source(), dropped, report.rows_read));
+    for (RawColumn& column : columns_) column.keep(kept);
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      response_.values[i] = response_.values[static_cast<std::size_t>(kept[i])];
+    response_.values.resize(kept.size());
+    kept_ = std::move(kept);
+  }
+
+  // Counts the row's missing cells. The response is never filled in.
+  bool keeps(Index row) {
+    const bool is_error = options().missing == MissingPolicy::error;
+    const bool no_response = std::isnan(response_.values[static_cast<std::size_t>(row)]);
+    if (no_response && is_error) fail_missing(response_.where_in_row(row));
+    bool complete = true;
+    Index missing = 0;
+    for (const RawColumn& column : columns_) {
+      if (!column.is_missing(row)) continue;
+      if (is_error) fail_missing(cells_.place(row, column.input));
+      complete = false;
+      // A column that is a feature and a covariate is one column of the table.
+      const bool counted_already = column.is_covariate && is_feature(column.input);
+      missing += counted_already ? 0 : 1;
+    }
+    data_.report.missing_cells += missing + (no_response ? 1 : 0);
+    return !no_response && (complete || options().missing == MissingPolicy::mean);
+  }
+
+  bool is_feature(Index input) const {
+    return std::find(roles_.features.begin(), roles_.features.end(), input) != roles_.features.end();
+  }
+
+  void encode_response() {
+    const Index n = data_.report.rows_used;
+    data_.y = Eigen::Map<const Vector>(response_.values.data(), n);
+    const Moments m = moments(data_.y);
+    if (m.is_constant)
+      throw InputError(fmt::format("{}: the response is {} in all {} rows used; there is nothing to learn",
+                                   response_.where, data_.y[0], n));
+    if (options().standardize != Standardize::both) return;
+    data_.recipe.target_center = m.mean;
+    data_.recipe.target_scale = m.deviation;
+    data_.y = (data_.y.array() - m.mean) / m.deviation;
+  }
+
+  void encode_columns() {
+    std::vector<Vector> features, covariates;
+    for (RawColumn& column : columns_) {
+      ColumnRecipe recipe = learn_recipe(column, cells_);
+      const std::vector<Index> codes = level_codes(column, recipe);
+      const Index first = !column.is_categorical ? -1 : column.is_covariate ? 1 : 0;
+      const Index end = column.is_categorical ? static_cast<Index>(recipe.levels.size()) : 0;
+      if (first == end) remove_single_valued(column);
+      bool used = false;
+      for (Index level = first; level < end; ++level) {
+        EncodedColumn encoded;
+        encoded.name =
+            level < 0 ? recipe.name : recipe.name + "=" + recipe.levels[static_cast<std::size_t>(level)];
+        encoded.source = static_cast<Index>(data_.recipe.columns.size());
+        encoded.level = level;
+        Vector values = raw_values(column, recipe, codes, level);
+        if (!standardize(values, encoded)) continue;
+        used = true;
+        (column.is_covariate ? covariates : features).push_back(std::move(values));
+        (column.is_covariate ? data_.recipe.covariates : data_.recipe.features).push_back(std::move(encoded));
+      }
+      if (used) data_.recipe.columns.push_back(std::move(recipe));
+      column = {};
+    }
+    data_.X = side_by_side(features);
+    data_.Z = side_by_side(covariates);
+  }
+
+  // False when the column is constant, which is then reported as removed.
+  bool standardize(Vector& values, EncodedColumn& encoded) {
+    const Moments m = moments(values);
+    if (m.is_constant) {
+      data_.report.removed_constant.push_back(encoded.name);
+      return false;
+    }
+    if (options().standardize == Standardize::none) return true;
+    encoded.center = m.mean;
+    encoded.scale = m.deviation;
+    values = (values.array() - m.mean) / m.deviation;
+    return true;
+  }
+
+  Matrix side_by_side(std::vector<Vector>& columns) const {
+    Matrix result(data_.report.rows_used, static_cast<Index>(columns.size()));
+    for (std::size_t j = 0; j < columns.size(); ++j) {
+      result.col(static_cast<Index>(j)) = columns[j];
+      columns[j].resize(0);
+    }
+    return result;
+  }
+
+  void check_columns() const {
+    if (data_.X.cols() == 0)
+      throw InputError(fmt::format("{}: every feature column is constant ({}); at least one must vary",
+                                   cells_.source(), listed(data_.report.removed_constant)));
+    const Index n = data_.X.rows(), q = data_.Z.cols();
+    if (q > 0 && n <= q + 1)
+      throw InputError(fmt::format("{}: {} rows for {} and an intercept; more rows are required",
+                                   cells_.source(), n, counted(q, "covariate")));
+  }
+
+  void name_rows() {
+    for (const Index row : kept_)
+      data_.ids.push_back(roles_.id ? cells_.identifier(row, *roles_.id) : fmt::format("{}", row + 1));
+  }
+
+  void count_duplicates() {
+    data_.report.duplicate_inputs = count_repeated_rows({data_.X, data_.Z});
+    data_.report.duplicate_rows =
+        data_.report.duplicate_inputs == 0 ? 0 : count_repeated_rows({data_.X, data_.Z, data_.y});
+  }
+
+  const Cells& cells_;
+  const Roles& roles_;
+  Response response_;
+  std::vector<RawColumn> columns_;
+  std::vector<Index> kept_;
+  Dataset data_;
+};
+
+}  // namespace
+
+Vector unstandardize_response(const Recipe& recipe, ConstVector y) {
+  return recipe.target_center + recipe.target_scale * y.array();
+}
+
+Dataset make_dataset(const Table& table, const DatasetOptions& options) {
+  const TableCells cells(table);
+  DatasetOptions named = options;
+  const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
+  const Index target = *roles.target;
+  Response response{cells.numbers(target, "the response must be numeric"), cells.column_place(target),
+                    [&](Index row) { return cells.place(row, target); }};
+  Dataset data = Learner(cells, std::move(response), roles, std::move(named)).learn();
+  data.recipe.missing_values = table.missing_values;
+  return data;
+}
+
+Dataset make_dataset(const Matrix& features, const Vector& response, const DatasetOptions& options,
+                     const std::string& features_name, const std::string& response_name) {
+  if (features.rows() != response.size())
+    throw InputError(fmt::format("{} has {}, but {} has {}; they must be equal", features_name,
+                                 counted(features.rows(), "row"), response_name,
+                                 counted(response.size(), "value")));
+  const MatrixCells cells(features, features_name);
+  DatasetOptions named = options;
+  const Roles roles = assign_roles(cells, ResponseIs::separate, named);
+  named.target = response_name;
+  const auto where = [&](Index row) { return fmt::format("{}, row {}", response_name, row + 1); };
+  for (Index row = 0; row < response.size(); ++row) check_value(response[row], where(row));
+  return Learner(cells, {{response.begin(), response.end()}, response_name, where}, roles, std::move(named))
+      .learn();
+}
+
+}  // namespace gradflow
