@@ -8,9 +8,10 @@ namespace gradflow {
 /// by the user. Memory n^2 doubles.
 class DenseOperator final : public TrainingOperator {
  public:
-  /// H must be square with finite entries, symmetric to 1e-8 of its largest entry, and without a diagonal entry
-  /// below -1e-10 of the largest; otherwise InputError whose message starts with `name`. The stored matrix is
-  /// the mean of H and H'. (That no eigenvalue is negative is checked where the spectrum is computed.)
+  /// H must be square with finite entries, symmetric to 1e-8 of its largest entry, and without a diagonal
+  /// entry below -1e-10 of the largest; otherwise InputError whose message starts with `name`. The stored
+  /// matrix is the mean of H and H'. (That no eigenvalue is negative is checked where the spectrum is
+  /// computed.)
   explicit DenseOperator(Matrix H, std::string name = "operator");
 
   Index size() const noexcept override { return H_.rows(); }

@@ -20,8 +20,9 @@ class TrainingOperator {
   TrainingOperator& operator=(const TrainingOperator&) = delete;
   virtual ~TrainingOperator() = default;
 
-  virtual Index size() const noexcept = 0;      ///< n
-  virtual std::string description() const = 0;  ///< one line, e.g. "infinite-width NTK, relu, 2 hidden layers"
+  virtual Index size() const noexcept = 0;  ///< n
+  /// One line, e.g. "infinite-width NTK, relu, 2 hidden layers".
+  virtual std::string description() const = 0;
 
   /// Y <- H X for b columns at once. X and Y are n x b and do not overlap.
   /// Cost 2 n^2 b flops for a dense operator. Throws InputError on a shape mismatch.

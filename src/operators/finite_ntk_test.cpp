@@ -1,0 +1,131 @@
+#include "gradflow/operators/finite_ntk.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include "gradflow/base/error.h"
+#include "gradflow/data/array_file.h"
+#include "gradflow/operators/make_operator.h"
+#include "laws/training_operator_laws.h"
+
+namespace gradflow {
+namespace {
+
+double relative_error(const Matrix& A, const Matrix& B) {
+  return (A - B).cwiseAbs().maxCoeff() / B.cwiseAbs().maxCoeff();
+}
+
+const char* const networks[] = {"relu:30-20",     "gelu:16x3",           "tanh:9,no-bias",
+                                "erf:12-1-8,ntk", "abs:5x2,no-bias,ntk", "sin:7,ntk,sw2=0.5,sb2=2",
+                                "linear",         "linear,no-bias",      "leaky-relu@0.2:1"};
+
+TEST(FiniteNtk, LayerProductsEqualTheProductOfJacobians) {
+  RandomStream random(1, "test");
+  const Matrix X = random.normals(37, 3), X_new = random.normals(11, 3);
+  for (const char* text : networks) {
+    const auto network = DenseNetwork::initialise(parse_architecture(text), 3, 5);
+    const Matrix J = network.jacobian(X), J_new = network.jacobian(X_new);
+
+    EXPECT_LT(relative_error(ntk_gram(network, X), J * J.transpose()), 1e-12) << text;
+    EXPECT_LT(relative_error(ntk_cross(network, X_new, X), J_new * J.transpose()), 1e-12) << text;
+    EXPECT_LT(relative_error(ntk_diagonal(network, X), J.rowwise().squaredNorm()), 1e-12) << text;
+  }
+}
+
+TEST(FiniteNtk, PanelsAndTheJointComputationAgreeWithSingleOnes) {
+  RandomStream random(2, "test");
+  const auto network = DenseNetwork::initialise(parse_architecture("relu:40-20"), 4, 5);
+  const Matrix X = random.normals(613, 4), X_new = random.normals(77, 4);
+  const NtkPair pair = ntk_gram_and_cross(network, X, X_new);
+  const Matrix J = network.jacobian(X);
+
+  EXPECT_LT(relative_error(pair.gram, J * J.transpose()), 1e-12);
+  EXPECT_EQ(pair.gram, pair.gram.transpose());
+  EXPECT_LT(relative_error(pair.cross, network.jacobian(X_new) * J.transpose()), 1e-12);
+  EXPECT_LT(relative_error(pair.cross, ntk_cross(network, X_new, X)), 1e-12);
+  EXPECT_LT(relative_error(pair.gram, ntk_gram(network, X)), 1e-12);
+  EXPECT_LT(relative_error(pair.gram.diagonal(), ntk_diagonal(network, X)), 1e-12);
+  EXPECT_LT((pair.output - network.output(X)).norm(), 1e-12);
+  EXPECT_LT((pair.output_new - network.output(X_new)).norm(), 1e-12);
+}
+
+TEST(FiniteNtk, PermutedAndRepeatedRowsGivePermutedAndRepeatedEntries) {
+  RandomStream random(3, "test");
+  const auto network = DenseNetwork::initialise(parse_architecture("gelu:40x2"), 4, 5);
+  Matrix X = random.normals(300, 4);
+  X.row(299) = X.row(7);
+  const auto order = random.permutation(300);
+  const Matrix gram = ntk_gram(network, X);
+
+  EXPECT_LT(relative_error(ntk_gram(network, X(order, Eigen::all)), gram(order, order)), 1e-13);
+  EXPECT_LT(relative_error(gram.col(299), gram.col(7)), 1e-13);
+  EXPECT_GT(Eigen::SelfAdjointEigenSolver<Matrix>(gram, Eigen::EigenvaluesOnly).eigenvalues()[0],
+            -1e-12 * gram.norm());
+}
+
+TEST(FiniteNtk, EmptySetsAndWrongShapes) {
+  const auto network = DenseNetwork::initialise(parse_architecture("relu:4"), 3, 5);
+
+  EXPECT_EQ(ntk_gram(network, Matrix(0, 3)).size(), 0);
+  EXPECT_EQ(ntk_cross(network, Matrix(0, 3), Matrix::Ones(2, 3)).cols(), 2);
+  EXPECT_THROW(ntk_gram(network, Matrix::Ones(2, 4)), InputError);
+  EXPECT_THROW(ntk_cross(network, Matrix::Ones(2, 4), Matrix::Ones(2, 3)), InputError);
+  EXPECT_THROW(ntk_gram_and_cross(network, Matrix::Ones(2, 3), Matrix::Ones(2, 4)), InputError);
+}
+
+TEST(FiniteNtk, OperatorOfANetworkObeysTheLaws) {
+  RandomStream random(4, "test");
+  const Matrix X = random.normals(50, 3);
+  for (const char* text : networks) {
+    const auto H = make_operator(DenseNetwork::initialise(parse_architecture(text), 3, 5), X);
+    EXPECT_EQ(laws::broken_by(*H, random), std::vector<std::string>{}) << text;
+  }
+  const auto H = make_operator(DenseNetwork::initialise(parse_architecture("relu:128x2"), 3, 5), X);
+  EXPECT_EQ(H->description(), "NTK of a network relu:128x2 with 17153 parameters");
+}
+
+class Fixture : public testing::TestWithParam<const char*> {};
+
+TEST_P(Fixture, KernelsAndOutputsAgreeWithThePapersCode) {
+  const std::string folder = std::string(GRADFLOW_SHARED_DIR) + "/fixtures/" + GetParam() + "/";
+  if (!std::filesystem::exists(folder + "H.npy")) {
+    std::cout << "notice: " << folder << " is absent: case not checked\n";
+    GTEST_SKIP();
+  }
+  const auto matrix = [&](const std::string& name) {
+    return read_npy(folder + name + ".npy").as_matrix(name);
+  };
+  const auto vector = [&](const std::string& name) {
+    return read_npy(folder + name + ".npy").as_vector(name);
+  };
+  Architecture architecture;
+  Parameters parameters;
+  for (int l = 0; std::filesystem::exists(fmt::format("{}W{}.npy", folder, l)); ++l) {
+    if (l > 0) architecture.widths.push_back(parameters.weights.back().rows());
+    parameters.weights.push_back(matrix(fmt::format("W{}", l)));
+    parameters.biases.push_back(vector(fmt::format("b{}", l)));
+  }
+  const DenseNetwork network(architecture, parameters);
+  const Matrix H = matrix("H");
+  const double n = static_cast<double>(H.rows());
+
+  const NtkPair pair = ntk_gram_and_cross(network, matrix("X_train"), matrix("X_test"));
+
+  EXPECT_LT(relative_error(pair.gram / n, H), 1e-12);
+  EXPECT_LT(relative_error(pair.cross / n, matrix("C")), 1e-12);
+  EXPECT_LT(relative_error(pair.output, vector("f0_train")), 1e-12);
+  EXPECT_LT(relative_error(pair.output_new, vector("f0_test")), 1e-12);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shared, Fixture,
+                         testing::Values("simple", "nonlinear", "null", "null-root", "deep", "highdim"),
+                         [](const auto& test_case) {
+                           std::string name = test_case.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace gradflow
