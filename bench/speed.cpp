@@ -37,7 +37,9 @@ Timing time_of(int repeats, Work&& work) {
   return {seconds.front(), seconds[seconds.size() / 2], seconds.back()};
 }
 
-nlohmann::json to_json(const Timing& t) { return {{"best", t.best}, {"median", t.median}, {"worst", t.worst}}; }
+nlohmann::json to_json(const Timing& t) {
+  return {{"best", t.best}, {"median", t.median}, {"worst", t.worst}};
+}
 
 double gemm_rate(Index n) {
   RandomStream random(1, "bench");
@@ -61,16 +63,22 @@ nlohmann::json finite_operator() {
   const Timing t = time_of(5, [&] { ntk_gram_and_cross(network, X, X_new); });
   const double share = flops / t.median / rate;
   fmt::print("finite-width H and C   n = {}, n_new = {}, p = {}, widths {}x2, float64\n", n, n_new, p, width);
-  fmt::print("  {:.3f} s (best {:.3f}, worst {:.3f});  {:.1f} GFLOP/s, DGEMM {:.1f} GFLOP/s;  ratio {:.2f} (aim > 0.6)\n\n",
-             t.median, t.best, t.worst, flops / t.median * 1e-9, rate * 1e-9, share);
-  return {{"seconds", to_json(t)}, {"gflops", flops / t.median * 1e-9}, {"dgemm_gflops", rate * 1e-9}, {"ratio", share}};
+  fmt::print(
+      "  {:.3f} s (best {:.3f}, worst {:.3f});  {:.1f} GFLOP/s, DGEMM {:.1f} GFLOP/s;  ratio {:.2f} (aim > "
+      "0.6)\n\n",
+      t.median, t.best, t.worst, flops / t.median * 1e-9, rate * 1e-9, share);
+  return {{"seconds", to_json(t)},
+          {"gflops", flops / t.median * 1e-9},
+          {"dgemm_gflops", rate * 1e-9},
+          {"ratio", share}};
 }
 
 // Test and all rules after H, over one dsyevd with all vectors on the same matrix.
 nlohmann::json inference_at(Index n) {
   RandomStream random(3, "bench");
   const Matrix X = random.normals(n, 10);
-  const Vector y = X.col(0).array().sin().matrix() + X.col(1).cwiseProduct(X.col(2)) + 0.5 * random.normals(n);
+  const Vector y =
+      X.col(0).array().sin().matrix() + X.col(1).cwiseProduct(X.col(2)) + 0.5 * random.normals(n);
   const int repeats = n <= 1000 ? 5 : 3;
   Matrix gram;
   const Timing build = time_of(repeats, [&] { gram = kernel_gram(InfiniteArchitecture{}, X); });
@@ -83,8 +91,11 @@ nlohmann::json inference_at(Index n) {
              all.median / eigen.median);
   for (const auto& [stage, seconds] : analysis.seconds) fmt::print("{} {:.3f}  ", stage, seconds);
   fmt::print("\n");
-  return {{"n", n},          {"kernel_seconds", to_json(build)}, {"dsyevd_seconds", to_json(eigen)},
-          {"analyse_seconds", to_json(all)}, {"ratio", all.median / eigen.median}};
+  return {{"n", n},
+          {"kernel_seconds", to_json(build)},
+          {"dsyevd_seconds", to_json(eigen)},
+          {"analyse_seconds", to_json(all)},
+          {"ratio", all.median / eigen.median}};
 }
 
 }  // namespace
@@ -94,8 +105,10 @@ int main(int argc, char** argv) {
   nlohmann::json out{{"threads", threads()}, {"blas", openblas_get_config()}};
   fmt::print("{} threads, {}\n\n", threads(), openblas_get_config());
   out["finite_operator"] = finite_operator();
-  fmt::print("test and all rules after H, against dsyevd with all vectors (aim < 1.3 at n = 2000); seconds\n");
-  fmt::print("  {:>6} {:>12} {:>12} {:>12} {:>10}   stages of the last run\n", "n", "NTK (inf.)", "dsyevd", "test+rules", "ratio");
+  fmt::print(
+      "test and all rules after H, against dsyevd with all vectors (aim < 1.3 at n = 2000); seconds\n");
+  fmt::print("  {:>6} {:>12} {:>12} {:>12} {:>10}   stages of the last run\n", "n", "NTK (inf.)", "dsyevd",
+             "test+rules", "ratio");
   for (const Index n : {500, 1000, 2000, 4000}) out["inference"].push_back(inference_at(n));
   if (argc > 1) write_file_atomically(argv[1], out.dump(2) + "\n");
   return 0;

@@ -29,21 +29,27 @@ Summary summarise(const std::vector<study::SplitScore>& scores, Get get) {
 nlohmann::json run_case(const study::Case& study_case) {
   const study::RealData data = study::load(study_case.folder);
   std::vector<study::SplitScore> scores;
-  for (int split = 0; split < study_case.splits; ++split) scores.push_back(study::score_split(data, study_case, split));
+  for (int split = 0; split < study_case.splits; ++split)
+    scores.push_back(study::score_split(data, study_case, split));
   const Summary oracle = summarise(scores, [](const auto& s) { return s.oracle_rmse; });
-  nlohmann::json out{{"case", study_case.name}, {"splits", study_case.splits}, {"n", scores.front().n},
+  nlohmann::json out{{"case", study_case.name},
+                     {"splits", study_case.splits},
+                     {"n", scores.front().n},
                      {"oracle_rmse", oracle.mean}};
-  fmt::print("\n{} (n = {}, {} splits; oracle RMSE {:.4g})\n", study_case.name, scores.front().n, study_case.splits,
-             oracle.mean);
+  fmt::print("\n{} (n = {}, {} splits; oracle RMSE {:.4g})\n", study_case.name, scores.front().n,
+             study_case.splits, oracle.mean);
   fmt::print("  {:<12} {:>18} {:>12} {:>8} {:>8}\n", "rule", "RMSE / oracle", "RMSE", "dof", "worst");
   for (const auto& [name, first] : scores.front().rules) {
     const Summary ratio = summarise(scores, [&](const auto& s) { return s.rules.at(name).ratio; });
     const Summary rmse = summarise(scores, [&](const auto& s) { return s.rules.at(name).rmse; });
     const Summary dof = summarise(scores, [&](const auto& s) { return s.rules.at(name).dof; });
-    fmt::print("  {:<12} {:>9.4f} ± {:.4f} {:>12.5g} {:>8.1f} {:>8.3f}\n", name, ratio.mean, ratio.standard_error,
-               rmse.mean, dof.mean, ratio.worst);
-    out["rules"][name] = {{"ratio", ratio.mean}, {"ratio_se", ratio.standard_error}, {"worst_ratio", ratio.worst},
-                          {"rmse", rmse.mean},   {"dof", dof.mean}};
+    fmt::print("  {:<12} {:>9.4f} ± {:.4f} {:>12.5g} {:>8.1f} {:>8.3f}\n", name, ratio.mean,
+               ratio.standard_error, rmse.mean, dof.mean, ratio.worst);
+    out["rules"][name] = {{"ratio", ratio.mean},
+                          {"ratio_se", ratio.standard_error},
+                          {"worst_ratio", ratio.worst},
+                          {"rmse", rmse.mean},
+                          {"dof", dof.mean}};
   }
   return out;
 }

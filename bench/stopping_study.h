@@ -18,8 +18,8 @@
 #include "gradflow/operators/dense_operator.h"
 #include "gradflow/operators/infinite_ntk.h"
 
-/// How well each stopping rule does on real data, against the best time along the same flow (an oracle that sees
-/// the test rows). Shared by `./x bench stopping` and by the test of one small part of it.
+/// How well each stopping rule does on real data, against the best time along the same flow (an oracle that
+/// sees the test rows). Shared by `./x bench stopping` and by the test of one small part of it.
 namespace gradflow::study {
 
 /// What is done with rows equal to an earlier row in x and y.
@@ -43,7 +43,9 @@ inline std::string data_folder(const std::string& name) {
   return fmt::format("{}/data/{}", GRADFLOW_SHARED_DIR, name);
 }
 
-inline bool available(const std::string& name) { return std::filesystem::exists(data_folder(name) + "/data.csv"); }
+inline bool available(const std::string& name) {
+  return std::filesystem::exists(data_folder(name) + "/data.csv");
+}
 
 inline RealData load(const std::string& folder) {
   const Table table = read_table(data_folder(folder) + "/data.csv");
@@ -51,7 +53,8 @@ inline RealData load(const std::string& folder) {
   options.target = table.names.back();
   options.standardize = Standardize::none;
   Dataset data = make_dataset(table, options);
-  return {std::move(data.X), std::move(data.y), nlohmann::json::parse(std::ifstream(data_folder(folder) + "/splits.json"))};
+  return {std::move(data.X), std::move(data.y),
+          nlohmann::json::parse(std::ifstream(data_folder(folder) + "/splits.json"))};
 }
 
 inline std::vector<double> row_key(const RealData& data, Index row) {
@@ -75,7 +78,9 @@ struct Rows {
 };
 
 inline Rows rows_of_split(const RealData& data, const Case& study_case, int split) {
-  const auto part = [&](const char* name) { return data.splits[name][static_cast<std::size_t>(split)].get<std::vector<Index>>(); };
+  const auto part = [&](const char* name) {
+    return data.splits[name][static_cast<std::size_t>(split)].get<std::vector<Index>>();
+  };
   Rows rows{part("train"), part("test")};
   if (study_case.copies == Copies::drop_from_table) {
     std::vector<Index> all(static_cast<std::size_t>(data.y.size()));
@@ -109,12 +114,15 @@ struct SplitScore {
   std::map<std::string, RuleScore> rules;
 };
 
-/// Test error of the flow at any time: test response against f(t) = x'beta(t) + h_x'alpha(t) from the spectrum.
+/// Test error of the flow at any time: test response against f(t) = x'beta(t) + h_x'alpha(t) from the
+/// spectrum.
 class FlowOnTestRows {
  public:
-  FlowOnTestRows(const Analysis& analysis, const TrainingOperator& H, Matrix H_cross, const Vector& response, Vector truth)
+  FlowOnTestRows(const Analysis& analysis, const TrainingOperator& H, Matrix H_cross, const Vector& response,
+                 Vector truth)
       : values_(analysis.data.values), z_(analysis.data.z), truth_(std::move(truth)) {
-    // mean(x) = b0 + (h_x - 1 a'H) Q U dual(lambda) z with b0 = mean y, a = 1/n: the intercept's share of H alpha.
+    // mean(x) = b0 + (h_x - 1 a'H) Q U dual(lambda) z with b0 = mean y, a = 1/n: the intercept's share of H
+    // alpha.
     Matrix mean_row(H.size(), 1);
     H.apply(Vector::Constant(H.size(), 1.0 / static_cast<double>(H.size())), mean_row);
     base_ = response.mean();
@@ -136,21 +144,23 @@ class FlowOnTestRows {
 inline SplitScore score_split(const RealData& data, const Case& study_case, int split) {
   const Rows rows = rows_of_split(data, study_case, split);
   DatasetOptions encoding;
-  const Dataset train = make_dataset(Matrix(data.X(rows.train, Eigen::all)), Vector(data.y(rows.train)), encoding, "X", "y");
+  const Dataset train =
+      make_dataset(Matrix(data.X(rows.train, Eigen::all)), Vector(data.y(rows.train)), encoding, "X", "y");
   const NewRows test = encode(train.recipe, Matrix(data.X(rows.test, Eigen::all)), "X");
   const InfiniteArchitecture architecture;
   const double n = static_cast<double>(train.X.rows());
   const DenseOperator H(kernel_gram(architecture, train.X) / n);
   const Vector y = data.y(rows.train);
-  const Analysis analysis =
-      analyse(H, {y, Vector::Zero(y.size()), Matrix(y.size(), 0), {}, {}}, {.seed = static_cast<std::uint64_t>(split + 1)});
-  const FlowOnTestRows flow(analysis, H, kernel_cross(architecture, test.X, train.X) / n, y, data.y(rows.test));
+  const Analysis analysis = analyse(H, {y, Vector::Zero(y.size()), Matrix(y.size(), 0), {}, {}},
+                                    {.seed = static_cast<std::uint64_t>(split + 1)});
+  const FlowOnTestRows flow(analysis, H, kernel_cross(architecture, test.X, train.X) / n, y,
+                            data.y(rows.test));
 
   SplitScore score{.n = train.X.rows(), .oracle_rmse = flow.rmse(0.0), .rules = {}};
   // The oracle: 400 log-spaced times, t lambda_1 from 1e-2 to 1e12, and each rule's own.
   for (int i = 0; i < 400; ++i)
-    score.oracle_rmse =
-        std::min(score.oracle_rmse, flow.rmse(std::pow(10.0, -2.0 + 14.0 * i / 399.0) / analysis.data.values(0)));
+    score.oracle_rmse = std::min(
+        score.oracle_rmse, flow.rmse(std::pow(10.0, -2.0 + 14.0 * i / 399.0) / analysis.data.values(0)));
   for (const StoppingRule& rule : analysis.rules) {
     score.rules[rule.name] = {flow.rmse(rule.time), 0.0, rule.effective_dof};
     score.oracle_rmse = std::min(score.oracle_rmse, score.rules[rule.name].rmse);

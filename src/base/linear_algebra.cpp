@@ -14,7 +14,8 @@ namespace {
 // OpenBLAS is built with 32-bit integers on Debian: larger dimensions must be refused, never wrapped.
 int blas_int(Index value) {
   if (value > std::numeric_limits<int>::max())
-    throw InputError(fmt::format("matrix dimension {} exceeds what dense linear algebra here can address (2^31 - 1)", value));
+    throw InputError(fmt::format(
+        "matrix dimension {} exceeds what dense linear algebra here can address (2^31 - 1)", value));
   return static_cast<int>(value);
 }
 
@@ -44,8 +45,8 @@ Matrix multiply(ConstBlock A, Transpose a, ConstBlock B, Transpose b) {
 
 void rank_update_lower(ConstBlock A, Block C, double alpha, double beta) {
   if (C.rows() == 0) return;
-  cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, blas_int(C.rows()), blas_int(A.cols()), alpha, A.data(),
-              leading(A), beta, C.data(), leading(C));
+  cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, blas_int(C.rows()), blas_int(A.cols()), alpha,
+              A.data(), leading(A), beta, C.data(), leading(C));
 }
 
 void mirror_lower(Block C) {
@@ -59,15 +60,16 @@ void mirror_lower(Block C) {
 
 void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y) {
   if (A.rows() == 0) return;
-  cblas_dsymv(CblasColMajor, CblasLower, blas_int(A.rows()), 1.0, A.data(), leading(A), x.data(), 1, 0.0, y.data(),
-              1);
+  cblas_dsymv(CblasColMajor, CblasLower, blas_int(A.rows()), 1.0, A.data(), leading(A), x.data(), 1, 0.0,
+              y.data(), 1);
 }
 
 SymmetricEigen symmetric_eigen(Matrix A) {
   SymmetricEigen result{Vector(A.rows()), std::move(A)};
   const int n = blas_int(result.values.size());
   if (n == 0) return result;
-  const int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, result.vectors.data(), n, result.values.data());
+  const int info =
+      LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, result.vectors.data(), n, result.values.data());
   if (info != 0) throw InternalError(fmt::format("LAPACK dsyevd failed with info = {} at n = {}", info, n));
   return result;
 }

@@ -12,10 +12,11 @@ TEST(LinearAlgebra, MultiplyAgreesWithEigenOnBlocksOfLargerMatrices) {
   RandomStream random(1, "test");
   const Matrix A = random.normals(9, 7), B = random.normals(8, 9);
   Matrix C = random.normals(6, 6);
-  const Matrix expected = 2.0 * A.block(1, 2, 5, 4).transpose() * B.block(2, 1, 3, 5).transpose() +
-                          0.5 * C.block(1, 1, 4, 3);
+  const Matrix expected =
+      2.0 * A.block(1, 2, 5, 4).transpose() * B.block(2, 1, 3, 5).transpose() + 0.5 * C.block(1, 1, 4, 3);
 
-  multiply(A.block(1, 2, 5, 4), Transpose::yes, B.block(2, 1, 3, 5), Transpose::yes, C.block(1, 1, 4, 3), 2.0, 0.5);
+  multiply(A.block(1, 2, 5, 4), Transpose::yes, B.block(2, 1, 3, 5), Transpose::yes, C.block(1, 1, 4, 3), 2.0,
+           0.5);
 
   EXPECT_LT((C.block(1, 1, 4, 3) - expected).norm(), 1e-13);
 }
@@ -27,7 +28,8 @@ TEST(LinearAlgebra, EigenFactorsReproduceTheMatrix) {
 
   const SymmetricEigen eigen = symmetric_eigen(A);
 
-  EXPECT_LT((eigen.vectors * eigen.values.asDiagonal() * eigen.vectors.transpose() - A).norm(), 1e-12 * A.norm());
+  EXPECT_LT((eigen.vectors * eigen.values.asDiagonal() * eigen.vectors.transpose() - A).norm(),
+            1e-12 * A.norm());
   EXPECT_LT((symmetric_eigenvalues(A) - eigen.values).norm(), 1e-12 * A.norm());
 }
 

@@ -18,26 +18,30 @@ void check_sizes(const TrainingOperator& H, const Observations& observations) {
           fmt::format("must equal the size of the training operator, {}", n));
   require(observations.f0.size() == n, "number of initial outputs", observations.f0.size(),
           fmt::format("must equal the number of responses, {}", n));
-  require(observations.covariates.cols() == 0 || observations.covariates.rows() == n, "number of covariate rows",
-          observations.covariates.rows(), fmt::format("must equal the number of responses, {}", n));
+  require(observations.covariates.cols() == 0 || observations.covariates.rows() == n,
+          "number of covariate rows", observations.covariates.rows(),
+          fmt::format("must equal the number of responses, {}", n));
   require(observations.y.allFinite() && observations.f0.allFinite(), "response", "not finite",
           "every response and initial output must be finite");
 }
 
 // Paper mode: the network's initial output is the test's only fixed effect; none when it is zero everywhere.
 FixedEffects test_fixed_effects(const Observations& observations) {
-  const Vector& direction = observations.test_direction.size() > 0 ? observations.test_direction : observations.f0;
+  const Vector& direction =
+      observations.test_direction.size() > 0 ? observations.test_direction : observations.f0;
   if (!(direction.norm() > 0.0)) return FixedEffects::none(observations.y.size());
   return {direction, {"initial output"}};
 }
 
-ScoreTest paper_test(const TrainingOperator& H, const Observations& observations, const AnalysisOptions& options) {
+ScoreTest paper_test(const TrainingOperator& H, const Observations& observations,
+                     const AnalysisOptions& options) {
   const FixedEffects fixed = test_fixed_effects(observations);
   // w'Mw = (Qw)'H(Qw), with Qw = Q Q'(y - f0)
   const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
   Matrix Hw(w.rows(), 1);
   H.apply(w, Hw);
-  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(), options.p_value);
+  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(),
+                    options.p_value);
 }
 
 ScoreTest test_from(const SpectralData& data, const AnalysisOptions& options) {
@@ -79,8 +83,8 @@ RemlFit fit_path(const Analysis& analysis, const AnalysisOptions& options, const
   return fit_reml(analysis.data, options.path, reml);
 }
 
-void run_rules(Analysis& analysis, const StoppingProblem& problem, const StoppingOptions& options, StageClock& clock,
-               const AnalysisOptions& request) {
+void run_rules(Analysis& analysis, const StoppingProblem& problem, const StoppingOptions& options,
+               StageClock& clock, const AnalysisOptions& request) {
   using Rule = std::function<StoppingRule()>;
   const std::array<Rule, 5> rules{[&] { return stop_by_risk(problem, analysis.ridge, options); },
                                   [&] { return stop_by_reml(problem, analysis.path, options); },
@@ -99,7 +103,8 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const Stoppin
     if (usable(rule.outcome)) {
       const Path path = options.path.at(rule.time);
       rule.steps = steps_at(path, request);
-      rule.loo_rmse = std::sqrt(leave_one_out_residuals(problem.spectrum, problem.data, path).array().square().mean());
+      rule.loo_rmse =
+          std::sqrt(leave_one_out_residuals(problem.spectrum, problem.data, path).array().square().mean());
     }
     analysis.rules.push_back(std::move(rule));
   }
@@ -110,7 +115,8 @@ void decorrelate(Analysis& analysis) {
   Decorrelation& d = analysis.decorrelation;
   d.eigenvalues = analysis.data.values;
   d.losses = analysis.flow.path.phi(analysis.data.values).array() * analysis.data.z.array().square();
-  const Eigen::ArrayXd x = d.eigenvalues.array() - d.eigenvalues.mean(), y = d.losses.array() - d.losses.mean();
+  const Eigen::ArrayXd x = d.eigenvalues.array() - d.eigenvalues.mean(),
+                       y = d.losses.array() - d.losses.mean();
   d.correlation = (x * y).sum() / std::sqrt(x.square().sum() * y.square().sum());
 }
 
@@ -122,7 +128,8 @@ void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const Stoppi
   analysis.noise_variance =
       rule.kind == RuleKind::reml_path ? analysis.path.noise_variance : analysis.ridge.noise_variance;
   const Vector phi = analysis.chosen_path.phi(analysis.data.values);
-  analysis.signal_share = 1.0 - (phi.array() * analysis.data.z.array().square()).sum() / analysis.data.z.squaredNorm();
+  analysis.signal_share =
+      1.0 - (phi.array() * analysis.data.z.array().square()).sum() / analysis.data.z.squaredNorm();
   analysis.fit = dual_fit(problem.H, problem.fixed, problem.spectrum, problem.response, analysis.chosen_path);
   analysis.loo_residuals = leave_one_out_residuals(problem.spectrum, problem.data, analysis.chosen_path);
 }
@@ -130,7 +137,8 @@ void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const Stoppi
 void warn(Analysis& analysis) {
   if (analysis.spectrum.clipped > 0)
     analysis.warnings.push_back(fmt::format(
-        "{} eigenvalues that rounding made negative (the lowest {:.3g}, the largest eigenvalue being {:.3g}) were set to zero",
+        "{} eigenvalues that rounding made negative (the lowest {:.3g}, the largest eigenvalue being {:.3g}) "
+        "were set to zero",
         analysis.spectrum.clipped, analysis.spectrum.most_negative, analysis.spectrum.values.maxCoeff()));
   if (analysis.ridge.outcome == Outcome::on_boundary)
     analysis.warnings.push_back("noise variance: " + analysis.ridge.reason);
@@ -170,12 +178,14 @@ FixedEffects make_fixed_effects(Index n, const Observations& observations, const
   design.rightCols(covariates) = observations.covariates;
   for (Index j = 0; j < covariates; ++j) {
     const auto known = static_cast<std::size_t>(j) < observations.covariate_names.size();
-    names.push_back(known ? observations.covariate_names[static_cast<std::size_t>(j)] : fmt::format("covariate {}", j + 1));
+    names.push_back(known ? observations.covariate_names[static_cast<std::size_t>(j)]
+                          : fmt::format("covariate {}", j + 1));
   }
   return {std::move(design), std::move(names)};
 }
 
-ScoreTest analyse_test(const TrainingOperator& H, const Observations& observations, const AnalysisOptions& options) {
+ScoreTest analyse_test(const TrainingOperator& H, const Observations& observations,
+                       const AnalysisOptions& options) {
   options.check();
   check_sizes(H, observations);
   if (options.paper) return paper_test(H, observations, options);
@@ -183,10 +193,12 @@ ScoreTest analyse_test(const TrainingOperator& H, const Observations& observatio
   const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
   Matrix Hw(w.rows(), 1);
   H.apply(w, Hw);
-  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(), options.p_value);
+  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(),
+                    options.p_value);
 }
 
-Analysis analyse(const TrainingOperator& H, const Observations& observations, const AnalysisOptions& options) {
+Analysis analyse(const TrainingOperator& H, const Observations& observations,
+                 const AnalysisOptions& options) {
   options.check();
   check_sizes(H, observations);
   Analysis analysis;

@@ -67,23 +67,20 @@ std::string_view to_string(PathKind kind) {
 PathKind parse_path(const std::string& text) {
   for (const auto& [value, name] : names)
     if (text == name) return value;
-  throw InputError(fmt::format("path '{}' is not known: must be flow, ridge, decay, descent or implicit", text));
+  throw InputError(
+      fmt::format("path '{}' is not known: must be flow, ridge, decay, descent or implicit", text));
 }
 
 double Path::log_phi(double lambda) const {
   if (lambda == 0.0) return 0.0;
   switch (kind) {
-    case PathKind::flow:
-      return -time * lambda;
-    case PathKind::ridge:
-      return -std::log1p(time * lambda);
+    case PathKind::flow: return -time * lambda;
+    case PathKind::ridge: return -std::log1p(time * lambda);
     case PathKind::decay:
       if (decay == 0.0) return -time * lambda;
       return filter(lambda) < 0.5 ? std::log1p(-filter(lambda)) : std::log(phi(lambda));
-    case PathKind::descent:
-      return time == 0.0 ? 0.0 : time * std::log1p(-learning_rate * lambda);
-    case PathKind::implicit:
-      return -iterations * std::log1p(time * lambda);
+    case PathKind::descent: return time == 0.0 ? 0.0 : time * std::log1p(-learning_rate * lambda);
+    case PathKind::implicit: return -iterations * std::log1p(time * lambda);
   }
   throw InternalError("unnamed training path");
 }
@@ -102,8 +99,7 @@ double Path::filter(double lambda) const {
       return std::isinf(time) ? (lambda > 0.0 ? 1.0 : 0.0) : time * lambda / (1.0 + time * lambda);
     case PathKind::decay:
       return std::isinf(time) ? (lambda > 0.0 ? lambda / (lambda + decay) : 0.0) : lambda * dual(lambda);
-    default:
-      return -std::expm1(log_phi(lambda));
+    default: return -std::expm1(log_phi(lambda));
   }
 }
 
@@ -111,14 +107,10 @@ double Path::dual(double lambda) const {
   // Infinite time fits every direction that the operator has, and leaves the rest alone.
   if (std::isinf(time)) return lambda > 0.0 ? filter(lambda) / lambda : 0.0;
   switch (kind) {
-    case PathKind::flow:
-      return time * phi1(time * lambda);
-    case PathKind::ridge:
-      return time / (1.0 + time * lambda);
-    case PathKind::decay:
-      return time * phi1((lambda + decay) * time);
-    case PathKind::descent:
-      return lambda == 0.0 ? time * learning_rate : filter(lambda) / lambda;
+    case PathKind::flow: return time * phi1(time * lambda);
+    case PathKind::ridge: return time / (1.0 + time * lambda);
+    case PathKind::decay: return time * phi1((lambda + decay) * time);
+    case PathKind::descent: return lambda == 0.0 ? time * learning_rate : filter(lambda) / lambda;
     case PathKind::implicit: {
       // tau sum_{j=1}^m (1 + tau lambda)^-j
       const double factor = 1.0 / (1.0 + time * lambda);
@@ -137,12 +129,9 @@ double Path::psi_zero() const {
 
 double Path::g(double lambda) const {
   switch (kind) {
-    case PathKind::flow:
-      return time * time * phi1_difference(0.0, time * lambda);
-    case PathKind::ridge:
-      return -time * time / (1.0 + time * lambda);
-    case PathKind::decay:
-      return time * time * phi1_difference(decay * time, time * lambda);
+    case PathKind::flow: return time * time * phi1_difference(0.0, time * lambda);
+    case PathKind::ridge: return -time * time / (1.0 + time * lambda);
+    case PathKind::decay: return time * time * phi1_difference(decay * time, time * lambda);
     case PathKind::descent:
       return learning_rate * learning_rate * descent_curvature(time, learning_rate * lambda);
     case PathKind::implicit: {

@@ -26,16 +26,11 @@ std::vector<Path> example_paths() {
 Wide phi_by_definition(const Path& path, const Wide& lambda) {
   const Wide t = path.time, d = path.decay;
   switch (path.kind) {
-    case PathKind::flow:
-      return exp(-t * lambda);
-    case PathKind::ridge:
-      return 1 / (1 + t * lambda);
-    case PathKind::decay:
-      return (d + lambda * exp(-(lambda + d) * t)) / (lambda + d);
-    case PathKind::descent:
-      return pow(1 - Wide(path.learning_rate) * lambda, t);
-    case PathKind::implicit:
-      return pow(1 + t * lambda, -path.iterations);
+    case PathKind::flow: return exp(-t * lambda);
+    case PathKind::ridge: return 1 / (1 + t * lambda);
+    case PathKind::decay: return (d + lambda * exp(-(lambda + d) * t)) / (lambda + d);
+    case PathKind::descent: return pow(1 - Wide(path.learning_rate) * lambda, t);
+    case PathKind::implicit: return pow(1 + t * lambda, -path.iterations);
   }
   return 0;
 }

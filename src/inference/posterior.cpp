@@ -32,7 +32,8 @@ PosteriorVariance PosteriorVariance::from_spectrum(const TrainingOperator& H, co
   return variance;
 }
 
-PosteriorVariance PosteriorVariance::for_ridge(const TrainingOperator& H, const FixedEffects& fixed, double tau) {
+PosteriorVariance PosteriorVariance::for_ridge(const TrainingOperator& H, const FixedEffects& fixed,
+                                               double tau) {
   require(tau >= 0.0 && std::isfinite(tau), "tau", tau, "must be finite and >= 0");
   PosteriorVariance variance(H, fixed, tau);
   Matrix factor = tau * fixed.project(H.matrix());
@@ -56,20 +57,21 @@ Vector PosteriorVariance::g_term(const Matrix& C) const {
 
 Vector PosteriorVariance::at(const NewPoints& points) const {
   const Index m = points.H_self.size();
-  require(points.H_cross.rows() == m && points.H_cross.cols() == fixed_.rows(), "H_cross.rows", points.H_cross.rows(),
-          "must be m x n");
-  require(points.design.rows() == m && points.design.cols() == fixed_.count(), "design.rows", points.design.rows(),
-          "must be m x q");
+  require(points.H_cross.rows() == m && points.H_cross.cols() == fixed_.rows(), "H_cross.rows",
+          points.H_cross.rows(), "must be m x n");
+  require(points.design.rows() == m && points.design.cols() == fixed_.count(), "design.rows",
+          points.design.rows(), "must be m x q");
   const Matrix& X = points.design;
   // hq_xx = h_xx - 2 x'P'h_x + x'P'HPx
-  const Vector prior =
-      points.H_self - 2.0 * X.cwiseProduct(points.H_cross * P_).rowwise().sum() +
-      X.cwiseProduct(X * (P_.transpose() * HP_)).rowwise().sum();
-  Vector variance = psi_zero_ * prior + g_term(points.H_cross - X * HP_.transpose()) + fixed_.variance_of_mean(X);
+  const Vector prior = points.H_self - 2.0 * X.cwiseProduct(points.H_cross * P_).rowwise().sum() +
+                       X.cwiseProduct(X * (P_.transpose() * HP_)).rowwise().sum();
+  Vector variance =
+      psi_zero_ * prior + g_term(points.H_cross - X * HP_.transpose()) + fixed_.variance_of_mean(X);
   for (Index i = 0; i < m; ++i) {
     const double scale = psi_zero_ * std::abs(points.H_self(i)) + 1.0;
     if (!(variance(i) >= -1e-7 * scale))
-      throw InternalError(fmt::format("posterior variance {} at new row {} is below zero beyond rounding", variance(i), i + 1));
+      throw InternalError(fmt::format("posterior variance {} at new row {} is below zero beyond rounding",
+                                      variance(i), i + 1));
     variance(i) = std::max(0.0, variance(i));
   }
   return variance;

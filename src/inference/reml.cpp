@@ -37,10 +37,11 @@ void check_descent(const SpectralData& data, const Path& family) {
   if (family.kind != PathKind::descent) return;
   const double product = family.learning_rate * data.values.maxCoeff();
   if (!(product > 0.0 && product < 1.0))
-    throw InputError(fmt::format(
-        "path 'descent' needs 0 < learning rate x largest eigenvalue < 1, but {} x {:.6g} = {:.6g}: give --learning-rate "
-        "a positive value below {:.6g}",
-        family.learning_rate, data.values.maxCoeff(), product, 1.0 / data.values.maxCoeff()));
+    throw InputError(
+        fmt::format("path 'descent' needs 0 < learning rate x largest eigenvalue < 1, but {} x {:.6g} = "
+                    "{:.6g}: give --learning-rate "
+                    "a positive value below {:.6g}",
+                    family.learning_rate, data.values.maxCoeff(), product, 1.0 / data.values.maxCoeff()));
 }
 
 void describe(const SpectralData& data, RemlFit& fit) {
@@ -93,16 +94,18 @@ RemlFit fit_flow(const SpectralData& data, const Path& family, const RemlOptions
   const Eigen::ArrayXd square = data.z.array().square();
   const double mean_eigenvalue = data.values.sum() / data.count();
   const Eigen::Array<bool, Eigen::Dynamic, 1> present = square > negligible * negligible * square.sum();
-  const double smallest_present = present.select(data.values.array(), std::numeric_limits<double>::infinity()).minCoeff();
+  const double smallest_present =
+      present.select(data.values.array(), std::numeric_limits<double>::infinity()).minCoeff();
   RemlFit fit;
   fit.outcome = Outcome::converged;
   fit.reason = "root of the derivative of the convex profile likelihood";
   fit.upper_bound = std::numeric_limits<double>::infinity();
   if (smallest_present >= mean_eigenvalue) {
-    fit = without_estimate(Outcome::on_boundary,
-                           "the residual has weight only on eigenvalues above the mean: the likelihood rises for ever and "
-                           "the time is infinite",
-                           family.at(0.0));
+    fit = without_estimate(
+        Outcome::on_boundary,
+        "the residual has weight only on eigenvalues above the mean: the likelihood rises for ever and "
+        "the time is infinite",
+        family.at(0.0));
     fit.path.time = std::numeric_limits<double>::infinity();
     return fit;
   }
@@ -116,8 +119,8 @@ RemlFit fit_flow(const SpectralData& data, const Path& family, const RemlOptions
   describe(data, fit);
   const double reference = std::max(fit.path.time, 1.0 / data.values.maxCoeff());
   const TimeGrid grid = log_grid(1e-6 * reference, 1e6 * reference, 200);
-  fit.interval = profile_interval([&](double t) { return reml_criterion(data, family.at(t)); }, grid, fit.path.time,
-                                  fit.criterion, drop_at(options.level), options.level);
+  fit.interval = profile_interval([&](double t) { return reml_criterion(data, family.at(t)); }, grid,
+                                  fit.path.time, fit.criterion, drop_at(options.level), options.level);
   return fit;
 }
 
@@ -133,17 +136,22 @@ RemlFit from_minimum(const SpectralData& data, const Path& family, const Minimum
   fit.path = family.at(minimum.time);
   fit.upper_bound = bound;
   fit.evaluations = minimum.evaluations;
-  fit.outcome = minimum.at_zero ? Outcome::at_zero : minimum.at_bound ? Outcome::on_boundary : Outcome::converged;
+  fit.outcome = minimum.at_zero    ? Outcome::at_zero
+                : minimum.at_bound ? Outcome::on_boundary
+                                   : Outcome::converged;
   fit.reason = "minimum of minus twice the restricted log-likelihood";
-  if (minimum.at_zero) fit.reason = "the restricted likelihood is largest at zero: no training is warranted by it";
+  if (minimum.at_zero)
+    fit.reason = "the restricted likelihood is largest at zero: no training is warranted by it";
   if (minimum.at_bound)
     fit.reason = fmt::format(
-        "the restricted likelihood still rises at the bound psi(0) lambda_1 = {:g} (time {:.6g}): the data nearly "
+        "the restricted likelihood still rises at the bound psi(0) lambda_1 = {:g} (time {:.6g}): the data "
+        "nearly "
         "interpolate, and the noise variance is not identified",
         options.largest_shrinkage, bound);
   describe(data, fit);
-  fit.interval = profile_interval([&](double time) { return reml_criterion(data, family.at(time)); }, minimum.grid,
-                                  minimum.time, fit.criterion, drop_at(options.level), options.level);
+  fit.interval =
+      profile_interval([&](double time) { return reml_criterion(data, family.at(time)); }, minimum.grid,
+                       minimum.time, fit.criterion, drop_at(options.level), options.level);
   return fit;
 }
 
@@ -157,7 +165,8 @@ void RemlOptions::check() const {
 double reml_criterion(const SpectralData& data, const Path& path) {
   const Vector log_phi = path.log_phi(data.values);
   const Eigen::ArrayXd square = data.z.array().square();
-  const double shift = (square > 0.0).select(log_phi.array(), -std::numeric_limits<double>::infinity()).maxCoeff();
+  const double shift =
+      (square > 0.0).select(log_phi.array(), -std::numeric_limits<double>::infinity()).maxCoeff();
   const double sum = (square > 0.0).select((log_phi.array() - shift).exp() * square, 0.0).sum();
   return data.count() * (shift + std::log(sum / data.count())) - log_phi.sum();
 }
@@ -168,7 +177,8 @@ double reml_noise_variance(const SpectralData& data, const Path& path) {
 
 double largest_time(const SpectralData& data, const Path& family, double shrinkage) {
   const double largest = data.values.maxCoeff();
-  if (family.kind == PathKind::descent) return std::max(1.0, std::floor(shrinkage / (family.learning_rate * largest)));
+  if (family.kind == PathKind::descent)
+    return std::max(1.0, std::floor(shrinkage / (family.learning_rate * largest)));
   if (family.kind == PathKind::implicit) return shrinkage / (family.iterations * largest);
   return shrinkage / largest;
 }
@@ -211,7 +221,8 @@ RemlFit fit_reml_two_parameters(const SpectralData& data, PathKind kind, const R
       return profile(candidate);
     };
     const double largest = data.values.maxCoeff();
-    family.decay = minimise_over_time(at_decay, log_grid(largest / options.largest_shrinkage, largest, 60), false).time;
+    family.decay =
+        minimise_over_time(at_decay, log_grid(largest / options.largest_shrinkage, largest, 60), false).time;
   }
   return fit_reml(data, family, options);
 }

@@ -26,7 +26,8 @@ TEST(FlowReml, DerivativeVanishesAtTheRoot) {
   const Eigen::ArrayXd weight = fit.path.phi(data.values).array() * data.z.array().square();
 
   ASSERT_EQ(fit.outcome, Outcome::converged);
-  EXPECT_NEAR(data.count() * (weight * data.values.array()).sum() / weight.sum() / data.values.sum(), 1.0, 1e-13);
+  EXPECT_NEAR(data.count() * (weight * data.values.array()).sum() / weight.sum() / data.values.sum(), 1.0,
+              1e-13);
 }
 
 TEST(FlowReml, IsZeroExactlyWhenTheScoreIsNotPositive) {
@@ -82,7 +83,8 @@ TEST(Reml, RescaledOperatorRescalesTheTimeAndKeepsTheRest) {
 }
 
 TEST(RidgeReml, CriterionEqualsTheTextbookRestrictedLikelihood) {
-  // -2 log L_R = log|V| + log|X'V^-1X| + (n-q) log(y'Py), V = I + tau H, up to a constant: differences must agree.
+  // -2 log L_R = log|V| + log|X'V^-1X| + (n-q) log(y'Py), V = I + tau H, up to a constant: differences must
+  // agree.
   RandomStream random(3, "textbook");
   const Index n = 30, q = 3;
   const Matrix G = random.normals(n, n), X = random.normals(n, q);
@@ -90,16 +92,20 @@ TEST(RidgeReml, CriterionEqualsTheTextbookRestrictedLikelihood) {
   const Vector y = random.normals(n);
   const Matrix Q = Eigen::HouseholderQR<Matrix>(X).householderQ() * Matrix::Identity(n, n).rightCols(n - q);
   const Eigen::SelfAdjointEigenSolver<Matrix> eigen(Q.transpose() * H * Q);
-  const SpectralData data{eigen.eigenvalues().cwiseMax(0.0), eigen.eigenvectors().transpose() * Q.transpose() * y};
+  const SpectralData data{eigen.eigenvalues().cwiseMax(0.0),
+                          eigen.eigenvectors().transpose() * Q.transpose() * y};
   const auto textbook = [&](double tau) {
     const Matrix V = Matrix::Identity(n, n) + tau * H, W = V.inverse();
     const Matrix P = W - W * X * (X.transpose() * W * X).inverse() * X.transpose() * W;
     return std::log(V.determinant()) + std::log((X.transpose() * W * X).determinant()) +
            static_cast<double>(n - q) * std::log(y.dot(P * y));
   };
-  const auto ours = [&](double tau) { return reml_criterion(data, Path{.kind = PathKind::ridge, .time = tau}); };
+  const auto ours = [&](double tau) {
+    return reml_criterion(data, Path{.kind = PathKind::ridge, .time = tau});
+  };
 
-  for (const double tau : {0.1, 1.0, 30.0}) EXPECT_NEAR(ours(tau) - ours(0.01), textbook(tau) - textbook(0.01), 1e-9);
+  for (const double tau : {0.1, 1.0, 30.0})
+    EXPECT_NEAR(ours(tau) - ours(0.01), textbook(tau) - textbook(0.01), 1e-9);
 }
 
 TEST(RidgeReml, FindsTheGlobalMinimumOnAFineGrid) {
@@ -121,8 +127,10 @@ TEST(Reml, ProfileIntervalEndsWhereTheCriterionHasRisenByTheQuantile) {
     ASSERT_LT(fit.interval.lower, fit.path.time);
     ASSERT_GT(fit.interval.upper, fit.path.time);
 
-    EXPECT_NEAR(reml_criterion(data, fit.path.at(fit.interval.lower)) - fit.criterion, 3.841458820694124, 1e-6);
-    EXPECT_NEAR(reml_criterion(data, fit.path.at(fit.interval.upper)) - fit.criterion, 3.841458820694124, 1e-6);
+    EXPECT_NEAR(reml_criterion(data, fit.path.at(fit.interval.lower)) - fit.criterion, 3.841458820694124,
+                1e-6);
+    EXPECT_NEAR(reml_criterion(data, fit.path.at(fit.interval.upper)) - fit.criterion, 3.841458820694124,
+                1e-6);
   }
 }
 

@@ -16,7 +16,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 //   Re exp(K(c+iu) - K(c)) / (1 + iu/c),  log(1 - 2(c+iu)a) = log(1 - 2ca) + log(1 - iub),  b = 2a/(1 - 2ca)
 class Integrand {
  public:
-  Integrand(const Vector& weights, double c) : c_(c), b_((2.0 * weights.array() / (1.0 - 2.0 * c * weights.array()))) {}
+  Integrand(const Vector& weights, double c)
+      : c_(c), b_((2.0 * weights.array() / (1.0 - 2.0 * c * weights.array()))) {}
 
   double operator()(double u) const {
     double log_modulus = 0.0, phase = 0.0;
@@ -57,12 +58,13 @@ double saddlepoint(const Vector& weights) {
   if (slope(low) >= 0.0) return low * limit;
   if (slope(high) <= 0.0) return high * limit;
   std::uintmax_t iterations = 200;
-  const auto root =
-      boost::math::tools::toms748_solve(slope, low, high, boost::math::tools::eps_tolerance<double>(30), iterations);
+  const auto root = boost::math::tools::toms748_solve(
+      slope, low, high, boost::math::tools::eps_tolerance<double>(30), iterations);
   return 0.5 * (root.first + root.second) * limit;
 }
 
-// Sum over the odd (or, first time, all) multiples of h of f(sigma sinh v) cosh v, truncated where it has died out.
+// Sum over the odd (or, first time, all) multiples of h of f(sigma sinh v) cosh v, truncated where it has
+// died out.
 double trapezoid_part(const Integrand& f, double sigma, double first, double step, Index& nodes) {
   double sum = 0.0;
   for (double v = first; v < 60.0; v += step) {
@@ -105,7 +107,8 @@ void satterthwaite(const Vector& values, double statistic, ScoreTest& test) {
   const double trace = values.sum(), trace_of_square = values.squaredNorm();
   test.satterthwaite_scale = trace_of_square / (2.0 * trace);
   test.satterthwaite_dof = trace * trace / trace_of_square;
-  const double log_p = log_chi_square_tail(0.5 * statistic / test.satterthwaite_scale, test.satterthwaite_dof);
+  const double log_p =
+      log_chi_square_tail(0.5 * statistic / test.satterthwaite_scale, test.satterthwaite_dof);
   test.p_value_satterthwaite = std::exp(log_p);
   test.log10_p_value_satterthwaite = log_p / std::numbers::ln10;
 }
@@ -131,11 +134,13 @@ TailProbability weighted_chi_square_tail(const Vector& weights) {
 
 ScoreTest score_test(const Vector& values, double quadratic, double squared_norm, PValueMethod method) {
   const auto N = static_cast<double>(values.size());
-  if (!(squared_norm > 0.0)) return unidentified("the fixed effects explain the response exactly: nothing is left to test");
+  if (!(squared_norm > 0.0))
+    return unidentified("the fixed effects explain the response exactly: nothing is left to test");
   const double largest = values.maxCoeff(), spread = largest - values.minCoeff();
   if (!(largest > 0.0)) return unidentified("the training operator is zero after the fixed effects");
   if (spread <= 1e-12 * N * largest)
-    return unidentified("all eigenvalues of the training operator are equal: the statistic is constant under any signal");
+    return unidentified(
+        "all eigenvalues of the training operator are equal: the statistic is constant under any signal");
   ScoreTest test;
   test.method = method;
   test.statistic = N * quadratic / squared_norm;

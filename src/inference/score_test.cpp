@@ -116,7 +116,8 @@ TEST(ScoreTest, AgreesWithExponentiallyTiltedMonteCarloAtTenToTheMinusTwelve) {
 
 TEST(ScoreTest, RescalingTheOperatorOrTheResponseChangesNothing) {
   const Vector values = decaying_spectrum(60, 1.2);
-  const ScoreTest a = score_test(values, 3.0, 20.0), b = score_test(7.0 * values, 7.0 * 3.0 * 4.0, 20.0 * 4.0);
+  const ScoreTest a = score_test(values, 3.0, 20.0),
+                  b = score_test(7.0 * values, 7.0 * 3.0 * 4.0, 20.0 * 4.0);
 
   EXPECT_NEAR(a.log10_p_value, b.log10_p_value, 1e-11);
   EXPECT_NEAR(a.p_value_satterthwaite, b.p_value_satterthwaite, 1e-12);

@@ -34,8 +34,8 @@ double crossing(const Criterion& criterion, double ceiling, double inside, doubl
   if (at_high == 0.0) return high;
   if ((at_low > 0.0) == (at_high > 0.0)) return outside;
   std::uintmax_t iterations = 200;
-  const auto root = boost::math::tools::toms748_solve(excess, low, high, at_low, at_high,
-                                                      boost::math::tools::eps_tolerance<double>(40), iterations);
+  const auto root = boost::math::tools::toms748_solve(
+      excess, low, high, at_low, at_high, boost::math::tools::eps_tolerance<double>(40), iterations);
   return 0.5 * (root.first + root.second);
 }
 
@@ -49,8 +49,8 @@ TimeGrid log_grid(double low, double high, int points) {
   return grid;
 }
 
-Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vector<double>& values, double value_at_zero,
-                       bool whole) {
+Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vector<double>& values,
+                       double value_at_zero, bool whole) {
   Minimum minimum;
   std::size_t best = 0;
   for (std::size_t i = 1; i < values.size(); ++i)
@@ -92,8 +92,8 @@ Minimum minimise_over_time(const Criterion& criterion, TimeGrid grid, bool whole
   return minimum;
 }
 
-Interval profile_interval(const Criterion& criterion, TimeGrid grid, double best_time, double best, double drop,
-                          double level) {
+Interval profile_interval(const Criterion& criterion, TimeGrid grid, double best_time, double best,
+                          double drop, double level) {
   const double ceiling = best + drop;
   grid.push_back(best_time);
   grid.push_back(0.0);

@@ -9,7 +9,7 @@ namespace gradflow {
 
 /// Global one-dimensional searches over a time >= 0, shared by the likelihoods and the stopping rules.
 
-using TimeGrid = std::vector<double>;                    ///< positive, ascending
+using TimeGrid = std::vector<double>;                  ///< positive, ascending
 using Criterion = std::function<double(double time)>;  ///< smaller is better; +inf or NaN: not attained there
 
 TimeGrid log_grid(double low, double high, int points);
@@ -23,16 +23,16 @@ struct Minimum {
   TimeGrid grid;
 };
 
-/// The grid's best point, refined between its neighbours by Brent's method in log time to about 1e-8 relative;
-/// `whole`: to the best whole number instead. Time 0 competes.
+/// The grid's best point, refined between its neighbours by Brent's method in log time to about 1e-8
+/// relative; `whole`: to the best whole number instead. Time 0 competes.
 Minimum minimise_over_time(const Criterion& criterion, TimeGrid grid, bool whole);
 
 /// The same when the values on the grid are known already.
-Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vector<double>& values, double value_at_zero,
-                       bool whole);
+Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vector<double>& values,
+                       double value_at_zero, bool whole);
 
 /// Outermost times at which criterion <= best + drop: [0 or lower crossing, upper crossing or +inf].
-Interval profile_interval(const Criterion& criterion, TimeGrid grid, double best_time, double best, double drop,
-                          double level);
+Interval profile_interval(const Criterion& criterion, TimeGrid grid, double best_time, double best,
+                          double drop, double level);
 
 }  // namespace gradflow

@@ -21,7 +21,8 @@ StoppingRule named(RuleKind kind, const StoppingOptions& options) {
   return rule;
 }
 
-// phi up to a factor common to all eigenvalues: criteria that are ratios survive where exp(-t lambda) underflows.
+// phi up to a factor common to all eigenvalues: criteria that are ratios survive where exp(-t lambda)
+// underflows.
 Vector scaled_phi(const Vector& values, const Path& path) {
   const Vector log_phi = path.log_phi(values);
   return (log_phi.array() - log_phi.maxCoeff()).exp();
@@ -38,12 +39,16 @@ TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options) {
   return log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, grid_points);
 }
 
-void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data, const StoppingOptions& options) {
+void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data,
+            const StoppingOptions& options) {
   rule.time = minimum.time;
-  rule.outcome = minimum.at_zero ? Outcome::at_zero : minimum.at_bound ? Outcome::on_boundary : Outcome::converged;
+  rule.outcome = minimum.at_zero    ? Outcome::at_zero
+                 : minimum.at_bound ? Outcome::on_boundary
+                                    : Outcome::converged;
   if (minimum.at_zero) rule.reason += ": smallest at time 0";
   if (minimum.at_bound)
-    rule.reason += fmt::format(": still falling at the bound psi(0) lambda_1 = {:g}", options.reml.largest_shrinkage);
+    rule.reason +=
+        fmt::format(": still falling at the bound psi(0) lambda_1 = {:g}", options.reml.largest_shrinkage);
   rule.effective_dof = options.path.at(minimum.time).effective_dof(data.values);
 }
 
@@ -51,16 +56,11 @@ void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data
 
 std::string rule_name(RuleKind kind, PathKind path) {
   switch (kind) {
-    case RuleKind::reml_risk:
-      return "reml-risk";
-    case RuleKind::reml_path:
-      return fmt::format("reml-{}", to_string(path));
-    case RuleKind::gcv:
-      return "gcv";
-    case RuleKind::loo:
-      return "loo";
-    case RuleKind::validation:
-      return "validation";
+    case RuleKind::reml_risk: return "reml-risk";
+    case RuleKind::reml_path: return fmt::format("reml-{}", to_string(path));
+    case RuleKind::gcv: return "gcv";
+    case RuleKind::loo: return "loo";
+    case RuleKind::validation: return "validation";
   }
   throw InternalError("unnamed stopping rule");
 }
@@ -68,8 +68,9 @@ std::string rule_name(RuleKind kind, PathKind path) {
 RuleKind parse_rule(const std::string& text, PathKind path) {
   for (const RuleKind kind : all_rules)
     if (text == rule_name(kind, path)) return kind;
-  throw InputError(fmt::format("rule '{}' is not known on path '{}': must be reml-risk, {}, gcv, loo or validation", text,
-                               to_string(path), rule_name(RuleKind::reml_path, path)));
+  throw InputError(
+      fmt::format("rule '{}' is not known on path '{}': must be reml-risk, {}, gcv, loo or validation", text,
+                  to_string(path), rule_name(RuleKind::reml_path, path)));
 }
 
 double expected_risk(const Vector& values, const Path& path, double tau) {
@@ -85,8 +86,8 @@ double risk_minimiser(const Vector& values, const Path& family, double tau) {
   const double largest = values.maxCoeff();
   if (!(tau > 0.0) || !(largest > 0.0)) return 0.0;
   if (std::isinf(tau)) return infinity;
-  // On the flow the minimum lies in [log(1 + tau lambda_1)/lambda_1, tau]; the other paths shrink no faster per unit
-  // of psi(0), and two further decades hold theirs.
+  // On the flow the minimum lies in [log(1 + tau lambda_1)/lambda_1, tau]; the other paths shrink no faster
+  // per unit of psi(0), and two further decades hold theirs.
   double low = std::log1p(tau * largest) / largest, high = tau;
   if (family.kind == PathKind::ridge) return tau;
   if (family.kind == PathKind::descent) {
@@ -97,18 +98,21 @@ double risk_minimiser(const Vector& values, const Path& family, double tau) {
   if (family.kind == PathKind::implicit) low *= 0.01;
   if (!(high > low * (1.0 + 1e-9))) return high;
   const auto risk = [&](double time) { return expected_risk(values, family.at(time), tau); };
-  const Minimum minimum = minimise_over_time(risk, log_grid(0.99 * low, 1.01 * high, 200), family.kind == PathKind::descent);
+  const Minimum minimum =
+      minimise_over_time(risk, log_grid(0.99 * low, 1.01 * high, 200), family.kind == PathKind::descent);
   return minimum.time;
 }
 
-Vector leave_one_out_residuals(const ProjectedSpectrum& spectrum, const SpectralData& data, const Path& path) {
+Vector leave_one_out_residuals(const ProjectedSpectrum& spectrum, const SpectralData& data,
+                               const Path& path) {
   const Vector phi = scaled_phi(data.values, path);
   const Vector residual = spectrum.basis * phi.cwiseProduct(data.z);
   const Vector left = spectrum.basis.array().square().matrix() * phi;
   return residual.array() / left.array();
 }
 
-StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge, const StoppingOptions& options) {
+StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
+                          const StoppingOptions& options) {
   StoppingRule rule = named(RuleKind::reml_risk, options);
   rule.outcome = ridge.outcome;
   rule.reason = fmt::format("expected risk under the REML components of ridge ({})", ridge.reason);
@@ -124,7 +128,8 @@ StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge, 
   return rule;
 }
 
-StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit, const StoppingOptions& options) {
+StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit,
+                          const StoppingOptions& options) {
   StoppingRule rule = named(RuleKind::reml_path, options);
   rule.outcome = fit.outcome;
   rule.reason = fit.reason;
@@ -162,14 +167,17 @@ StoppingRule stop_by_loo(const StoppingProblem& problem, const StoppingOptions& 
   // All times at once: two products replace one pass over the basis per time.
   const Matrix square = problem.spectrum.basis.cwiseAbs2();
   const Matrix left = multiply(square, Transpose::no, phi, Transpose::no);
-  const Matrix residual = multiply(problem.spectrum.basis, Transpose::no, data.z.asDiagonal() * phi, Transpose::no);
+  const Matrix residual =
+      multiply(problem.spectrum.basis, Transpose::no, data.z.asDiagonal() * phi, Transpose::no);
   const Vector mean = (residual.array() / left.array()).square().colwise().mean().transpose();
   const auto criterion = [&](double time) {
     const Vector phi_t = scaled_phi(data.values, options.path.at(time));
-    return ((problem.spectrum.basis * phi_t.cwiseProduct(data.z)).array() / (square * phi_t).array()).square().mean();
+    return ((problem.spectrum.basis * phi_t.cwiseProduct(data.z)).array() / (square * phi_t).array())
+        .square()
+        .mean();
   };
-  const Minimum minimum = refine_minimum(criterion, std::move(grid), {mean.begin(), mean.end()}, criterion(0.0),
-                                         options.path.kind == PathKind::descent);
+  const Minimum minimum = refine_minimum(criterion, std::move(grid), {mean.begin(), mean.end()},
+                                         criterion(0.0), options.path.kind == PathKind::descent);
   finish(rule, minimum, data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);
   return rule;

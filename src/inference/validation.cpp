@@ -26,7 +26,8 @@ Split draw_split(Index n, double fraction, std::uint64_t seed) {
 }
 
 // The training rows' problem and its predictions on the held-out rows, in a growing Krylov space:
-//   prediction(t) = X_v beta_0 + (H_vt Q V - X_v (X'X)^-1 X'H_tt Q V) c(t),   c(t) = |w| S dual(theta; t) S'e_1
+//   prediction(t) = X_v beta_0 + (H_vt Q V - X_v (X'X)^-1 X'H_tt Q V) c(t),   c(t) = |w| S dual(theta; t)
+//   S'e_1
 class HeldOutPath {
  public:
   HeldOutPath(const StoppingProblem& problem, const Split& split)
@@ -44,8 +45,8 @@ class HeldOutPath {
     base_ = X_held_ * fixed_.coefficients(y).col(0);
     M_ = fixed_.project(H_);
     krylov_ = std::make_unique<KrylovSpace>(
-        [this](ConstVector x, Eigen::Ref<Vector> out) { symmetric_multiply(M_, x, out); }, fixed_.reduce(y).col(0),
-        std::min<Index>(fixed_.residual_dimension(), 2000));
+        [this](ConstVector x, Eigen::Ref<Vector> out) { symmetric_multiply(M_, x, out); },
+        fixed_.reduce(y).col(0), std::min<Index>(fixed_.residual_dimension(), 2000));
   }
 
   void extend(Index steps) {
@@ -121,18 +122,21 @@ StoppingRule stop_by_validation(const StoppingProblem& problem, const StoppingOp
   const Split split = draw_split(problem.H.size(), options.validation_fraction, options.seed);
   const auto n_train = static_cast<Index>(split.train.size());
   if (n_train <= problem.fixed.count() + 1) {
-    rule.reason = fmt::format("{} training rows beside {} held out are too few", n_train, split.held_out.size());
+    rule.reason =
+        fmt::format("{} training rows beside {} held out are too few", n_train, split.held_out.size());
     return rule;
   }
   try {
     HeldOutPath path(problem, split);
     const Best best = best_on_path(path, problem, options);
-    if (options.path.kind == PathKind::descent && options.path.learning_rate * path.largest_ritz_value() >= 1.0) {
+    if (options.path.kind == PathKind::descent &&
+        options.path.learning_rate * path.largest_ritz_value() >= 1.0) {
       rule.reason = "the learning rate is too large for descent on the training part";
       return rule;
     }
-    rule.reason = fmt::format("best on {} held-out rows after training on {}; the time is then used on all rows ({} Krylov steps)",
-                              split.held_out.size(), n_train, path.krylov().steps());
+    rule.reason = fmt::format(
+        "best on {} held-out rows after training on {}; the time is then used on all rows ({} Krylov steps)",
+        split.held_out.size(), n_train, path.krylov().steps());
     rule.time = best.minimum.time;
     rule.estimated_rmse = std::sqrt(best.minimum.value);
     rule.effective_dof = options.path.at(rule.time).effective_dof(problem.data.values);

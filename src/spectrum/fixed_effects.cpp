@@ -12,9 +12,10 @@ namespace {
 void check_full_rank(const Matrix& X, const Matrix& R, const std::vector<std::string>& names) {
   for (Index j = 0; j < X.cols(); ++j) {
     if (std::abs(R(j, j)) > 1e-10 * X.col(j).norm()) continue;
-    throw InputError(fmt::format(
-        "fixed effect '{}' is a linear combination of the fixed effects before it (the intercept comes first): remove it",
-        names[static_cast<std::size_t>(j)]));
+    throw InputError(
+        fmt::format("fixed effect '{}' is a linear combination of the fixed effects before it (the intercept "
+                    "comes first): remove it",
+                    names[static_cast<std::size_t>(j)]));
   }
 }
 
@@ -40,7 +41,8 @@ Matrix FixedEffects::reduce(ConstBlock V) const {
 }
 
 Matrix FixedEffects::lift(ConstBlock C) const {
-  require(C.rows() == residual_dimension(), "FixedEffects::lift C.rows", C.rows(), "must equal residual_dimension()");
+  require(C.rows() == residual_dimension(), "FixedEffects::lift C.rows", C.rows(),
+          "must equal residual_dimension()");
   if (count() == 0) return C;
   Matrix lifted(rows(), C.cols());
   lifted.topRows(count()).setZero();
@@ -50,7 +52,8 @@ Matrix FixedEffects::lift(ConstBlock C) const {
 }
 
 Matrix FixedEffects::project(Matrix H) const {
-  require(H.rows() == rows() && H.cols() == rows(), "FixedEffects::project H.rows", H.rows(), "must equal rows()");
+  require(H.rows() == rows() && H.cols() == rows(), "FixedEffects::project H.rows", H.rows(),
+          "must equal rows()");
   if (count() == 0) return H;
   // (Q1 Q)' H (Q1 Q), one reflector I - tau v v' at a time:  H <- H - v p' - p v',
   // p = tau H v - (tau^2 v'Hv / 2) v.

@@ -32,7 +32,8 @@ void KrylovSpace::extend(Index steps) {
     beta_(j) = product.norm();
     scale_ = std::max({scale_, std::abs(alpha_(j)), beta_(j)});
     ++steps_;
-    exhausted_ = beta_(j) <= 64.0 * std::numeric_limits<double>::epsilon() * scale_ || steps_ == basis_.rows();
+    exhausted_ =
+        beta_(j) <= 64.0 * std::numeric_limits<double>::epsilon() * scale_ || steps_ == basis_.rows();
     if (!exhausted_) next_ = product / beta_(j);
   }
 }

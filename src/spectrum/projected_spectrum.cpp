@@ -8,7 +8,8 @@
 namespace gradflow {
 namespace {
 
-constexpr double negative_tolerance = 1e-8;  // of the largest eigenvalue; rounding of a float64 kernel is below it
+constexpr double negative_tolerance =
+    1e-8;  // of the largest eigenvalue; rounding of a float64 kernel is below it
 
 // Sets eigenvalues that rounding made negative to zero; returns how many.
 Index clip_negative(Vector& values, const TrainingOperator& H) {
@@ -16,10 +17,11 @@ Index clip_negative(Vector& values, const TrainingOperator& H) {
   const double largest = values.size() > 0 ? values.maxCoeff() : 0.0;
   for (double& value : values) {
     if (value < -negative_tolerance * std::max(largest, 0.0))
-      throw InputError(fmt::format(
-          "{} is not positive semidefinite: it has the eigenvalue {:.6g} beside its largest, {:.6g}; a training "
-          "operator must have none below -1e-8 of the largest",
-          H.description(), value, largest));
+      throw InputError(
+          fmt::format("{} is not positive semidefinite: it has the eigenvalue {:.6g} beside its largest, "
+                      "{:.6g}; a training "
+                      "operator must have none below -1e-8 of the largest",
+                      H.description(), value, largest));
     if (value >= 0.0) continue;
     value = 0.0;
     ++clipped;
@@ -30,7 +32,8 @@ Index clip_negative(Vector& values, const TrainingOperator& H) {
 }  // namespace
 
 Matrix ProjectedSpectrum::coordinates(ConstBlock v) const {
-  require(v.rows() == basis.rows(), "ProjectedSpectrum::coordinates rows", v.rows(), "must equal the operator's size");
+  require(v.rows() == basis.rows(), "ProjectedSpectrum::coordinates rows", v.rows(),
+          "must equal the operator's size");
   return multiply(basis, Transpose::yes, v, Transpose::no);
 }
 

@@ -24,7 +24,9 @@ Matrix design(Index n, Index q, std::uint64_t seed) {
   return X;
 }
 
-std::vector<std::string> labels(Index q) { return std::vector<std::string>(static_cast<std::size_t>(q), "x"); }
+std::vector<std::string> labels(Index q) {
+  return std::vector<std::string>(static_cast<std::size_t>(q), "x");
+}
 
 TEST(FixedEffects, LiftedVectorsAreOrthogonalToTheDesignAndReduceInvertsLift) {
   const FixedEffects fixed(design(30, 4, 1), labels(4));
@@ -52,8 +54,10 @@ TEST(FixedEffects, CoefficientsSolveTheNormalEquations) {
 
   EXPECT_LT((fixed.averaging().transpose() * y - fixed.coefficients(y)).norm(), 1e-13);
   EXPECT_LT((X.transpose() * (X * fixed.coefficients(y) - y)).norm(), 1e-12);
-  EXPECT_LT((fixed.variance_of_mean(rows) - (rows * (X.transpose() * X).inverse() * rows.transpose()).diagonal()).norm(),
-            1e-12);
+  EXPECT_LT(
+      (fixed.variance_of_mean(rows) - (rows * (X.transpose() * X).inverse() * rows.transpose()).diagonal())
+          .norm(),
+      1e-12);
 }
 
 TEST(FixedEffects, DependentColumnIsNamed) {
@@ -72,7 +76,8 @@ TEST(FixedEffects, DependentColumnIsNamed) {
 TEST(ProjectedSpectrum, ReproducesTheProjectedOperator) {
   const FixedEffects fixed(design(40, 2, 8), labels(2));
   const DenseOperator H(random_psd(40, 9));
-  const Matrix P = Matrix::Identity(40, 40) - fixed.design() * (fixed.design().transpose() * fixed.design()).inverse() *
+  const Matrix P = Matrix::Identity(40, 40) - fixed.design() *
+                                                  (fixed.design().transpose() * fixed.design()).inverse() *
                                                   fixed.design().transpose();
 
   const ProjectedSpectrum s = project(H, fixed);

@@ -8,13 +8,14 @@
 namespace gradflow::laws {
 namespace {
 
-// Universal kriging as in the textbooks (Cressie 1993, section 3.4): generalised least squares for the fixed effects,
-// V = I + tau H, everything by explicit inverses.
+// Universal kriging as in the textbooks (Cressie 1993, section 3.4): generalised least squares for the fixed
+// effects, V = I + tau H, everything by explicit inverses.
 struct Kriging {
   Vector mean, variance;
 };
 
-Kriging universal_kriging(const Matrix& H, const NewPoints& at, const Matrix& X, const Vector& y, double tau) {
+Kriging universal_kriging(const Matrix& H, const NewPoints& at, const Matrix& X, const Vector& y,
+                          double tau) {
   const Matrix V_inverse = (Matrix::Identity(y.size(), y.size()) + tau * H).inverse();
   const Matrix information = (X.transpose() * V_inverse * X).inverse();
   const Vector beta = information * (X.transpose() * V_inverse * y);
@@ -57,8 +58,7 @@ TEST(Posterior, InSampleWithoutFixedEffectsItIsThePapersSigmaSquaredTimesIMinusP
   const ProjectedSpectrum spectrum = project(H, none);
   const NewPoints in_sample{H.entries(), H.entries().diagonal(), Matrix(40, 0)};
   for (const Path& path : all_paths()) {
-    const Vector expected =
-        spectrum.basis.cwiseAbs2() * (Vector::Ones(40) - path.phi(spectrum.values));
+    const Vector expected = spectrum.basis.cwiseAbs2() * (Vector::Ones(40) - path.phi(spectrum.values));
 
     const Vector variance = PosteriorVariance::from_spectrum(H, none, spectrum, path).at(in_sample);
 
@@ -67,7 +67,8 @@ TEST(Posterior, InSampleWithoutFixedEffectsItIsThePapersSigmaSquaredTimesIMinusP
 }
 
 TEST(Posterior, OffSampleItIsTheGaussianModelWithTheExtendedPriorOnEveryPath) {
-  // Prior kernel psi(0) h(x,x') + h_x'(psi(H) - psi(0)) H^-1 h_x' on training and new rows together, then condition.
+  // Prior kernel psi(0) h(x,x') + h_x'(psi(H) - psi(0)) H^-1 h_x' on training and new rows together, then
+  // condition.
   const Problem p = make_problem(25, 3, 23, 4);
   const DenseOperator H = p.H();
   const FixedEffects none = FixedEffects::none(25);
@@ -84,8 +85,7 @@ TEST(Posterior, OffSampleItIsTheGaussianModelWithTheExtendedPriorOnEveryPath) {
     const Matrix C = at.H_cross * s.basis;  // cross-covariances in the eigenbasis
     const Matrix K_cross = psi0 * C + C * excess.asDiagonal() * s.values.asDiagonal();
     const Vector K_self = psi0 * at.H_self + C.cwiseAbs2() * excess;
-    const Vector expected =
-        K_self - K_cross.cwiseAbs2() * (prior_train.array() + 1.0).inverse().matrix();
+    const Vector expected = K_self - K_cross.cwiseAbs2() * (prior_train.array() + 1.0).inverse().matrix();
 
     const Vector variance = PosteriorVariance::from_spectrum(H, none, s, path).at(at);
 
@@ -111,7 +111,8 @@ TEST(LeaveOneOut, IsExactForRidgeAtAFixedOperator) {
     const Matrix X = Matrix::Ones(29, 1);
     const NewPoints at{H.entries()(std::vector<Index>{i}, others), Vector::Constant(1, H.entries()(i, i)),
                        Matrix::Ones(1, 1)};
-    const Kriging without = universal_kriging(H.entries()(others, others), at, X, p.observations.y(others), path.time);
+    const Kriging without =
+        universal_kriging(H.entries()(others, others), at, X, p.observations.y(others), path.time);
     EXPECT_NEAR(residuals(i), p.observations.y(i) - without.mean(0), 1e-9);
   }
 }
@@ -136,7 +137,8 @@ TEST(Validation, KrylovPathEqualsTheDenseComputationOnTheSameSplit) {
   };
 
   EXPECT_NEAR(rule.estimated_rmse / error(rule.time), 1.0, 1e-6);
-  for (double x = -4.0; x < 12.0; x += 0.05) EXPECT_GE(error(std::exp(x)), rule.estimated_rmse * (1.0 - 1e-5));
+  for (double x = -4.0; x < 12.0; x += 0.05)
+    EXPECT_GE(error(std::exp(x)), rule.estimated_rmse * (1.0 - 1e-5));
 }
 
 TEST(Risk, MinimiserLiesInTheStatedRangeAndBeatsAFineGrid) {

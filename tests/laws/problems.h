@@ -34,14 +34,15 @@ inline Problem make_problem(Index n, Index d, std::uint64_t seed, Index new_rows
   p.Theta = kernel_gram(architecture, p.X);
   p.Theta_cross = kernel_cross(architecture, p.X_new, p.X);
   p.Theta_self = kernel_diagonal(architecture, p.X_new);
-  p.observations.y = (p.X.col(0).array().sin() * 2.0 + p.X.col(d - 1).array().square()).matrix() + 0.3 * random.normals(n);
+  p.observations.y =
+      (p.X.col(0).array().sin() * 2.0 + p.X.col(d - 1).array().square()).matrix() + 0.3 * random.normals(n);
   p.observations.f0 = Vector::Zero(n);
   p.observations.covariates = Matrix(n, 0);
   return p;
 }
 
-/// Paths with about the same shrinkage, eta small enough for any problem here, and 1/phi small enough (t lambda_1 of
-/// about 12 on flow) that a test may form phi^-1.
+/// Paths with about the same shrinkage, eta small enough for any problem here, and 1/phi small enough (t
+/// lambda_1 of about 12 on flow) that a test may form phi^-1.
 inline std::vector<Path> all_paths() {
   return {{.kind = PathKind::flow, .time = 2.0},
           {.kind = PathKind::ridge, .time = 12.0},

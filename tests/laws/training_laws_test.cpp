@@ -1,4 +1,5 @@
-// What training along each path does, against the definition of the path and against the random-effects model.
+// What training along each path does, against the definition of the path and against the random-effects
+// model.
 #include <gtest/gtest.h>
 
 #include <Eigen/Dense>
@@ -17,7 +18,8 @@ FixedEffects intercept_and_slope(const Problem& p) {
 
 Matrix phi_of(const Matrix& H, const Path& path) {
   const Eigen::SelfAdjointEigenSolver<Matrix> eigen(H);
-  return eigen.eigenvectors() * path.phi(eigen.eigenvalues().cwiseMax(0.0)).asDiagonal() * eigen.eigenvectors().transpose();
+  return eigen.eigenvectors() * path.phi(eigen.eigenvalues().cwiseMax(0.0)).asDiagonal() *
+         eigen.eigenvectors().transpose();
 }
 
 TEST(Training, FitIsTheBestLinearUnbiasedPredictorOnEveryPath) {
@@ -90,7 +92,8 @@ TEST(Training, DecayIsGradientFlowPulledBackToTheInitialWeights) {
   const Problem p = make_problem(30, 3, 5);
   const DenseOperator H = p.H();
   const Path path{.kind = PathKind::decay, .time = 4.0, .decay = 0.3};
-  // alpha' = -(f - y) - d alpha, f = H alpha: linear, exact solution by the exponential of the augmented system.
+  // alpha' = -(f - y) - d alpha, f = H alpha: linear, exact solution by the exponential of the augmented
+  // system.
   const Index n = p.n();
   Matrix system = Matrix::Zero(n + 1, n + 1);
   system.topLeftCorner(n, n) = -H.entries() - path.decay * Matrix::Identity(n, n);
@@ -119,7 +122,8 @@ TEST(Training, DuplicatedDataTrainToTheSameFunctionInTheSameTime) {
   }
 }
 
-void expect_same_answers(const Analysis& a, const Analysis& b, double time_factor, const std::vector<RuleKind>& rules) {
+void expect_same_answers(const Analysis& a, const Analysis& b, double time_factor,
+                         const std::vector<RuleKind>& rules) {
   EXPECT_NEAR(a.test.log10_p_value, b.test.log10_p_value, 1e-8);
   EXPECT_NEAR(a.ridge.noise_variance / b.ridge.noise_variance, 1.0, 1e-6);
   for (std::size_t i = 0; i < a.rules.size(); ++i) {
@@ -130,7 +134,8 @@ void expect_same_answers(const Analysis& a, const Analysis& b, double time_facto
   }
 }
 
-const std::vector<RuleKind> without_split{RuleKind::reml_risk, RuleKind::reml_path, RuleKind::gcv, RuleKind::loo};
+const std::vector<RuleKind> without_split{RuleKind::reml_risk, RuleKind::reml_path, RuleKind::gcv,
+                                          RuleKind::loo};
 
 TEST(Analysis, PermutedRowsChangeNothingButTheOrder) {
   const Problem p = make_problem(60, 3, 7);
@@ -187,7 +192,8 @@ TEST(Analysis, SpectralLossesAreUncorrelatedWithTheEigenvaluesAtTheRoot) {
 
 TEST(Analysis, SameSeedSameBitsOnTheKrylovPathAndInTheSplit) {
   const Problem p = make_problem(60, 3, 12);
-  const Analysis a = analyse(p.H(), p.observations, {.seed = 5}), b = analyse(p.H(), p.observations, {.seed = 5});
+  const Analysis a = analyse(p.H(), p.observations, {.seed = 5}),
+                 b = analyse(p.H(), p.observations, {.seed = 5});
   const Analysis other = analyse(p.H(), p.observations, {.seed = 6});
 
   EXPECT_EQ(a.rules[4].time, b.rules[4].time);
@@ -197,7 +203,8 @@ TEST(Analysis, SameSeedSameBitsOnTheKrylovPathAndInTheSplit) {
 TEST(Analysis, TestAloneEqualsTheTestOfTheFullRun) {
   const Problem p = make_problem(60, 3, 13);
 
-  EXPECT_NEAR(analyse_test(p.H(), p.observations).log10_p_value, analyse(p.H(), p.observations).test.log10_p_value, 1e-8);
+  EXPECT_NEAR(analyse_test(p.H(), p.observations).log10_p_value,
+              analyse(p.H(), p.observations).test.log10_p_value, 1e-8);
 }
 
 }  // namespace

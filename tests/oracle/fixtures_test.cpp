@@ -21,8 +21,12 @@ class Fixture : public testing::TestWithParam<std::string> {
   std::string path(const std::string& name) const {
     return fmt::format("{}/tests/oracle/{}/{}", GRADFLOW_SOURCE_DIR, GetParam(), name);
   }
-  Matrix matrix(const std::string& name) const { return read_npy(path(fmt::format("{}.npy", name))).as_matrix(name); }
-  Vector vector(const std::string& name) const { return read_npy(path(fmt::format("{}.npy", name))).as_vector(name); }
+  Matrix matrix(const std::string& name) const {
+    return read_npy(path(fmt::format("{}.npy", name))).as_matrix(name);
+  }
+  Vector vector(const std::string& name) const {
+    return read_npy(path(fmt::format("{}.npy", name))).as_vector(name);
+  }
   nlohmann::json expected() const { return nlohmann::json::parse(std::ifstream(path("expected.json"))); }
 
   DenseNetwork network() const {
@@ -59,7 +63,8 @@ TEST_P(Fixture, OperatorsAndInitialOutputsFollowFromTheWeights) {
 TEST_P(Fixture, EigenvaluesAgree) {
   const ProjectedSpectrum spectrum = project(DenseOperator(matrix("H")), FixedEffects::none(200));
 
-  EXPECT_LT((spectrum.values.reverse() - vector("eigvals")).cwiseAbs().maxCoeff(), 1e-12 * spectrum.values(0));
+  EXPECT_LT((spectrum.values.reverse() - vector("eigvals")).cwiseAbs().maxCoeff(),
+            1e-12 * spectrum.values(0));
 }
 
 TEST_P(Fixture, SatterthwaitePValueAgrees) {

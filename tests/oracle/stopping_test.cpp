@@ -1,4 +1,5 @@
-// One small part of ./x bench stopping: the default rule on real data against the best time along the same flow.
+// One small part of ./x bench stopping: the default rule on real data against the best time along the same
+// flow.
 #include <gtest/gtest.h>
 
 #include "../../bench/stopping_study.h"
@@ -7,7 +8,8 @@ namespace gradflow {
 namespace {
 
 TEST(StoppingOnRealData, DefaultRuleIsWithinThreePercentOfTheBestTimeOnYachtAndBoston) {
-  for (const study::Case& study_case : {study::Case{"yacht", "yacht", 20}, study::Case{"boston", "boston", 20}}) {
+  for (const study::Case& study_case :
+       {study::Case{"yacht", "yacht", 20}, study::Case{"boston", "boston", 20}}) {
     if (!study::available(study_case.folder))
       GTEST_SKIP() << study::data_folder(study_case.folder) << " is absent: skipped";
     const study::RealData data = study::load(study_case.folder);

@@ -23,8 +23,8 @@ class RandomStream {
   std::uint64_t below(std::uint64_t bound);  ///< uniform on {0, ..., bound - 1}; bound >= 1
 
   Vector normals(Index count);
-  Matrix normals(Index rows, Index cols);         ///< filled column by column
-  std::vector<Index> permutation(Index count);    ///< Fisher-Yates shuffle of 0, ..., count - 1
+  Matrix normals(Index rows, Index cols);       ///< filled column by column
+  std::vector<Index> permutation(Index count);  ///< Fisher-Yates shuffle of 0, ..., count - 1
 
  private:
   boost::random::mt19937_64 engine_;

@@ -19,8 +19,8 @@ PathKind parse_path(const std::string& text);  ///< throws InputError listing th
 ///     flow       exp(-t lambda)                                t
 ///     ridge      1 / (1 + tau lambda)                          tau
 ///     decay      (d + lambda exp(-(lambda + d) t))/(lambda+d)  t              decay d >= 0
-///     descent    (1 - eta lambda)^k                            k steps        learning_rate eta, eta lambda_1 < 1
-///     implicit   (1 + tau lambda)^-m                           tau            iterations m >= 1
+///     descent    (1 - eta lambda)^k                            k steps        learning_rate eta, eta
+///     lambda_1 < 1 implicit   (1 + tau lambda)^-m                           tau            iterations m >= 1
 ///
 /// The fit is (I - phi(M)) w; the covariance it is the BLUP under is s2 phi(M)^-1. theory: docs/equations.md.
 struct Path {

@@ -21,9 +21,9 @@ DualFit dual_fit(const TrainingOperator& H, const FixedEffects& fixed, const Pro
 
 /// What is known of m new rows x.
 struct NewPoints {
-  Matrix H_cross;   ///< m x n, Theta(x, X)/n
-  Vector H_self;    ///< m, Theta(x, x)/n
-  Matrix design;    ///< m x q, the fixed effects' columns at x
+  Matrix H_cross;  ///< m x n, Theta(x, X)/n
+  Vector H_self;   ///< m, Theta(x, x)/n
+  Matrix design;   ///< m x q, the fixed effects' columns at x
 };
 
 /// How g(M) of a path is applied: g is what turns prior into posterior variance,
@@ -42,8 +42,8 @@ class PosteriorVariance {
   /// Cost n^3/3. Throws InternalError if I + tau M is not positive definite.
   static PosteriorVariance for_ridge(const TrainingOperator& H, const FixedEffects& fixed, double tau);
 
-  /// var(x)/s2 of the mean function, m values >= 0. Rounding below 1e-7 of the prior variance is clamped to 0;
-  /// anything more negative throws InternalError. Cost 2 n N m flops.
+  /// var(x)/s2 of the mean function, m values >= 0. Rounding below 1e-7 of the prior variance is clamped to
+  /// 0; anything more negative throws InternalError. Cost 2 n N m flops.
   Vector at(const NewPoints& points) const;
 
  private:
@@ -53,8 +53,8 @@ class PosteriorVariance {
 
   FixedEffects fixed_;
   double psi_zero_;
-  Matrix P_;    // X (X'X)^-1, n x q
-  Matrix HP_;   // H X (X'X)^-1, n x q
+  Matrix P_;       // X (X'X)^-1, n x q
+  Matrix HP_;      // H X (X'X)^-1, n x q
   Matrix basis_;   // from_spectrum: Q U
   Vector g_;       // from_spectrum: g(lambda)
   Matrix factor_;  // for_ridge: L of I + tau M

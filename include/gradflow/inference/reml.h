@@ -8,8 +8,8 @@
 
 namespace gradflow {
 
-/// All that the likelihood sees of the data: eigenvalues of M (descending, >= 0) and the coordinates z of w in
-/// its eigenvectors.
+/// All that the likelihood sees of the data: eigenvalues of M (descending, >= 0) and the coordinates z of w
+/// in its eigenvectors.
 struct SpectralData {
   Vector values;  ///< lambda, N
   Vector z;       ///< N
@@ -26,8 +26,9 @@ double reml_criterion(const SpectralData& data, const Path& path);
 double reml_noise_variance(const SpectralData& data, const Path& path);
 
 struct RemlOptions {
-  double level = 0.95;                ///< of the profile interval, in (0, 1)
-  double largest_shrinkage = 1e8;     ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
+  double level = 0.95;  ///< of the profile interval, in (0, 1)
+  double largest_shrinkage =
+      1e8;  ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
   void check() const;
 };
 
@@ -36,12 +37,13 @@ struct RemlFit {
   Outcome outcome = Outcome::not_run;
   std::string reason = "fit_reml() has not been called";
   Path path{};  ///< with the estimated time (and, for decay, d; for implicit, m when it was estimated)
-  double criterion = std::numeric_limits<double>::quiet_NaN();           ///< Q at the estimate
-  double criterion_at_zero = std::numeric_limits<double>::quiet_NaN();   ///< Q at time 0
-  double noise_variance = std::numeric_limits<double>::quiet_NaN();      ///< s2, squared units of w
-  double effective_dof = std::numeric_limits<double>::quiet_NaN();       ///< sum (1 - phi), without the fixed effects
-  double signal_share = std::numeric_limits<double>::quiet_NaN();        ///< 1 - w'phi(M)w / w'w
-  double upper_bound = std::numeric_limits<double>::quiet_NaN();         ///< largest time searched
+  double criterion = std::numeric_limits<double>::quiet_NaN();          ///< Q at the estimate
+  double criterion_at_zero = std::numeric_limits<double>::quiet_NaN();  ///< Q at time 0
+  double noise_variance = std::numeric_limits<double>::quiet_NaN();     ///< s2, squared units of w
+  double effective_dof =
+      std::numeric_limits<double>::quiet_NaN();  ///< sum (1 - phi), without the fixed effects
+  double signal_share = std::numeric_limits<double>::quiet_NaN();  ///< 1 - w'phi(M)w / w'w
+  double upper_bound = std::numeric_limits<double>::quiet_NaN();   ///< largest time searched
   Interval interval{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0.95};
   Index evaluations = 0;  ///< of Q or its derivative, N flops each
 

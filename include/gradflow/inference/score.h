@@ -27,7 +27,8 @@ struct ScoreTest {
   double log10_p_value = std::numeric_limits<double>::quiet_NaN();  ///< does not underflow
   double p_value_exact = std::numeric_limits<double>::quiet_NaN();
   double log10_p_value_exact = std::numeric_limits<double>::quiet_NaN();
-  double relative_error = std::numeric_limits<double>::quiet_NaN();  ///< of the exact p: last change of the quadrature
+  double relative_error =
+      std::numeric_limits<double>::quiet_NaN();  ///< of the exact p: last change of the quadrature
   Index quadrature_nodes = 0;
   /// The reference implementation's plug-in, two-moment p-value: for comparison only.
   double p_value_satterthwaite = std::numeric_limits<double>::quiet_NaN();

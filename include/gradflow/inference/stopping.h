@@ -38,10 +38,14 @@ struct StoppingRule {
   std::string reason = "not computed";
   double time = std::numeric_limits<double>::quiet_NaN();
   Interval interval{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0.95};
-  double steps = std::numeric_limits<double>::quiet_NaN();  ///< full-batch steps at the learning rate; NaN without one
-  double effective_dof = std::numeric_limits<double>::quiet_NaN();   ///< sum (1 - phi), without the fixed effects
-  double estimated_rmse = std::numeric_limits<double>::quiet_NaN();  ///< of a new response, by the rule's own criterion
-  double loo_rmse = std::numeric_limits<double>::quiet_NaN();        ///< leave-one-out at this time: the same for all rules
+  double steps =
+      std::numeric_limits<double>::quiet_NaN();  ///< full-batch steps at the learning rate; NaN without one
+  double effective_dof =
+      std::numeric_limits<double>::quiet_NaN();  ///< sum (1 - phi), without the fixed effects
+  double estimated_rmse =
+      std::numeric_limits<double>::quiet_NaN();  ///< of a new response, by the rule's own criterion
+  double loo_rmse =
+      std::numeric_limits<double>::quiet_NaN();  ///< leave-one-out at this time: the same for all rules
 };
 
 /// What the rules look at. All in units of y; H's eigenvalues in units of H.
@@ -71,7 +75,8 @@ double risk_minimiser(const Vector& values, const Path& family, double tau);
 /// Leave-one-out residuals (Q phi w)_i / (Q phi Q')_ii, n. Cost 2 n N flops.
 Vector leave_one_out_residuals(const ProjectedSpectrum& spectrum, const SpectralData& data, const Path& path);
 
-StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge, const StoppingOptions& options);
+StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
+                          const StoppingOptions& options);
 StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit, const StoppingOptions& options);
 StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options);
 StoppingRule stop_by_loo(const StoppingProblem& problem, const StoppingOptions& options);

@@ -12,8 +12,8 @@ namespace gradflow {
 ///
 ///     Q:  n x (n - q), orthonormal, Q'X = 0.     M = Q'HQ,   w = Q'(y - f0),   N = n - q
 ///
-/// Q is never stored: it is the product of the q Householder reflectors of X = (Q1 Q) R, applied in O(n q) per
-/// vector. q = 0 is allowed (Q = I).
+/// Q is never stored: it is the product of the q Householder reflectors of X = (Q1 Q) R, applied in O(n q)
+/// per vector. q = 0 is allowed (Q = I).
 class FixedEffects {
  public:
   /// `design` is X; `names` (q) label its columns in messages. Throws InputError when a column is a linear
@@ -24,7 +24,7 @@ class FixedEffects {
   static FixedEffects intercept(Index n) { return {Matrix::Ones(n, 1), {"(intercept)"}}; }
 
   Index rows() const noexcept { return design_.rows(); }
-  Index count() const noexcept { return design_.cols(); }                ///< q
+  Index count() const noexcept { return design_.cols(); }                 ///< q
   Index residual_dimension() const noexcept { return rows() - count(); }  ///< N
   const Matrix& design() const noexcept { return design_; }
   const std::vector<std::string>& names() const noexcept { return names_; }

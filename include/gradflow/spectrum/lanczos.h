@@ -10,8 +10,8 @@ namespace gradflow {
 ///
 ///     V_k' M V_k = T_k (tridiagonal: alpha on the diagonal, beta beside it),     w = |w| v_1
 ///
-/// f(M) w is approximated by |w| V_k f(T_k) e_1. Every new vector is orthogonalised twice against all before it,
-/// so Ritz values have no ghosts. Cost per step: one product with M and 8 N k flops. Extending gives the
+/// f(M) w is approximated by |w| V_k f(T_k) e_1. Every new vector is orthogonalised twice against all before
+/// it, so Ritz values have no ghosts. Cost per step: one product with M and 8 N k flops. Extending gives the
 /// same bits as asking for more steps at once. Source: Golub and Meurant (2010), ch. 4.
 class KrylovSpace {
  public:
@@ -19,7 +19,8 @@ class KrylovSpace {
 
   KrylovSpace(Apply apply, const Vector& start, Index max_steps);
 
-  /// Grows to `steps` vectors, or until the space is invariant (then exhausted() is true and f(M) w is exact).
+  /// Grows to `steps` vectors, or until the space is invariant (then exhausted() is true and f(M) w is
+  /// exact).
   void extend(Index steps);
 
   Index steps() const noexcept { return steps_; }

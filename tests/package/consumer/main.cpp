@@ -21,7 +21,8 @@ int main(int argc, char** argv) try {
   const Analysis analysis = analyse(H, {y, Vector::Zero(n), Matrix(n, 0), {}, {}});
 
   std::printf("log10 p = %.2f\n", analysis.test.log10_p_value);
-  for (const StoppingRule& rule : analysis.rules) std::printf("%-10s t = %.4g\n", rule.name.c_str(), rule.time);
+  for (const StoppingRule& rule : analysis.rules)
+    std::printf("%-10s t = %.4g\n", rule.name.c_str(), rule.time);
   return analysis.is_usable() ? 0 : 3;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());
