@@ -22,6 +22,24 @@ int blas_int(Index value) {
 int leading(ConstBlock A) { return blas_int(std::max<Index>(1, A.outerStride())); }
 int leading(const Block& A) { return blas_int(std::max<Index>(1, A.outerStride())); }
 
+// Columns on 64-byte boundaries, and no two a multiple of 4 KiB apart: an odd leading dimension costs LAPACK
+// up to a factor of two here, a power of two its cache.
+Index padded_leading_dimension(Index n) {
+  const Index padded = (n + 7) / 8 * 8;
+  return padded % 512 == 0 ? padded + 8 : padded;
+}
+
+// 1 unless the entries are so large or small that LAPACK's intermediate squares would overflow or vanish.
+double safe_scale(const Matrix& A) {
+  const double largest = A.cwiseAbs().maxCoeff();
+  return largest == 0.0 || (largest > 1e-100 && largest < 1e100) ? 1.0 : 1.0 / largest;
+}
+
+void check(const char* routine, Index n, int info) {
+  if (info != 0)
+    throw InternalError(fmt::format("LAPACK {} failed with info = {} at n = {}", routine, info, n));
+}
+
 CBLAS_TRANSPOSE code(Transpose t) { return t == Transpose::yes ? CblasTrans : CblasNoTrans; }
 
 }  // namespace
@@ -31,6 +49,11 @@ void multiply(ConstBlock A, Transpose a, ConstBlock B, Transpose b, Block C, dou
   if (C.rows() == 0 || C.cols() == 0) return;
   if (inner == 0) {
     C *= beta;
+    return;
+  }
+  if (C.cols() == 1 && b == Transpose::no) {
+    cblas_dgemv(CblasColMajor, code(a), blas_int(A.rows()), blas_int(A.cols()), alpha, A.data(), leading(A),
+                B.data(), 1, beta, C.data(), 1);
     return;
   }
   cblas_dgemm(CblasColMajor, code(a), code(b), blas_int(C.rows()), blas_int(C.cols()), blas_int(inner), alpha,
@@ -65,12 +88,31 @@ void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y) {
 }
 
 SymmetricEigen symmetric_eigen(Matrix A) {
-  SymmetricEigen result{Vector(A.rows()), std::move(A)};
-  const int n = blas_int(result.values.size());
+  const Index n = A.rows();
+  SymmetricEigen result{Vector(n), Matrix()};
   if (n == 0) return result;
-  const int info =
-      LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, result.vectors.data(), n, result.values.data());
-  if (info != 0) throw InternalError(fmt::format("LAPACK dsyevd failed with info = {} at n = {}", info, n));
+  if (!A.allFinite())
+    throw InternalError(fmt::format("eigenvalues of a {} x {} matrix with NaN or infinity", n, n));
+  const double scale = safe_scale(A);
+  const Index ld = padded_leading_dimension(n);
+  Matrix reflectors(ld, n);
+  reflectors.topRows(n) = A * scale;
+  A.resize(0, 0);
+  Vector off_diagonal(n), tau(n);
+  // A = P T P', T = S diag(values) S', vectors = P S
+  check("dsytrd", n,
+        LAPACKE_dsytrd(LAPACK_COL_MAJOR, 'L', blas_int(n), reflectors.data(), blas_int(ld),
+                       result.values.data(), off_diagonal.data(), tau.data()));
+  Matrix vectors(ld, n);
+  check("dstedc", n,
+        LAPACKE_dstedc(LAPACK_COL_MAJOR, 'I', blas_int(n), result.values.data(), off_diagonal.data(),
+                       vectors.data(), blas_int(ld)));
+  check("dormtr", n,
+        LAPACKE_dormtr(LAPACK_COL_MAJOR, 'L', 'L', 'N', blas_int(n), blas_int(n), reflectors.data(),
+                       blas_int(ld), tau.data(), vectors.data(), blas_int(ld)));
+  reflectors.resize(0, 0);
+  result.values /= scale;
+  result.vectors = vectors.topRows(n);
   return result;
 }
 
@@ -78,8 +120,9 @@ Vector symmetric_eigenvalues(Matrix A) {
   Vector values(A.rows());
   const int n = blas_int(A.rows());
   if (n == 0) return values;
-  const int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'L', n, A.data(), n, values.data());
-  if (info != 0) throw InternalError(fmt::format("LAPACK dsyevd failed with info = {} at n = {}", info, n));
+  if (!A.allFinite())
+    throw InternalError(fmt::format("eigenvalues of a {} x {} matrix with NaN or infinity", n, n));
+  check("dsyevd", n, LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'L', n, A.data(), n, values.data()));
   return values;
 }
 
@@ -87,7 +130,7 @@ bool cholesky_lower(Block A) {
   const int n = blas_int(A.rows());
   if (n == 0) return true;
   const int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', n, A.data(), leading(A));
-  if (info < 0) throw InternalError(fmt::format("LAPACK dpotrf failed with info = {} at n = {}", info, n));
+  if (info < 0) check("dpotrf", n, info);
   return info == 0;
 }
 

@@ -83,13 +83,13 @@ RemlFit fit_path(const Analysis& analysis, const AnalysisOptions& options, const
   return fit_reml(analysis.data, options.path, reml);
 }
 
-void run_rules(Analysis& analysis, const StoppingProblem& problem, const StoppingOptions& options,
-               StageClock& clock, const AnalysisOptions& request) {
+void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOneOut& loo,
+               const StoppingOptions& options, StageClock& clock) {
   using Rule = std::function<StoppingRule()>;
   const std::array<Rule, 5> rules{[&] { return stop_by_risk(problem, analysis.ridge, options); },
                                   [&] { return stop_by_reml(problem, analysis.path, options); },
                                   [&] { return stop_by_gcv(problem, options); },
-                                  [&] { return stop_by_loo(problem, options); },
+                                  [&] { return stop_by_loo(problem, loo, options); },
                                   [&] { return stop_by_validation(problem, options); }};
   const bool identified = usable(analysis.ridge.outcome);
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -100,13 +100,27 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const Stoppin
     rule.outcome = analysis.ridge.outcome;
     rule.reason = analysis.ridge.reason;
     if (identified) rule = clock.run(name, 0.7 + 0.05 * static_cast<double>(i), rules[i]);
-    if (usable(rule.outcome)) {
-      const Path path = options.path.at(rule.time);
-      rule.steps = steps_at(path, request);
-      rule.loo_rmse =
-          std::sqrt(leave_one_out_residuals(problem.spectrum, problem.data, path).array().square().mean());
-    }
     analysis.rules.push_back(std::move(rule));
+  }
+}
+
+// What every usable rule gets in the same way: its steps and its leave-one-out error; and the chosen rule's
+// residuals.
+void compare_rules(Analysis& analysis, const LeaveOneOut& loo, const Path& family,
+                   const AnalysisOptions& options) {
+  std::vector<std::size_t> usable_rules;
+  std::vector<Path> paths;
+  for (std::size_t i = 0; i < analysis.rules.size(); ++i) {
+    if (!usable(analysis.rules[i].outcome)) continue;
+    usable_rules.push_back(i);
+    paths.push_back(family.at(analysis.rules[i].time));
+    analysis.rules[i].steps = steps_at(paths.back(), options);
+  }
+  const Matrix residuals = loo.residuals(paths);
+  for (std::size_t j = 0; j < usable_rules.size(); ++j) {
+    const auto column = residuals.col(static_cast<Index>(j));
+    analysis.rules[usable_rules[j]].loo_rmse = std::sqrt(column.array().square().mean());
+    if (usable_rules[j] == analysis.chosen) analysis.loo_residuals = column;
   }
 }
 
@@ -131,7 +145,6 @@ void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const Stoppi
   analysis.signal_share =
       1.0 - (phi.array() * analysis.data.z.array().square()).sum() / analysis.data.z.squaredNorm();
   analysis.fit = dual_fit(problem.H, problem.fixed, problem.spectrum, problem.response, analysis.chosen_path);
-  analysis.loo_residuals = leave_one_out_residuals(problem.spectrum, problem.data, analysis.chosen_path);
 }
 
 void warn(Analysis& analysis) {
@@ -223,9 +236,13 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
   });
   if (usable(analysis.path.outcome)) stopping.path = analysis.path.path;
   const StoppingProblem problem{H, analysis.fixed, analysis.spectrum, response, analysis.data};
-  run_rules(analysis, problem, stopping, clock, options);
   for (std::size_t i = 0; i < all_rules.size(); ++i)
     if (all_rules[i] == options.rule) analysis.chosen = i;
+  {
+    const LeaveOneOut loo(analysis.spectrum, analysis.data);
+    run_rules(analysis, problem, loo, stopping, clock);
+    compare_rules(analysis, loo, stopping.path, options);
+  }
   clock.run("fit", 0.95, [&] { fit_chosen(analysis, problem, stopping); });
   decorrelate(analysis);
   warn(analysis);

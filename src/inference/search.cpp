@@ -92,6 +92,34 @@ Minimum minimise_over_time(const Criterion& criterion, TimeGrid grid, bool whole
   return minimum;
 }
 
+Minimum minimise_by_zooming(const ManyCriteria& criteria, TimeGrid grid, bool whole) {
+  Minimum minimum;
+  const double bound = grid.back();
+  for (int pass = 0; pass < 3; ++pass) {
+    if (whole)
+      for (double& time : grid) time = std::max(1.0, std::round(time));
+    const std::vector<double> values = criteria(grid);
+    minimum.evaluations += static_cast<long>(values.size());
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < values.size(); ++i)
+      if (or_infinite(values[i]) < or_infinite(values[best])) best = i;
+    minimum.time = grid[best];
+    minimum.value = or_infinite(values[best]);
+    minimum.at_bound = minimum.time == bound;
+    const double low = grid[best == 0 ? 0 : best - 1], high = grid[std::min(best + 1, grid.size() - 1)];
+    if (minimum.at_bound || !(high > low)) break;
+    grid = log_grid(low, high, 33);
+  }
+  const double at_zero = or_infinite(criteria({0.0}).front());
+  if (at_zero <= minimum.value) {
+    minimum.time = 0.0;
+    minimum.value = at_zero;
+    minimum.at_zero = true;
+    minimum.at_bound = false;
+  }
+  return minimum;
+}
+
 Interval profile_interval(const Criterion& criterion, TimeGrid grid, double best_time, double best,
                           double drop, double level) {
   const double ceiling = best + drop;

@@ -31,6 +31,11 @@ Minimum minimise_over_time(const Criterion& criterion, TimeGrid grid, bool whole
 Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vector<double>& values,
                        double value_at_zero, bool whole);
 
+/// For criteria that are cheap only many times at once: the grid's best point, then twice 33 times between
+/// its neighbours: to 0.05 % of the time where the grid's steps are 12 %.
+using ManyCriteria = std::function<std::vector<double>(const TimeGrid& times)>;
+Minimum minimise_by_zooming(const ManyCriteria& criteria, TimeGrid grid, bool whole);
+
 /// Outermost times at which criterion <= best + drop: [0 or lower crossing, upper crossing or +inf].
 Interval profile_interval(const Criterion& criterion, TimeGrid grid, double best_time, double best,
                           double drop, double level);

@@ -103,12 +103,16 @@ double risk_minimiser(const Vector& values, const Path& family, double tau) {
   return minimum.time;
 }
 
-Vector leave_one_out_residuals(const ProjectedSpectrum& spectrum, const SpectralData& data,
-                               const Path& path) {
-  const Vector phi = scaled_phi(data.values, path);
-  const Vector residual = spectrum.basis * phi.cwiseProduct(data.z);
-  const Vector left = spectrum.basis.array().square().matrix() * phi;
-  return residual.array() / left.array();
+LeaveOneOut::LeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data)
+    : spectrum_(spectrum), data_(data), squared_basis_(spectrum.basis.cwiseAbs2()) {}
+
+Matrix LeaveOneOut::residuals(const std::vector<Path>& paths) const {
+  Matrix phi(data_.values.size(), static_cast<Index>(paths.size()));
+  for (std::size_t j = 0; j < paths.size(); ++j)
+    phi.col(static_cast<Index>(j)) = scaled_phi(data_.values, paths[j]);
+  const Matrix left = multiply(squared_basis_, Transpose::no, phi, Transpose::no);
+  phi = data_.z.asDiagonal() * phi;
+  return multiply(spectrum_.basis, Transpose::no, phi, Transpose::no).cwiseQuotient(left);
 }
 
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
@@ -153,32 +157,20 @@ StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& 
   return rule;
 }
 
-StoppingRule stop_by_loo(const StoppingProblem& problem, const StoppingOptions& options) {
+StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
+                         const StoppingOptions& options) {
   StoppingRule rule = named(RuleKind::loo, options);
   rule.reason = options.path.kind == PathKind::ridge ? "leave-one-out, exact at the fixed operator"
                                                      : "leave-one-out, approximate: the path is not refitted";
-  const SpectralData& data = problem.data;
-  TimeGrid grid = search_grid(data, options);
-  if (options.path.kind == PathKind::descent)
-    for (double& time : grid) time = std::max(1.0, std::round(time));
-  Matrix phi(data.values.size(), static_cast<Index>(grid.size()));
-  for (std::size_t j = 0; j < grid.size(); ++j)
-    phi.col(static_cast<Index>(j)) = scaled_phi(data.values, options.path.at(grid[j]));
-  // All times at once: two products replace one pass over the basis per time.
-  const Matrix square = problem.spectrum.basis.cwiseAbs2();
-  const Matrix left = multiply(square, Transpose::no, phi, Transpose::no);
-  const Matrix residual =
-      multiply(problem.spectrum.basis, Transpose::no, data.z.asDiagonal() * phi, Transpose::no);
-  const Vector mean = (residual.array() / left.array()).square().colwise().mean().transpose();
-  const auto criterion = [&](double time) {
-    const Vector phi_t = scaled_phi(data.values, options.path.at(time));
-    return ((problem.spectrum.basis * phi_t.cwiseProduct(data.z)).array() / (square * phi_t).array())
-        .square()
-        .mean();
+  const auto mean_squares = [&](const TimeGrid& times) {
+    std::vector<Path> paths;
+    for (const double time : times) paths.push_back(options.path.at(time));
+    const Vector mean = loo.residuals(paths).cwiseAbs2().colwise().mean().transpose();
+    return std::vector<double>(mean.begin(), mean.end());
   };
-  const Minimum minimum = refine_minimum(criterion, std::move(grid), {mean.begin(), mean.end()},
-                                         criterion(0.0), options.path.kind == PathKind::descent);
-  finish(rule, minimum, data, options);
+  const Minimum minimum = minimise_by_zooming(mean_squares, search_grid(problem.data, options),
+                                              options.path.kind == PathKind::descent);
+  finish(rule, minimum, problem.data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);
   return rule;
 }

@@ -102,7 +102,7 @@ TEST(LeaveOneOut, IsExactForRidgeAtAFixedOperator) {
   const ProjectedSpectrum spectrum = project(H, fixed);
   const SpectralData data{spectrum.values, spectrum.coordinates(p.observations.y)};
 
-  const Vector residuals = leave_one_out_residuals(spectrum, data, path);
+  const Vector residuals = LeaveOneOut(spectrum, data).residuals({path}).col(0);
 
   for (Index i = 0; i < 30; ++i) {
     std::vector<Index> others;

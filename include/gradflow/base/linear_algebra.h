@@ -30,9 +30,9 @@ struct SymmetricEigen {
   Matrix vectors;  ///< n x n, orthonormal columns; empty when only values were asked for
 };
 
-/// Eigenvalues and vectors of a symmetric matrix (LAPACK dsyevd; the lower triangle is read). The argument's
-/// storage becomes the vectors': pass it by std::move. Cost about 9 n^3 flops, 2 n^2 doubles of workspace.
-/// Throws InternalError if LAPACK reports failure (an argument with NaN or infinity, for example).
+/// Eigenvalues and vectors of a symmetric matrix by divide and conquer (the steps of LAPACK's dsyevd, on padded
+/// columns; the lower triangle is read). Pass the argument by std::move: its storage is released early. Cost about
+/// 5 n^3 flops, 3 n^2 doubles of workspace. Throws InternalError on NaN or infinity, or if LAPACK reports failure.
 SymmetricEigen symmetric_eigen(Matrix A);
 Vector symmetric_eigenvalues(Matrix A);  ///< values only, about 4/3 n^3 flops
 

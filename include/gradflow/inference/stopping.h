@@ -72,14 +72,31 @@ double expected_risk(const Vector& values, const Path& path, double tau);
 /// Global minimiser of expected_risk over the path's time. tau = 0 gives time 0; tau infinite gives infinity.
 double risk_minimiser(const Vector& values, const Path& family, double tau);
 
-/// Leave-one-out residuals (Q phi w)_i / (Q phi Q')_ii, n. Cost 2 n N flops.
-Vector leave_one_out_residuals(const ProjectedSpectrum& spectrum, const SpectralData& data, const Path& path);
+/// Leave-one-out residuals along paths:
+///
+///     e_i = (Q phi w)_i / (Q phi Q')_ii = r_i / (1 - S_ii)
+///
+/// Exact for `ridge` at a fixed operator, approximate elsewhere. Keeps the squared basis: n N doubles.
+class LeaveOneOut {
+ public:
+  /// Both arguments outlive this.
+  LeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data);
+
+  /// n x (number of paths), all at once: 4 n N flops a path.
+  Matrix residuals(const std::vector<Path>& paths) const;
+
+ private:
+  const ProjectedSpectrum& spectrum_;
+  const SpectralData& data_;
+  Matrix squared_basis_;
+};
 
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
                           const StoppingOptions& options);
 StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit, const StoppingOptions& options);
 StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options);
-StoppingRule stop_by_loo(const StoppingProblem& problem, const StoppingOptions& options);
+StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
+                         const StoppingOptions& options);
 
 /// Held-out error along the whole path from one Krylov space of the training rows' operator, grown until the
 /// best time and its error stop moving; cost about k n^2 flops for k steps, without an eigendecomposition.
