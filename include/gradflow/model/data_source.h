@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "gradflow/data/array_file.h"
+#include "gradflow/data/dataset.h"
+
+namespace gradflow {
+
+/// Where the data are: a table, or arrays. Array files are NPY, or NPZ with the array's name after a colon
+/// ("data.npz:X"; a single array needs no name).
+struct DataSource {
+  std::string table;     ///< CSV or TSV; empty with arrays
+  std::string features;  ///< n x d; may be empty for a user's matrix
+  std::string response;  ///< n
+  TableOptions table_options;
+};
+
+/// An array of an NPY file or an NPZ member. Throws InputError naming the file.
+Array read_array(const std::string& text);
+
+/// The dataset of a job with a network or kernel. Throws InputError as make_dataset does.
+Dataset load_dataset(const DataSource& source, const DatasetOptions& options);
+
+/// The dataset for a user's matrix: response, covariates and identifiers only (X is n x 0, and the recipe has
+/// no features). The matrix's rows are those of the table before any is dropped.
+Dataset load_dataset_without_features(const DataSource& source, const DatasetOptions& options);
+
+/// Features only, for the `kernel` command: no response is needed, and the recipe's target is empty.
+Dataset load_features(const DataSource& source, const DatasetOptions& options);
+
+/// 0-based rows of the input that were used: all of rows_read but dropped_rows.
+std::vector<Index> rows_used(const DataReport& report);
+
+}  // namespace gradflow

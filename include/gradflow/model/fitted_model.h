@@ -1,0 +1,84 @@
+#pragma once
+
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gradflow/base/progress.h"
+#include "gradflow/model/job.h"
+
+namespace gradflow {
+
+/// Everything a prediction needs, as one value that can be saved and loaded.
+///
+///     mean(x) = f0(x) + x'beta + h_x'alpha,     sd(x) = sqrt(s2 var(x)) under `ridge` at tau
+///
+/// alpha, beta and s2 are in units of y.
+struct FittedModel {
+  static constexpr int format_version = 1;  ///< of the file; a program reads files up to its own
+
+  std::string gradflow_version;  ///< that fitted the model
+  Recipe recipe;                 ///< the encoding of the data
+  OperatorKind operator_kind = OperatorKind::infinite;
+  std::string operator_text;           ///< network or kernel text, or the matrix's file name
+  std::optional<KernelSource> kernel;  ///< with the network's weights; empty for a user's matrix
+
+  Matrix X;                              ///< n x d, encoded training rows; n x 0 for a user's matrix
+  Matrix H;                              ///< n x n for a user's matrix; empty otherwise
+  Matrix design;                         ///< n x q, fixed effects
+  std::vector<std::string> fixed_names;  ///< q
+  bool intercept = true;                 ///< the first column of the design is one
+  Vector alpha;                          ///< n
+  Vector beta;                           ///< q
+
+  std::string rule;                                       ///< that chose the time
+  Path path;                                              ///< stopped at the chosen time
+  double tau = std::numeric_limits<double>::quiet_NaN();  ///< of `ridge`; NaN: no standard deviations
+  double ridge_variance = std::numeric_limits<double>::quiet_NaN();  ///< s2 of `ridge`
+  double noise_variance = std::numeric_limits<double>::quiet_NaN();  ///< of the chosen rule's model
+  double effective_dof = std::numeric_limits<double>::quiet_NaN();
+  double log10_p_value = std::numeric_limits<double>::quiet_NaN();
+  double steps = std::numeric_limits<double>::quiet_NaN();
+  double learning_rate = std::numeric_limits<double>::quiet_NaN();
+  double level = 0.95;  ///< of the intervals
+  std::uint64_t seed = 1;
+  std::vector<std::string> warnings;  ///< of the fit
+
+  Index rows() const noexcept { return alpha.size(); }  ///< n
+
+  /// One safetensors file: the arrays as float64 tensors, everything else as JSON under "gradflow_model".
+  /// Appears whole or not at all.
+  void save(const std::string& path_name) const;
+
+  /// Throws InputError, one sentence naming the file: no safetensors file, no gradflow model, written by a
+  /// newer format, a tensor missing, of wrong shape or not finite.
+  static FittedModel load(const std::string& path_name);
+  static FittedModel parse(std::string_view bytes, const std::string& source);
+};
+
+/// The model of a finished job. Throws InputError when the chosen rule gave no usable time, saying why.
+FittedModel make_model(const Job& job, JobResult result);
+
+/// What a user's matrix needs for new rows; both empty for a network or kernel.
+struct GivenCross {
+  Matrix H_cross;  ///< m x n, Theta(new, train)/n
+  Vector H_self;   ///< m, Theta(new, new)/n diagonal; empty: no standard deviations
+};
+
+/// One entry for each row of the input; NaN where a row was not predicted.
+struct Predictions {
+  std::vector<std::string> ids;
+  Vector mean;                        ///< of the flow (or chosen path) at the chosen time
+  Vector sd;                          ///< of the mean function, under `ridge`
+  Vector lower, upper;                ///< of a new response: mean -+ z sqrt(s2 + sd^2)
+  std::vector<std::string> warnings;  ///< complete sentences
+};
+
+/// Cost: the operator is built again and factored (n^3/3) for the standard deviations; new rows are taken in
+/// blocks, so that no matrix of new by training rows exceeds about 200 MB.
+Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given = {},
+                    Progress* progress = nullptr);
+
+}  // namespace gradflow

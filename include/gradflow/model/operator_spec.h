@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "gradflow/network/dense_network.h"
+#include "gradflow/operators/dense_operator.h"
+#include "gradflow/operators/infinite_ntk.h"
+
+namespace gradflow {
+
+enum class OperatorKind { finite, infinite, matrix };
+
+std::string_view to_string(OperatorKind kind);
+
+/// Which training operator, as the options say it.
+struct OperatorSpec {
+  OperatorKind kind = OperatorKind::infinite;
+  Architecture network;           ///< finite; widths may be empty when `weights` is given
+  std::string weights;            ///< finite: file with the weights; empty: drawn with `seed`
+  std::uint64_t seed = 1;         ///< finite without `weights`
+  InfiniteArchitecture infinite;  ///< infinite
+  std::string matrix;             ///< matrix: NPY (or NPZ) file with H, n x n, already divided by n
+
+  /// Text of the network or kernel as the options take it, or the matrix's file name.
+  std::string text() const;
+};
+
+/// What a kernel says of m new rows, beside n rows of training.
+struct CrossKernel {
+  Matrix H_cross;  ///< m x n, Theta(x, X)/n
+  Vector H_self;   ///< m, Theta(x, x)/n
+  Vector output;  ///< m, the network's output at initialization (0 at infinite width), in the network's units
+};
+
+/// A function's kernel, ready to be evaluated: a finite network with its weights, or an infinite-width
+/// kernel. A user's matrix has no kernel function: every member but kind() then throws InputError.
+class KernelSource {
+ public:
+  /// Draws or reads the weights for `inputs` features. Throws InputError when a weights file does not fit.
+  static KernelSource make(const OperatorSpec& spec, Index inputs);
+  explicit KernelSource(DenseNetwork network);
+  explicit KernelSource(InfiniteArchitecture infinite);
+
+  OperatorKind kind() const noexcept;
+  std::string description() const;  ///< one line
+  const std::optional<DenseNetwork>& network() const noexcept { return network_; }
+  const std::optional<InfiniteArchitecture>& infinite() const noexcept { return infinite_; }
+
+  std::unique_ptr<DenseOperator> training(ConstBlock X) const;  ///< H = Theta(X, X)/n
+  Vector output(ConstBlock X) const;                            ///< f(X) at initialization
+  CrossKernel cross(ConstBlock X_new, ConstBlock X) const;
+
+ private:
+  KernelSource() = default;
+  std::optional<DenseNetwork> network_;
+  std::optional<InfiniteArchitecture> infinite_;
+};
+
+/// Reads a user's training operator; `name` of the result is the file's. Throws InputError: not square, not
+/// symmetric, not finite, and, unless rows is 0, not rows x rows.
+Matrix read_operator_matrix(const std::string& path, Index rows);
+
+}  // namespace gradflow

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+
+#include "gradflow/model/fitted_model.h"
+#include "gradflow/report/run_record.h"
+
+namespace gradflow {
+
+/// JSON documents, indented by two, ending in a line end. A quantity that is not finite is null. Text that is
+/// not UTF-8 has its stray bytes replaced.
+
+/// Of `stop`, `fit` and `spectrum`: everything the run found.
+///
+///     test.p_value, test.log10_p_value, test.p_value_satterthwaite, rules.NAME.time, chosen.rule,
+///     chosen.time, noise_variance (squared units of y), effective_dof (without the fixed effects), ...
+std::string json_report(const RunRecord& record, const Job& job, const JobResult& result);
+
+/// Of `test`: the data, the operator and the test.
+std::string json_test_report(const RunRecord& record, const Job& job, const PreparedJob& prepared,
+                             const ScoreTest& test);
+
+/// Of `predict`: the model's description and the predictions.
+std::string json_prediction_report(const RunRecord& record, const FittedModel& model,
+                                   const Predictions& predictions);
+
+/// Of `kernel`: the data and the operator.
+std::string json_kernel_report(const RunRecord& record, const DataReport& data,
+                               const std::string& description, Index rows, Index cols);
+
+}  // namespace gradflow

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+
+#include "gradflow/model/fitted_model.h"
+
+namespace gradflow {
+
+/// Short readable texts, each ending in a line end; what was not computed prints as NA.
+
+/// Of `stop` and `fit`: the verdict, all rules side by side, the data, the warnings.
+std::string text_report(const Job& job, const JobResult& result);
+
+/// Of `test`.
+std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test);
+
+/// Of `spectrum`: a summary and the leading eigenvalues with their spectral losses.
+std::string text_spectrum_report(const Job& job, const JobResult& result);
+
+/// The whole spectrum, one row per eigenvalue.
+struct SpectrumTable {
+  Vector eigenvalue;        ///< N, descending
+  Vector cumulative_share;  ///< of the trace
+  Vector z;                 ///< coordinates of the response
+  Vector loss;              ///< exp(-t lambda) z^2 at the root of the flow's likelihood
+};
+SpectrumTable spectrum_table(const Analysis& analysis);
+
+/// The warnings of a run as a list, or nothing.
+std::string text_warnings(const std::vector<std::string>& warnings);
+
+}  // namespace gradflow

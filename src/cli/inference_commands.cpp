@@ -1,0 +1,119 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/make_job.h"
+#include "cli/output.h"
+#include "cli/terminal_progress.h"
+#include "gradflow/base/atomic_file.h"
+#include "gradflow/base/error.h"
+#include "gradflow/data/csv_writer.h"
+#include "gradflow/report/json_report.h"
+#include "gradflow/report/text_report.h"
+
+namespace gradflow::cli {
+namespace {
+
+void check_outputs(const Settings& s) {
+  const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights, s.operator_matrix};
+  require_writable(s.output, inputs);
+  require_writable(s.json, inputs);
+  if (!s.output.empty() && s.output == s.json)
+    throw InputError(fmt::format("-o and --json name the same file, '{}'", s.output));
+}
+
+void record_option(RunRecord& record, const std::string& name, const std::string& value) {
+  for (auto& [option, recorded] : record.options)
+    if (option == name) recorded = value;
+}
+
+// Defaults that depend on other options are recorded as what they came to.
+Job prepare_job(Invocation& invocation) {
+  check_outputs(invocation.settings);
+  Job job = make_job(invocation.settings, Purpose::inference);
+  RunRecord& record = invocation.record;
+  record.seed = job.analysis.seed;
+  record_option(record, "rule", rule_name(job.analysis.rule, job.analysis.path.kind));
+  record_option(record, "level", fmt::format("{:g}", job.analysis.level));
+  if (job.operator_spec.kind == OperatorKind::infinite)
+    record_option(record, "kernel", job.operator_spec.text());
+  record_option(record, "missing-values",
+                fmt::format("{}", fmt::join(job.source.table_options.missing_values, ",")));
+  return job;
+}
+
+void write_spectrum(const std::string& path, const Analysis& analysis) {
+  const SpectrumTable table = spectrum_table(analysis);
+  CsvWriter csv(path, {"index", "eigenvalue", "cumulative_share", "z", "loss"});
+  for (Index i = 0; i < table.z.size(); ++i) {
+    csv.text(std::to_string(i + 1)).number(table.eigenvalue(i)).number(table.cumulative_share(i));
+    csv.number(table.z(i)).number(table.loss(i)).end_row();
+  }
+  csv.commit();
+}
+
+// Runs the work with its progress on the terminal, which is clear again when this returns.
+template <typename Work>
+auto with_progress(const Invocation& invocation, Job& job, Work work) {
+  TerminalProgress progress(!invocation.settings.quiet);
+  job.analysis.progress = &progress;
+  auto result = work(job);
+  job.analysis.progress = nullptr;
+  return result;
+}
+
+void write_json(const Invocation& invocation, const std::string& document) {
+  if (!invocation.settings.json.empty()) write_file_atomically(invocation.settings.json, document);
+}
+
+}  // namespace
+
+int test_command(Invocation& invocation) {
+  Job job = prepare_job(invocation);
+  const auto [prepared, test] = with_progress(invocation, job, run_test);
+  write_json(invocation, json_test_report(invocation.record, job, prepared, test));
+  if (!invocation.settings.quiet) print(text_test_report(job, prepared, test));
+  return usable(test.outcome) && !std::isnan(test.p_value) ? exit_usable : exit_not_usable;
+}
+
+int stop_command(Invocation& invocation) {
+  Job job = prepare_job(invocation);
+  const JobResult result = with_progress(invocation, job, run);
+  write_json(invocation, json_report(invocation.record, job, result));
+  if (!invocation.settings.quiet) print(text_report(job, result));
+  return result.analysis.is_usable() ? exit_usable : exit_not_usable;
+}
+
+int fit_command(Invocation& invocation) {
+  const Settings& s = invocation.settings;
+  Job job = prepare_job(invocation);
+  JobResult result = with_progress(invocation, job, run);
+  const std::string text = text_report(job, result), json = json_report(invocation.record, job, result);
+  const StoppingRule rule = result.analysis.rule();
+  const bool has_model = result.analysis.is_usable() && std::isfinite(rule.time);
+  if (has_model) make_model(job, std::move(result)).save(s.output);
+  write_json(invocation, json);
+  if (!s.quiet) print(text);
+  if (!has_model) {
+    const std::string message = fmt::format(
+        "gradflow: no model was written: rule {} gave no finite time ({})\n", rule.name, rule.reason);
+    std::fputs(message.c_str(), stderr);
+    return exit_not_usable;
+  }
+  if (!s.quiet) print(fmt::format("Model written to {}.\n", s.output));
+  return exit_usable;
+}
+
+int spectrum_command(Invocation& invocation) {
+  const Settings& s = invocation.settings;
+  Job job = prepare_job(invocation);
+  const JobResult result = with_progress(invocation, job, run);
+  if (!s.output.empty()) write_spectrum(s.output, result.analysis);
+  write_json(invocation, json_report(invocation.record, job, result));
+  if (!s.quiet) print(text_spectrum_report(job, result));
+  return exit_usable;
+}
+
+}  // namespace gradflow::cli

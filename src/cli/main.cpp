@@ -1,0 +1,172 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/version.hpp>
+#include <cstdio>
+#include <functional>
+#include <new>
+
+#include "cli/commands.h"
+#include "cli/numbers.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
+#include "gradflow/model/version.h"
+
+extern "C" char* openblas_get_config(void);
+
+namespace gradflow::cli {
+namespace {
+
+struct Command {
+  CLI::App* app;
+  int (*run)(Invocation&);
+};
+
+std::string version_text() {
+  return fmt::format("gradflow {}\nEigen {}.{}.{}, Boost {}.{}.{}, {}, compiler {}", version,
+                     EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION, BOOST_VERSION / 100000,
+                     BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100, openblas_get_config(), __VERSION__);
+}
+
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& sentence,
+                      const std::string& examples) {
+  CLI::App* command = app.add_subcommand(name, sentence);
+  command->footer("Examples:\n" + examples);
+  command->allow_extras();
+  command->get_formatter()->column_width(36);
+  return command;
+}
+
+std::vector<Command> add_commands(CLI::App& app, Settings& s) {
+  CLI::App* test = add_command(app, "test", "Is training warranted? A score test with an exact p-value.",
+                               "  gradflow test data.csv --target price\n"
+                               "  gradflow test --features X.npy --response y.npy --network relu:128x2");
+  CLI::App* stop =
+      add_command(app, "stop", "How long to train? The test, and all stopping rules side by side.",
+                  "  gradflow stop data.csv --target price --learning-rate 0.01\n"
+                  "  gradflow stop data.csv --target price --kernel ntk:erf:3 --json run.json");
+  CLI::App* fit =
+      add_command(app, "fit", "The network trained for that long, as a model file for gradflow predict.",
+                  "  gradflow fit data.csv --target price -o price.model\n"
+                  "  gradflow fit data.csv --target price --id house --covariates year -o price.model");
+  CLI::App* predict = add_command(app, "predict", "What does the model say of new rows, and how surely?",
+                                  "  gradflow predict price.model new.csv -o predictions.csv\n"
+                                  "  gradflow predict price.model --features X_new.npy -o -");
+  CLI::App* spectrum =
+      add_command(app, "spectrum", "Which directions does training learn, and how fast? The eigenvalues.",
+                  "  gradflow spectrum data.csv --target price -o spectrum.csv");
+  CLI::App* kernel = add_command(app, "kernel", "The training operator H = kernel/n as a matrix file.",
+                                 "  gradflow kernel --features X.npy --network relu:128x2 -o H.npy\n"
+                                 "  gradflow kernel data.csv --target price --cross new.csv -o C.npy");
+  for (CLI::App* command : {test, stop, fit, spectrum, kernel}) {
+    add_data_options(*command, s);
+    add_network_options(*command, s);
+    if (command != kernel) add_test_options(*command, s);
+    if (command != kernel && command != test) add_stopping_options(*command, s);
+  }
+  add_new_row_options(*predict, s);
+  add_cross_option(*kernel, s);
+  add_file_output(*fit, s, "The model file (safetensors)", true);
+  add_file_output(*predict, s, "CSV with id, mean, sd, lower, upper (-: standard output, the default)",
+                  false);
+  add_file_output(*spectrum, s, "All eigenvalues as CSV", false);
+  add_file_output(*kernel, s, "The matrix, NPY, float64", true);
+  for (CLI::App* command : {test, stop, fit, predict, spectrum, kernel}) add_output_options(*command, s);
+  return {{test, test_command},       {stop, stop_command},         {fit, fit_command},
+          {predict, predict_command}, {spectrum, spectrum_command}, {kernel, kernel_command}};
+}
+
+int fail(const std::string& sentence, const std::string& help) {
+  std::fputs(fmt::format("gradflow: error: {}\n", sentence).c_str(), stderr);
+  if (!help.empty()) std::fputs(fmt::format("try '{}'\n", help).c_str(), stderr);
+  return exit_bad_input;
+}
+
+// One sentence in the style of the others for what CLI11 says.
+std::string sentence_of(const CLI::ParseError& error) {
+  std::string text = error.what();
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    const std::string name = text.substr(0, text.find(':'));
+    return text.find("required") != std::string::npos && text.find("missing") != std::string::npos
+               ? fmt::format("{} needs a value", name)
+               : fmt::format("{} is given more than once", name);
+  }
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+      text.find("is required") != std::string::npos)
+    return text.starts_with("--output") ? "-o FILE is required" : text;
+  return text;
+}
+
+void refuse_extras(const CLI::App& command) {
+  const std::vector<std::string> extras = command.remaining();
+  if (extras.empty()) return;
+  const std::string& first = extras.front();
+  if (!first.starts_with('-')) throw InputError(fmt::format("unexpected argument '{}'", first));
+  const std::string nearest = nearest_option(command, first.substr(0, first.find('=')));
+  throw InputError(nearest.empty() ? fmt::format("unknown option {}", first)
+                                   : fmt::format("unknown option {}: did you mean {}?", first, nearest));
+}
+
+int run_command(const Command& command, Settings settings, const std::vector<std::string>& arguments) {
+  Invocation invocation{std::move(settings), {}};
+  RunRecord& record = invocation.record;
+  const std::uint64_t threads_asked = whole_number("--threads", invocation.settings.threads);
+  if (threads_asked > 4096)
+    throw InputError(fmt::format("--threads {}: must be at most 4096", threads_asked));
+  set_threads(static_cast<int>(threads_asked));
+  record.command = command.app->get_name();
+  record.arguments = arguments;
+  record.options = options_in_effect(*command.app);
+  record.threads = threads();
+  return command.run(invocation);
+}
+
+int unknown_command(const std::string& name) {
+  return fail(fmt::format("unknown command '{}': must be test, stop, fit, predict, spectrum or kernel", name),
+              "gradflow --help");
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app(
+      "Is training a network on these data warranted, how long should it train, and what does it predict?",
+      "gradflow");
+  app.set_version_flag("--version", version_text);
+  app.require_subcommand(0, 1);
+  app.footer("Each command has its own help: gradflow stop --help");
+  Settings settings;
+  const std::vector<Command> commands = add_commands(app, settings);
+  const std::vector<std::string> arguments(argv, argv + argc);
+  if (argc < 2) return fail("no command: test, stop, fit, predict, spectrum or kernel", "gradflow --help");
+  std::string help = "gradflow --help";
+  try {
+    for (const Command& command : commands)
+      if (command.app->get_name() == arguments[1]) help = fmt::format("gradflow {} --help", arguments[1]);
+    if (!arguments[1].starts_with('-') && help == "gradflow --help") return unknown_command(arguments[1]);
+    app.parse(argc, argv);
+    for (const Command& command : commands) {
+      if (!command.app->parsed()) continue;
+      refuse_extras(*command.app);
+      help.clear();  // from here on an error is about the input, not the command line
+      return run_command(command, settings, arguments);
+    }
+    return fail(fmt::format("unknown option {}", arguments[1]), help);
+  } catch (const CLI::Success& request) {  // --help and --version
+    return app.exit(request);
+  } catch (const CLI::ParseError& error) {
+    return fail(sentence_of(error), help);
+  } catch (const InputError& error) {
+    return fail(error.what(), help);
+  } catch (const std::bad_alloc&) {
+    return fail("not enough memory for this many rows (5 matrices of n x n doubles are needed)", "");
+  } catch (const std::exception& error) {
+    std::fputs(fmt::format("gradflow: internal fault: {}\n", error.what()).c_str(), stderr);
+    return exit_fault;
+  }
+}
+
+}  // namespace
+}  // namespace gradflow::cli
+
+int main(int argc, char** argv) { return gradflow::cli::run_program(argc, argv); }

@@ -1,0 +1,197 @@
+#include "cli/make_job.h"
+
+#include "cli/numbers.h"
+#include "gradflow/base/error.h"
+
+namespace gradflow::cli {
+namespace {
+
+// Throws unless at most one of two options is given.
+void exclusive(bool first, bool second, const std::string& sentence) {
+  if (first && second) throw InputError(sentence);
+}
+
+char parse_delimiter(const std::string& text) {
+  if (text.empty()) return 0;
+  if (text == "tab" || text == "\\t") return '\t';
+  if (text == "comma") return ',';
+  if (text == "semicolon") return ';';
+  if (text.size() == 1 && text != "\"" && text != "\n" && text != "\r") return text[0];
+  throw InputError(fmt::format("--delimiter {}: must be one character, tab, comma or semicolon", text));
+}
+
+MissingPolicy parse_missing(const std::string& text) {
+  if (text == "drop") return MissingPolicy::drop;
+  if (text == "error") return MissingPolicy::error;
+  if (text == "mean") return MissingPolicy::mean;
+  throw InputError(fmt::format("--missing {}: must be drop, error or mean", text));
+}
+
+Standardize parse_standardize(const std::string& text) {
+  if (text == "both") return Standardize::both;
+  if (text == "features") return Standardize::features;
+  if (text == "none") return Standardize::none;
+  throw InputError(fmt::format("--standardize {}: must be both, features or none", text));
+}
+
+void check_data(const Settings& s, Purpose purpose) {
+  const bool table = !s.table.empty(), arrays = !s.features.empty() || !s.response.empty();
+  exclusive(
+      table, arrays,
+      fmt::format("both a table ('{}') and --features or --response are given: the data are one or the other",
+                  s.table));
+  if (!table && !arrays)
+    throw InputError("no data: give a table DATA.csv with --target, or --features with --response");
+  if (table && s.target.empty() && purpose == Purpose::inference)
+    throw InputError(fmt::format("--target is needed: the name of the response column in '{}'", s.table));
+  if (!arrays) return;
+  if (!s.target.empty())
+    throw InputError("--target names a column of a table; with --features the response is --response");
+  if (s.features.empty() && s.operator_matrix.empty())
+    throw InputError("--response without --features: only --operator needs no features");
+  if (s.response.empty() && purpose == Purpose::inference)
+    throw InputError("--features without --response: the response is needed");
+}
+
+void check_network(const Settings& s) {
+  const bool network = !s.network.empty(), kernel = !s.kernel.empty(), matrix = !s.operator_matrix.empty();
+  exclusive(network, kernel,
+            "--network and --kernel: give one, a finite network or an infinite-width kernel");
+  exclusive(matrix, network, "--operator and --network: give one, a matrix of your own or a network");
+  exclusive(matrix, kernel, "--operator and --kernel: give one, a matrix of your own or a kernel");
+  exclusive(matrix, !s.weights.empty(), "--operator and --weights: a matrix of your own has no weights");
+  exclusive(kernel, !s.weights.empty(), "--kernel and --weights: an infinite-width kernel has no weights");
+  const bool finite = network || !s.weights.empty();
+  if (!finite && (s.no_bias || !s.parameterization.empty()))
+    throw InputError(fmt::format("{} is for finite networks: give --network too",
+                                 s.no_bias ? "--no-bias" : "--parameterization"));
+  if (matrix && (!s.sw2.empty() || !s.sb2.empty()))
+    throw InputError("--sw2 and --sb2 do not apply to --operator, a matrix of your own");
+}
+
+void check_inference(const Settings& s) {
+  exclusive(s.paper, !s.covariates.empty(),
+            "--paper and --covariates: the paper's method has no fixed effects");
+  if (!s.decay_rate.empty() && s.path != "decay")
+    throw InputError(fmt::format("--decay-rate is for --path decay, and the path is '{}'", s.path));
+  if (!s.implicit_steps.empty() && s.path != "implicit")
+    throw InputError(fmt::format("--implicit-steps is for --path implicit, and the path is '{}'", s.path));
+  if (s.path == "descent" && s.learning_rate.empty())
+    throw InputError("--path descent needs --learning-rate, the size of its steps");
+}
+
+Architecture make_architecture(const Settings& s) {
+  std::string text = s.network;
+  const bool any_widths =
+      !s.weights.empty() && text.find(':') == std::string::npos && !text.starts_with("linear");
+  if (any_widths) {  // only the activation is named: the widths are the file's
+    if (text.empty()) text = "relu";
+    text.insert(std::min(text.find(','), text.size()), ":1");
+  }
+  Architecture architecture = parse_architecture(text);
+  if (any_widths) architecture.widths.clear();
+  if (s.no_bias) architecture.bias = false;
+  if (s.parameterization == "ntk") architecture.parameterization = Parameterization::ntk;
+  if (s.parameterization == "standard") architecture.parameterization = Parameterization::standard;
+  if (!s.sw2.empty() || !s.sb2.empty()) {
+    if (architecture.parameterization != Parameterization::ntk)
+      throw InputError("--sw2 and --sb2 need --parameterization ntk");
+    if (!s.sw2.empty()) architecture.sw2 = positive_number("--sw2", s.sw2);
+    if (!s.sb2.empty()) architecture.sb2 = nonnegative_number("--sb2", s.sb2);
+  }
+  architecture.check();
+  return architecture;
+}
+
+OperatorSpec make_operator_spec(const Settings& s) {
+  OperatorSpec spec;
+  spec.seed = whole_number("--seed", s.seed);
+  if (!s.operator_matrix.empty()) {
+    spec.kind = OperatorKind::matrix;
+    spec.matrix = s.operator_matrix;
+  } else if (!s.network.empty() || !s.weights.empty()) {
+    spec.kind = OperatorKind::finite;
+    spec.network = make_architecture(s);
+    spec.weights = s.weights;
+  } else {
+    spec.infinite = parse_infinite_architecture(s.kernel.empty() ? "ntk:relu:2" : s.kernel);
+    if (!s.sw2.empty()) spec.infinite.sw2 = positive_number("--sw2", s.sw2);
+    if (!s.sb2.empty()) spec.infinite.sb2 = nonnegative_number("--sb2", s.sb2);
+    spec.infinite.check();
+  }
+  return spec;
+}
+
+Path make_path(const Settings& s, AnalysisOptions& options) {
+  Path path;
+  path.kind = parse_path(s.path);
+  const bool decay = path.kind == PathKind::decay, implicit = path.kind == PathKind::implicit;
+  if (decay && !s.decay_rate.empty() && s.decay_rate != "auto")
+    path.decay = nonnegative_number("--decay-rate", s.decay_rate);
+  else if (implicit && !s.implicit_steps.empty() && s.implicit_steps != "auto")
+    path.iterations = static_cast<int>(
+        std::min<std::uint64_t>(whole_number("--implicit-steps", s.implicit_steps), 1 << 20));
+  else
+    options.estimate_second_parameter = decay || implicit;
+  if (implicit && path.iterations < 1) throw InputError("--implicit-steps 0: must be >= 1");
+  // A step of gradient descent on the loss without 1/2 is twice as long in flow time.
+  if (path.kind == PathKind::descent)
+    path.learning_rate = options.learning_rate * (options.loss == Loss::mse ? 2.0 : 1.0);
+  return path;
+}
+
+AnalysisOptions make_analysis(const Settings& s) {
+  AnalysisOptions options;
+  options.paper = s.paper;
+  options.intercept = !s.no_intercept && !s.paper;
+  if (!s.learning_rate.empty()) options.learning_rate = positive_number("--learning-rate", s.learning_rate);
+  if (s.loss != "half-mse" && s.loss != "mse")
+    throw InputError(fmt::format("--loss {}: must be half-mse or mse", s.loss));
+  options.loss = s.loss == "mse" ? Loss::mse : Loss::half_mse;
+  if (s.p_value != "exact" && s.p_value != "satterthwaite")
+    throw InputError(fmt::format("--pvalue {}: must be exact or satterthwaite", s.p_value));
+  options.p_value = s.p_value == "exact" ? PValueMethod::exact : PValueMethod::satterthwaite;
+  if (!s.level.empty()) options.level = open_fraction("--level", s.level);
+  options.validation_fraction = open_fraction("--validation-fraction", s.validation_fraction);
+  options.seed = whole_number("--seed", s.seed);
+  options.path = make_path(s, options);
+  options.rule = s.paper ? RuleKind::reml_path : RuleKind::reml_risk;
+  if (!s.rule.empty()) options.rule = parse_rule(s.rule, options.path.kind);
+  return options;
+}
+
+}  // namespace
+
+TableOptions make_table_options(const Settings& settings) {
+  TableOptions options;
+  options.delimiter = parse_delimiter(settings.delimiter);
+  options.header = !settings.no_header;
+  if (!settings.missing_values.empty()) options.missing_values = split_list(settings.missing_values);
+  return options;
+}
+
+Job make_job(const Settings& settings, Purpose purpose) {
+  check_data(settings, purpose);
+  check_network(settings);
+  Job job;
+  job.source = {.table = settings.table,
+                .features = settings.features,
+                .response = settings.response,
+                .table_options = make_table_options(settings)};
+  job.dataset = {.target = settings.target,
+                 .covariates = split_list(settings.covariates),
+                 .features = split_list(settings.feature_columns),
+                 .exclude = split_list(settings.exclude),
+                 .categorical = split_list(settings.categorical),
+                 .id = settings.id,
+                 .missing = parse_missing(settings.missing),
+                 .standardize = parse_standardize(settings.standardize)};
+  job.operator_spec = make_operator_spec(settings);
+  if (purpose == Purpose::inference) {
+    check_inference(settings);
+    job.analysis = make_analysis(settings);
+  }
+  return job;
+}
+
+}  // namespace gradflow::cli

@@ -1,0 +1,158 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <numeric>
+
+#include "cli/commands.h"
+#include "cli/make_job.h"
+#include "cli/numbers.h"
+#include "cli/output.h"
+#include "cli/terminal_progress.h"
+#include "gradflow/base/atomic_file.h"
+#include "gradflow/base/error.h"
+#include "gradflow/data/csv_writer.h"
+#include "gradflow/model/memory.h"
+#include "gradflow/report/json_report.h"
+#include "gradflow/report/text_report.h"
+
+namespace gradflow::cli {
+namespace {
+
+constexpr double kernel_copies = 3.0;  // matrices of n x n alive while one is built and written
+
+bool is_array_file(const std::string& text) {
+  return text.ends_with(".npy") || text.find(".npz") != std::string::npos;
+}
+
+NewRows encode_file(const Recipe& recipe, const std::string& path, const Settings& settings) {
+  if (is_array_file(path)) return encode(recipe, read_array(path).as_matrix(path), path);
+  TableOptions options = make_table_options(settings);
+  options.missing_values = recipe.missing_values;
+  return encode(recipe, read_table(path, options));
+}
+
+// Rows of a user's matrix that come without a table: counted by their cross matrix.
+NewRows rows_of_cross(const FittedModel& model, const GivenCross& given) {
+  if (!model.recipe.covariates.empty())
+    throw InputError("the model has covariates: new rows are needed with their values, as a table");
+  NewRows rows;
+  const Index m = given.H_cross.rows();
+  rows.X.resize(m, 0);
+  rows.Z.resize(m, 0);
+  for (Index i = 0; i < m; ++i) rows.ids.push_back(std::to_string(i + 1));
+  rows.row.resize(static_cast<std::size_t>(m));
+  std::iota(rows.row.begin(), rows.row.end(), Index{0});
+  return rows;
+}
+
+GivenCross read_given(const Settings& s) {
+  GivenCross given;
+  if (s.cross.empty() && !s.cross_diagonal.empty()) throw InputError("--cross-diagonal needs --cross");
+  if (!s.cross.empty()) given.H_cross = read_array(s.cross).as_matrix(s.cross);
+  if (!s.cross_diagonal.empty()) given.H_self = read_array(s.cross_diagonal).as_vector(s.cross_diagonal);
+  return given;
+}
+
+NewRows read_new_rows(const Settings& s, const FittedModel& model, const GivenCross& given) {
+  if (!s.table.empty() && !s.features.empty())
+    throw InputError(fmt::format(
+        "both a table ('{}') and --features are given: the new rows are one or the other", s.table));
+  if (s.table.empty() && s.features.empty()) {
+    if (!model.kernel && given.H_cross.size() > 0) return rows_of_cross(model, given);
+    throw InputError(model.kernel ? "no new rows: give a table NEW.csv or --features NEW.npy"
+                                  : "no new rows: a model of --operator needs --cross");
+  }
+  if (!model.kernel && given.H_cross.size() == 0)
+    throw InputError(fmt::format(
+        "'{}' was fitted with --operator: give --cross, the kernel of new rows with training rows", s.model));
+  return encode_file(model.recipe, s.table.empty() ? s.features : s.table, s);
+}
+
+std::string predictions_csv(const Predictions& predictions) {
+  std::string text = "id,mean,sd,lower,upper\n";
+  for (std::size_t i = 0; i < predictions.ids.size(); ++i) {
+    const auto row = static_cast<Index>(i);
+    text += csv_field(predictions.ids[i]);
+    for (const double value :
+         {predictions.mean(row), predictions.sd(row), predictions.lower(row), predictions.upper(row)}) {
+      text += ',';
+      text += csv_number(value);
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+void warn(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings)
+    std::fputs(fmt::format("gradflow: warning: {}\n", warning).c_str(), stderr);
+}
+
+}  // namespace
+
+int predict_command(Invocation& invocation) {
+  const Settings& s = invocation.settings;
+  const std::vector<std::string> inputs{s.model, s.table, s.features, s.cross, s.cross_diagonal};
+  require_writable(s.output, inputs);
+  require_writable(s.json, inputs);
+  FittedModel model = FittedModel::load(s.model);
+  if (!s.level.empty()) model.level = open_fraction("--level", s.level);
+  invocation.record.seed = model.seed;
+  const GivenCross given = read_given(s);
+  const NewRows rows = read_new_rows(s, model, given);
+  const Predictions predictions = [&] {
+    TerminalProgress progress(!s.quiet);
+    return predict(model, rows, given, &progress);
+  }();
+  if (!s.json.empty())
+    write_file_atomically(s.json, json_prediction_report(invocation.record, model, predictions));
+  const std::string csv = predictions_csv(predictions);
+  warn(predictions.warnings);
+  if (s.output.empty() || s.output == "-") {
+    print(csv);
+    return exit_usable;
+  }
+  write_file_atomically(s.output, csv);
+  if (!s.quiet)
+    print(
+        fmt::format("{} of {} rows predicted; written to {}.\n", rows.row.size(), rows.ids.size(), s.output));
+  return exit_usable;
+}
+
+int kernel_command(Invocation& invocation) {
+  const Settings& s = invocation.settings;
+  const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights, s.cross};
+  require_writable(s.output, inputs);
+  require_writable(s.json, inputs);
+  const Job job = make_job(s, Purpose::kernel);
+  invocation.record.seed = job.operator_spec.seed;
+  if (job.operator_spec.kind == OperatorKind::matrix)
+    throw InputError(
+        "--operator is a matrix already: gradflow kernel computes those of networks and kernels");
+  const Dataset dataset = load_features(job.source, job.dataset);
+  const KernelSource kernel = KernelSource::make(job.operator_spec, dataset.X.cols());
+  require_memory(dataset.X.rows(), kernel_copies);
+  Matrix result;
+  if (s.cross.empty()) {
+    result = kernel.training(dataset.X)->entries();
+  } else {
+    const NewRows rows = encode_file(dataset.recipe, s.cross, s);
+    warn(rows.warnings);
+    if (rows.row.size() != rows.ids.size())
+      throw InputError(fmt::format(
+          "'{}' has {} rows with missing values, for which there is no kernel: leave them out or use "
+          "--missing mean",
+          s.cross, rows.ids.size() - rows.row.size()));
+    result = kernel.cross(rows.X, dataset.X).H_cross;
+  }
+  write_npy(s.output, result);
+  if (!s.json.empty())
+    write_file_atomically(s.json, json_kernel_report(invocation.record, dataset.report, kernel.description(),
+                                                     result.rows(), result.cols()));
+  if (!s.quiet)
+    print(fmt::format("{} x {} matrix of the {} written to {}.\n", result.rows(), result.cols(),
+                      kernel.description(), s.output));
+  return exit_usable;
+}
+
+}  // namespace gradflow::cli

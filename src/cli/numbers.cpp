@@ -1,0 +1,67 @@
+#include "cli/numbers.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "gradflow/base/error.h"
+
+namespace gradflow::cli {
+namespace {
+
+[[noreturn]] void reject(const std::string& option, const std::string& text, const char* must) {
+  throw InputError(fmt::format("{} {}: must be {}", option, text.empty() ? "''" : text, must));
+}
+
+double parse(const std::string& option, const std::string& text, const char* must) {
+  double value = 0.0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end || !std::isfinite(value)) reject(option, text, must);
+  return value;
+}
+
+}  // namespace
+
+double finite_number(const std::string& option, const std::string& text) {
+  return parse(option, text, "a number");
+}
+
+double positive_number(const std::string& option, const std::string& text) {
+  const double value = parse(option, text, "a number > 0");
+  if (!(value > 0.0)) reject(option, text, "> 0");
+  return value;
+}
+
+double nonnegative_number(const std::string& option, const std::string& text) {
+  const double value = parse(option, text, "a number >= 0");
+  if (!(value >= 0.0)) reject(option, text, ">= 0");
+  return value;
+}
+
+double open_fraction(const std::string& option, const std::string& text) {
+  const double value = parse(option, text, "a number between 0 and 1");
+  if (!(value > 0.0 && value < 1.0)) reject(option, text, "between 0 and 1");
+  return value;
+}
+
+std::uint64_t whole_number(const std::string& option, const std::string& text) {
+  std::uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end) reject(option, text, "a whole number >= 0");
+  return value;
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> items;
+  if (text.empty()) return items;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    items.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return items;
+}
+
+}  // namespace gradflow::cli

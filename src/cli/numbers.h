@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gradflow::cli {
+
+/// Numbers of options. Each throws InputError "OPTION VALUE: must be ..." for anything else.
+double finite_number(const std::string& option, const std::string& text);
+double positive_number(const std::string& option, const std::string& text);      ///< > 0
+double nonnegative_number(const std::string& option, const std::string& text);   ///< >= 0
+double open_fraction(const std::string& option, const std::string& text);        ///< in (0, 1)
+std::uint64_t whole_number(const std::string& option, const std::string& text);  ///< >= 0
+
+/// "a,b" -> {"a", "b"}; "" -> {}.
+std::vector<std::string> split_list(const std::string& text);
+
+}  // namespace gradflow::cli

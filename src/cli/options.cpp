@@ -1,0 +1,206 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "cli/numbers.h"
+
+namespace gradflow::cli {
+namespace {
+
+constexpr const char* data_group = "Data";
+constexpr const char* network_group = "Network";
+constexpr const char* inference_group = "Inference";
+constexpr const char* output_group = "Output";
+
+CLI::Option* text_option(CLI::App& command, const std::string& names, std::string& target,
+                         const std::string& help, const char* group, const char* type) {
+  return command.add_option(names, target, help)->group(group)->type_name(type)->capture_default_str();
+}
+
+CLI::Option* flag(CLI::App& command, const std::string& names, bool& target, const std::string& help,
+                  const char* group) {
+  return command.add_flag(names, target, help)->group(group);
+}
+
+// The number is checked here and read again where it is used; the message is the checker's own.
+template <typename Number>
+std::function<std::string(std::string&)> checked(const std::string& option,
+                                                 Number (*read)(const std::string&, const std::string&)) {
+  return [option, read](std::string& text) {
+    if (text != "auto") read(option, text);
+    return std::string();
+  };
+}
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+void add_data_options(CLI::App& command, Settings& s) {
+  text_option(command, "DATA", s.table, "Table: CSV or TSV, gzip allowed", data_group, "");
+  text_option(command, "--target", s.target, "Response column (name, or position as #3)", data_group, "NAME");
+  text_option(command, "--covariates", s.covariates, "Fixed effects: columns fitted without shrinkage",
+              data_group, "A,B,...");
+  text_option(command, "--columns,--feature-columns", s.feature_columns,
+              "Features (default: all columns but the ones named otherwise)", data_group, "A,B,...");
+  text_option(command, "--exclude", s.exclude, "Columns to leave out", data_group, "A,B,...");
+  text_option(command, "--categorical", s.categorical, "Columns of numbers that are categories", data_group,
+              "A,B,...");
+  text_option(command, "--id", s.id, "Identifier column, carried to the predictions", data_group, "NAME");
+  text_option(command, "--missing", s.missing, "Rows with missing values: drop, error, or mean (fill in)",
+              data_group, "POLICY");
+  text_option(command, "--missing-values", s.missing_values,
+              "What is missing (default: NA,,NaN,nan,N/A,null)", data_group, "A,B,...");
+  text_option(command, "--delimiter", s.delimiter, "Field delimiter (default: seen from the name and header)",
+              data_group, "CHAR");
+  flag(command, "--no-header", s.no_header, "The first line is data: columns are x1, x2, ...", data_group);
+  text_option(command, "--features", s.features, "Instead of a table: features, X.npy or FILE.npz:NAME",
+              data_group, "FILE");
+  text_option(command, "--response", s.response, "Instead of a table: response, y.npy or FILE.npz:NAME",
+              data_group, "FILE");
+  text_option(command, "--standardize", s.standardize, "Scale both (features and response), features or none",
+              data_group, "WHAT");
+}
+
+void add_network_options(CLI::App& command, Settings& s) {
+  text_option(command, "--kernel", s.kernel,
+              "Infinite-width network: ntk:ACTIVATION:DEPTH or nngp:... "
+              "(default: ntk:relu:2)",
+              network_group, "TEXT");
+  text_option(command, "--network", s.network, "Finite network: ACTIVATION:WIDTHxLAYERS, as relu:128x2",
+              network_group, "TEXT");
+  text_option(command, "--weights", s.weights, "Its weights: NPZ or safetensors with W0, b0, W1, b1, ...",
+              network_group, "FILE");
+  text_option(command, "--operator", s.operator_matrix,
+              "A training operator of your own: H.npy, n x n, kernel/n", network_group, "FILE");
+  text_option(command, "--parameterization", s.parameterization,
+              "Of a finite network: standard (PyTorch's default) or ntk", network_group, "KIND")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            return text == "standard" || text == "ntk" ? std::string()
+                                                       : "'" + text + "' must be standard or ntk";
+          },
+          ""));
+  flag(command, "--no-bias", s.no_bias, "A finite network without biases", network_group);
+  text_option(command, "--sw2", s.sw2, "Weight variance of kernels and ntk networks (default: 2)",
+              network_group, "NUMBER")
+      ->check(CLI::Validator(checked("--sw2", positive_number), ""));
+  text_option(command, "--sb2", s.sb2, "Bias variance of kernels and ntk networks (default: 0.1)",
+              network_group, "NUMBER")
+      ->check(CLI::Validator(checked("--sb2", nonnegative_number), ""));
+  text_option(command, "--seed", s.seed, "Of the weights drawn and of the validation rows", network_group,
+              "INTEGER")
+      ->check(CLI::Validator(checked("--seed", whole_number), ""));
+}
+
+void add_test_options(CLI::App& command, Settings& s) {
+  flag(command, "--no-intercept", s.no_intercept, "No intercept among the fixed effects", inference_group);
+  flag(command, "--paper", s.paper, "As in the paper: no fixed effects, rule reml-flow", inference_group);
+  text_option(command, "--pvalue", s.p_value, "exact or satterthwaite", inference_group, "METHOD");
+  text_option(command, "--level", s.level, "Of intervals and of the verdict (default: 0.95)", inference_group,
+              "NUMBER")
+      ->check(CLI::Validator(checked("--level", open_fraction), ""));
+}
+
+void add_stopping_options(CLI::App& command, Settings& s) {
+  text_option(command, "--rule", s.rule,
+              "Stopping rule: reml-risk (default), reml-flow, gcv, loo or validation", inference_group,
+              "NAME");
+  text_option(command, "--path", s.path, "Training path: flow, ridge, decay, descent or implicit",
+              inference_group, "NAME");
+  text_option(command, "--decay-rate", s.decay_rate,
+              "Weight decay of --path decay: a number or auto (default)", inference_group, "NUMBER")
+      ->check(CLI::Validator(checked("--decay-rate", nonnegative_number), ""));
+  text_option(command, "--implicit-steps", s.implicit_steps,
+              "Steps of --path implicit: a number or auto (default)", inference_group, "INTEGER")
+      ->check(CLI::Validator(checked("--implicit-steps", whole_number), ""));
+  text_option(command, "--learning-rate", s.learning_rate, "Turns the time into full-batch steps",
+              inference_group, "NUMBER")
+      ->check(CLI::Validator(checked("--learning-rate", positive_number), ""));
+  text_option(command, "--loss", s.loss,
+              "Whose learning rate: half-mse, 1/(2n) sum (f-y)^2, or mse, without 1/2", inference_group,
+              "NAME");
+  text_option(command, "--validation-fraction", s.validation_fraction,
+              "Part of the rows held out by rule validation", inference_group, "NUMBER")
+      ->check(CLI::Validator(checked("--validation-fraction", open_fraction), ""));
+}
+
+void add_new_row_options(CLI::App& command, Settings& s) {
+  text_option(command, "MODEL", s.model, "Model file that gradflow fit wrote", data_group, "")->required();
+  text_option(command, "NEW", s.table, "New rows: a table with the training columns", data_group, "");
+  text_option(command, "--features", s.features, "New rows as an array: X.npy or FILE.npz:NAME", data_group,
+              "FILE");
+  text_option(command, "--cross", s.cross, "For models of --operator: kernel(new, train)/n, m x n",
+              data_group, "FILE");
+  text_option(command, "--cross-diagonal", s.cross_diagonal,
+              "For models of --operator: kernel(new, new)/n, m", data_group, "FILE");
+  text_option(command, "--delimiter", s.delimiter, "Field delimiter (default: seen from the name and header)",
+              data_group, "CHAR");
+  flag(command, "--no-header", s.no_header, "The first line is data: columns are x1, x2, ...", data_group);
+  text_option(command, "--level", s.level, "Of the intervals (default: the model's)", inference_group,
+              "NUMBER")
+      ->check(CLI::Validator(checked("--level", open_fraction), ""));
+}
+
+void add_cross_option(CLI::App& command, Settings& s) {
+  text_option(command, "--cross", s.cross,
+              "Write kernel(new, train)/n for these rows instead: NEW.npy or NEW.csv", data_group, "FILE");
+}
+
+void add_file_output(CLI::App& command, Settings& s, const std::string& what, bool required) {
+  text_option(command, "-o,--output", s.output, what, output_group, "FILE")->required(required);
+}
+
+void add_output_options(CLI::App& command, Settings& s) {
+  text_option(command, "--json", s.json, "Everything the run found, as JSON", output_group, "FILE");
+  flag(command, "-q,--quiet", s.quiet, "No text on standard output", output_group);
+  text_option(command, "--threads", s.threads, "0: all cores", output_group, "INTEGER")
+      ->check(CLI::Validator(checked("--threads", whole_number), ""));
+}
+
+std::vector<std::pair<std::string, std::string>> options_in_effect(const CLI::App& command) {
+  std::vector<std::pair<std::string, std::string>> options;
+  for (const CLI::Option* option : command.get_options()) {
+    const std::string name =
+        option->get_lnames().empty() ? option->get_single_name() : option->get_lnames().front();
+    if (name == "help") continue;
+    const bool is_flag = option->get_expected_max() == 0;
+    const std::string value = is_flag               ? (option->count() > 0 ? "true" : "false")
+                              : option->count() > 0 ? option->results().front()
+                                                    : option->get_default_str();
+    options.emplace_back(name, value);
+  }
+  return options;
+}
+
+std::string nearest_option(const CLI::App& command, const std::string& unknown) {
+  std::string nearest;
+  std::size_t smallest = 3;  // farther is no likely slip
+  for (const CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames()) {
+      const std::size_t distance = edit_distance("--" + name, unknown);
+      if (distance < smallest) {
+        smallest = distance;
+        nearest = "--" + name;
+      }
+    }
+  return nearest;
+}
+
+}  // namespace gradflow::cli

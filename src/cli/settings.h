@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+
+namespace gradflow::cli {
+
+/// The options of one command as the user gave them, defaults filled in. Texts are turned into a Job by
+/// make_job(); numbers have been checked when they were parsed.
+struct Settings {
+  // Data
+  std::string table, target, covariates, feature_columns, exclude, categorical, id;
+  std::string missing = "drop", missing_values, delimiter;
+  bool no_header = false;
+  std::string features, response;
+  std::string standardize = "both";
+
+  // Network
+  std::string network, kernel, operator_matrix, weights, parameterization;
+  bool no_bias = false;
+  std::string sw2, sb2;
+
+  // Inference
+  bool no_intercept = false, paper = false;
+  std::string rule, path = "flow", decay_rate, implicit_steps, learning_rate;
+  std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", seed = "1";
+
+  // New rows
+  std::string model, cross, cross_diagonal;
+
+  // Output
+  std::string json, output, threads = "0";
+  bool quiet = false;
+};
+
+}  // namespace gradflow::cli

@@ -1,0 +1,247 @@
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "gradflow/base/error.h"
+#include "gradflow/data/safetensors.h"
+#include "gradflow/model/fitted_model.h"
+#include "gradflow/model/version.h"
+#include "model/recipe_json.h"
+
+namespace gradflow {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* metadata_key = "gradflow_model";
+constexpr Index most_layers = 10000;
+
+Array array_of(const Matrix& matrix) {
+  Array array;
+  array.shape = {matrix.rows(), matrix.cols()};
+  array.values.resize(static_cast<std::size_t>(matrix.size()));
+  using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  Eigen::Map<RowMajor>(array.values.data(), matrix.rows(), matrix.cols()) = matrix;
+  return array;
+}
+
+Array array_of(const Vector& vector) { return {{vector.size()}, {vector.begin(), vector.end()}}; }
+
+Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json header(const FittedModel& model) {
+  const Index layers = model.kernel && model.kernel->network() ? model.kernel->network()->layers() : 0;
+  return {{"format_version", FittedModel::format_version},
+          {"gradflow_version", model.gradflow_version},
+          {"recipe", to_json(model.recipe)},
+          {"operator",
+           {{"kind", to_string(model.operator_kind)}, {"text", model.operator_text}, {"layers", layers}}},
+          {"fixed_effects", {{"names", model.fixed_names}, {"intercept", model.intercept}}},
+          {"rule", model.rule},
+          {"path", to_json(model.path)},
+          {"tau", number_or_null(model.tau)},
+          {"ridge_variance", number_or_null(model.ridge_variance)},
+          {"noise_variance", number_or_null(model.noise_variance)},
+          {"effective_dof", number_or_null(model.effective_dof)},
+          {"log10_p_value", number_or_null(model.log10_p_value)},
+          {"steps", number_or_null(model.steps)},
+          {"learning_rate", number_or_null(model.learning_rate)},
+          {"level", model.level},
+          {"seed", model.seed},
+          {"warnings", model.warnings}};
+}
+
+/// Takes the file's tensors one by one, holding each to its shape.
+class TensorReader {
+ public:
+  TensorReader(TensorFile& file, const std::string& source) : file_(file), source_(source) {}
+
+  Array take(const std::string& name, std::size_t rank) {
+    const auto found = file_.tensors.find(name);
+    if (found == file_.tensors.end()) fail(fmt::format("tensor '{}' is missing", name));
+    if (found->second.shape.size() != rank)
+      fail(fmt::format("tensor '{}' has {} dimensions, not {}", name, found->second.shape.size(), rank));
+    for (const double value : found->second.values)
+      if (!std::isfinite(value)) fail(fmt::format("tensor '{}' has the value {}", name, value));
+    return std::move(found->second);
+  }
+
+  Vector vector(const std::string& name, Index size) {
+    const Array array = take(name, 1);
+    if (size >= 0 && array.size() != size)
+      fail(fmt::format("tensor '{}' has length {}, not {}", name, array.size(), size));
+    return array.as_vector(name);
+  }
+
+  Matrix matrix(const std::string& name, Index rows, Index cols) {
+    const Array array = take(name, 2);
+    if ((rows >= 0 && array.shape[0] != rows) || (cols >= 0 && array.shape[1] != cols))
+      fail(fmt::format("tensor '{}' has shape ({}, {}), not ({}, {})", name, array.shape[0], array.shape[1],
+                       rows < 0 ? array.shape[0] : rows, cols < 0 ? array.shape[1] : cols));
+    return array.as_matrix(name);
+  }
+
+  bool has(const std::string& name) const { return file_.tensors.contains(name); }
+
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw InputError(fmt::format("{}: damaged gradflow model: {}", source_, reason));
+  }
+
+ private:
+  TensorFile& file_;
+  const std::string& source_;
+};
+
+DenseNetwork read_network(const std::string& text, Index layers, TensorReader& tensors) {
+  Architecture architecture = parse_architecture(text);
+  Parameters parameters;
+  for (Index layer = 0; layer < layers; ++layer) {
+    parameters.weights.push_back(tensors.matrix(fmt::format("network.W{}", layer), -1, -1));
+    if (architecture.bias) parameters.biases.push_back(tensors.vector(fmt::format("network.b{}", layer), -1));
+  }
+  return {std::move(architecture), std::move(parameters)};
+}
+
+void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& tensors) {
+  const std::string kind = fields.text("kind");
+  model.operator_text = fields.text("text");
+  const Index n = model.alpha.size(), d = static_cast<Index>(model.recipe.features.size());
+  if (kind == to_string(OperatorKind::matrix)) {
+    model.operator_kind = OperatorKind::matrix;
+    model.X.resize(n, 0);
+    model.H = tensors.matrix("H_train", n, n);
+    return;
+  }
+  if (d < 1) tensors.fail("it has no features");
+  model.X = tensors.matrix("X_train", n, d);
+  if (kind == to_string(OperatorKind::infinite)) {
+    model.operator_kind = OperatorKind::infinite;
+    model.kernel = KernelSource(parse_infinite_architecture(model.operator_text));
+  } else if (kind == to_string(OperatorKind::finite)) {
+    model.operator_kind = OperatorKind::finite;
+    model.kernel =
+        KernelSource(read_network(model.operator_text, fields.count("layers", most_layers), tensors));
+    if (model.kernel->network()->inputs() != d)
+      tensors.fail(fmt::format("its network takes {} features, and its encoding gives {}",
+                               model.kernel->network()->inputs(), d));
+  } else {
+    fields.fail("kind", "finite, infinite or matrix");
+  }
+}
+
+void read_numbers(FittedModel& model, const FieldReader& fields) {
+  model.gradflow_version = fields.text("gradflow_version");
+  model.rule = fields.text("rule");
+  model.path = path_from(fields.object("path"));
+  if (!(model.path.time >= 0.0) || model.path.decay < 0.0 || model.path.iterations < 1)
+    fields.fail("path", "a point on a training path");
+  model.tau = fields.number_or_nan("tau");
+  model.ridge_variance = fields.number_or_nan("ridge_variance");
+  if (model.tau < 0.0) fields.fail("tau", ">= 0");
+  if (model.ridge_variance < 0.0) fields.fail("ridge_variance", ">= 0");
+  model.noise_variance = fields.number_or_nan("noise_variance");
+  model.effective_dof = fields.number_or_nan("effective_dof");
+  model.log10_p_value = fields.number_or_nan("log10_p_value");
+  model.steps = fields.number_or_nan("steps");
+  model.learning_rate = fields.number_or_nan("learning_rate");
+  model.level = fields.number("level");
+  if (!(model.level > 0.0 && model.level < 1.0)) fields.fail("level", "between 0 and 1");
+  model.seed = fields.seed("seed");
+  model.warnings = fields.texts("warnings");
+}
+
+void read_fixed_effects(FittedModel& model, const FieldReader& fields, TensorReader& tensors) {
+  model.fixed_names = fields.texts("names");
+  model.intercept = fields.flag("intercept");
+  const auto q = static_cast<Index>(model.fixed_names.size());
+  model.beta = tensors.vector("beta", q);
+  model.design = tensors.matrix("fixed_effects", model.alpha.size(), q);
+  const auto covariates = static_cast<Index>(model.recipe.covariates.size());
+  const bool none = q == 0;  // paper mode leaves the covariates out
+  if (!none && q != covariates + (model.intercept ? 1 : 0))
+    tensors.fail(fmt::format("it has {} fixed effects for {} covariates", q, covariates));
+}
+
+// What a user asked for is a model, whatever the format beneath it.
+template <typename Read>
+TensorFile as_model(const std::string& source, Read read) {
+  try {
+    return read();
+  } catch (const FileError&) {
+    throw;
+  } catch (const InputError& error) {
+    std::string reason = error.what();
+    if (reason.starts_with(source + ": ")) reason.erase(0, source.size() + 2);
+    throw InputError(fmt::format("{} is not a gradflow model, or a damaged one ({})", source, reason));
+  }
+}
+
+nlohmann::json parse_header(const TensorFile& file, const std::string& source) {
+  const auto found = file.metadata.find(metadata_key);
+  if (found == file.metadata.end())
+    throw InputError(
+        fmt::format("{}: a safetensors file, but not a gradflow model (gradflow fit writes those)", source));
+  nlohmann::json document = nlohmann::json::parse(found->second, nullptr, false);
+  if (document.is_discarded())
+    throw InputError(fmt::format("{}: damaged gradflow model: its description is not valid JSON", source));
+  const FieldReader fields(document, source);
+  const Index format = fields.count("format_version", 1 << 30);
+  if (format > FittedModel::format_version)
+    throw InputError(fmt::format(
+        "{} was written by gradflow {}, format {}; this program reads up to format {}: update gradflow",
+        source, fields.text("gradflow_version"), format, FittedModel::format_version));
+  if (format < 1) fields.fail("format_version", ">= 1");
+  return document;
+}
+
+FittedModel from_tensors(TensorFile file, const std::string& source) {
+  const nlohmann::json document = parse_header(file, source);
+  const FieldReader fields(document, source);
+  TensorReader tensors(file, source);
+  FittedModel model;
+  try {
+    read_numbers(model, fields);
+    model.recipe = recipe_from(fields.object("recipe"));
+    model.alpha = tensors.vector("alpha", -1);
+    if (model.alpha.size() < 1) tensors.fail("it has no training rows");
+    read_fixed_effects(model, fields.object("fixed_effects"), tensors);
+    read_operator(model, fields.object("operator"), tensors);
+    const FixedEffects checked(model.design, model.fixed_names);
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    if (message.starts_with(source)) throw;
+    tensors.fail(message);
+  }
+  return model;
+}
+
+}  // namespace
+
+void FittedModel::save(const std::string& path_name) const {
+  TensorFile file;
+  file.metadata[metadata_key] = header(*this).dump(-1, ' ', false, Json::error_handler_t::replace);
+  file.tensors["alpha"] = array_of(alpha);
+  file.tensors["beta"] = array_of(beta);
+  file.tensors["fixed_effects"] = array_of(design);
+  if (operator_kind == OperatorKind::matrix)
+    file.tensors["H_train"] = array_of(H);
+  else
+    file.tensors["X_train"] = array_of(X);
+  if (kernel && kernel->network()) {
+    const Parameters& parameters = kernel->network()->parameters();
+    for (std::size_t layer = 0; layer < parameters.weights.size(); ++layer)
+      file.tensors[fmt::format("network.W{}", layer)] = array_of(parameters.weights[layer]);
+    for (std::size_t layer = 0; layer < parameters.biases.size(); ++layer)
+      file.tensors[fmt::format("network.b{}", layer)] = array_of(parameters.biases[layer]);
+  }
+  write_safetensors(path_name, file);
+}
+
+FittedModel FittedModel::load(const std::string& path_name) {
+  return from_tensors(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);
+}
+
+FittedModel FittedModel::parse(std::string_view bytes, const std::string& source) {
+  return from_tensors(as_model(source, [&] { return parse_safetensors(bytes, source); }), source);
+}
+
+}  // namespace gradflow

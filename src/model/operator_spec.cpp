@@ -1,0 +1,89 @@
+#include "gradflow/model/operator_spec.h"
+
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "gradflow/model/data_source.h"
+#include "gradflow/operators/finite_ntk.h"
+#include "gradflow/operators/make_operator.h"
+
+namespace gradflow {
+namespace {
+
+[[noreturn]] void no_kernel() { throw InternalError("a user's matrix has no kernel function"); }
+
+}  // namespace
+
+std::string_view to_string(OperatorKind kind) {
+  switch (kind) {
+    case OperatorKind::finite: return "finite";
+    case OperatorKind::infinite: return "infinite";
+    case OperatorKind::matrix: break;
+  }
+  return "matrix";
+}
+
+std::string OperatorSpec::text() const {
+  if (kind == OperatorKind::finite) return to_string(network);
+  if (kind == OperatorKind::infinite) return to_string(infinite);
+  return matrix;
+}
+
+KernelSource::KernelSource(DenseNetwork network) : network_(std::move(network)) {}
+KernelSource::KernelSource(InfiniteArchitecture infinite) : infinite_(std::move(infinite)) {}
+
+KernelSource KernelSource::make(const OperatorSpec& spec, Index inputs) {
+  if (spec.kind == OperatorKind::matrix) no_kernel();
+  if (spec.kind == OperatorKind::infinite) return KernelSource(spec.infinite);
+  if (spec.weights.empty()) return KernelSource(DenseNetwork::initialise(spec.network, inputs, spec.seed));
+  DenseNetwork network = DenseNetwork::from_file(spec.weights, spec.network);
+  if (network.inputs() != inputs)
+    throw InputError(fmt::format("weights '{}' take {} features, and the data have {} (after encoding)",
+                                 spec.weights, network.inputs(), inputs));
+  return KernelSource(std::move(network));
+}
+
+OperatorKind KernelSource::kind() const noexcept {
+  return network_ ? OperatorKind::finite : OperatorKind::infinite;
+}
+
+std::string KernelSource::description() const {
+  return network_ ? describe(*network_) : describe(infinite_.value());
+}
+
+std::unique_ptr<DenseOperator> KernelSource::training(ConstBlock X) const {
+  return network_ ? make_operator(*network_, X) : make_operator(infinite_.value(), X);
+}
+
+Vector KernelSource::output(ConstBlock X) const {
+  return network_ ? network_->output(X) : Vector(Vector::Zero(X.rows()));
+}
+
+CrossKernel KernelSource::cross(ConstBlock X_new, ConstBlock X) const {
+  CrossKernel cross;
+  if (network_) {
+    cross.H_cross = ntk_cross(*network_, X_new, X);
+    cross.H_self = ntk_diagonal(*network_, X_new);
+  } else {
+    cross.H_cross = kernel_cross(infinite_.value(), X_new, X);
+    cross.H_self = kernel_diagonal(infinite_.value(), X_new);
+  }
+  const auto n = static_cast<double>(X.rows());
+  cross.H_cross /= n;
+  cross.H_self /= n;
+  cross.output = output(X_new);
+  return cross;
+}
+
+Matrix read_operator_matrix(const std::string& path, Index rows) {
+  Matrix H = read_array(path).as_matrix(path);
+  if (H.rows() != H.cols())
+    throw InputError(
+        fmt::format("'{}' has shape ({}, {}): a training operator is square", path, H.rows(), H.cols()));
+  if (rows != 0 && H.rows() != rows)
+    throw InputError(fmt::format("'{}' is {} x {}, and the data have {} rows: they must agree", path,
+                                 H.rows(), H.cols(), rows));
+  return H;
+}
+
+}  // namespace gradflow

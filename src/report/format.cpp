@@ -1,0 +1,57 @@
+#include "report/format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace gradflow {
+
+std::string shown_number(double value) {
+  if (std::isnan(value)) return "NA";
+  if (std::isinf(value)) return value > 0.0 ? "inf" : "-inf";
+  return fmt::format("{:.5g}", value == 0.0 ? 0.0 : value);
+}
+
+std::string shown_p(double p_value, double log10_p_value) {
+  if (std::isinf(log10_p_value)) return "0";
+  if (log10_p_value < -300.0) return fmt::format("10^{:.1f}", log10_p_value);
+  return std::isnan(p_value) ? "NA" : fmt::format("{:.3g}", p_value);
+}
+
+std::string shown_steps(double steps) {
+  if (!std::isfinite(steps)) return shown_number(steps);
+  return steps < 1e7 ? fmt::format("{:.0f}", steps) : fmt::format("{:.5g}", steps);
+}
+
+std::string shown_interval(const Interval& interval) {
+  if (std::isnan(interval.lower) || std::isnan(interval.upper)) return "NA";
+  return fmt::format("{} to {}", shown_number(interval.lower), shown_number(interval.upper));
+}
+
+std::string counted_text(long long count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+std::string aligned_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()), 0);
+    for (std::size_t j = 0; j < row.size(); ++j) widths[j] = std::max(widths[j], row[j].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t j = 0; j < row.size(); ++j) {
+      const bool left = j == 0 || j + 1 == widths.size();
+      const std::string padding(widths[j] - row[j].size(), ' ');
+      line += j == 0 ? "  " : "   ";
+      line += left ? row[j] + padding : padding + row[j];
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
+}
+
+}  // namespace gradflow

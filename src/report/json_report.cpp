@@ -1,0 +1,242 @@
+#include "gradflow/report/json_report.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "gradflow/model/summary.h"
+#include "gradflow/model/version.h"
+
+namespace gradflow {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+std::string dump(const Json& document) {
+  return document.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+Json numbers(const Vector& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(number(value));
+  return list;
+}
+
+Json interval_json(const Interval& interval) {
+  return {{"lower", number(interval.lower)},
+          {"upper", number(interval.upper)},
+          {"level", number(interval.level)}};
+}
+
+Json path_json(const Path& path) {
+  Json json = {{"kind", to_string(path.kind)}, {"time", number(path.time)}};
+  if (path.kind == PathKind::decay) json["decay"] = number(path.decay);
+  if (path.kind == PathKind::descent) json["learning_rate"] = number(path.learning_rate);
+  if (path.kind == PathKind::implicit) json["iterations"] = path.iterations;
+  return json;
+}
+
+Json record_json(const RunRecord& record) {
+  Json options = Json::object();
+  for (const auto& [name, value] : record.options) options[name] = value;
+  return {{"gradflow", version},           {"command", record.command}, {"argv", record.arguments},
+          {"options", std::move(options)}, {"seed", record.seed},       {"threads", record.threads}};
+}
+
+Json data_json(const DataReport& report) {
+  return {{"rows_read", report.rows_read},
+          {"rows_used", report.rows_used},
+          {"dropped_rows", report.dropped_rows},
+          {"missing_cells", report.missing_cells},
+          {"removed_constant", report.removed_constant},
+          {"duplicate_rows", report.duplicate_rows},
+          {"duplicate_inputs", report.duplicate_inputs},
+          {"warnings", report.warnings}};
+}
+
+Json encoding_json(const Dataset& dataset) {
+  Json features = Json::array(), covariates = Json::array();
+  for (const EncodedColumn& column : dataset.recipe.features) features.push_back(column.name);
+  for (const EncodedColumn& column : dataset.recipe.covariates) covariates.push_back(column.name);
+  return {{"response", dataset.recipe.options.target},
+          {"features", std::move(features)},
+          {"covariates", std::move(covariates)},
+          {"response_center", number(dataset.recipe.target_center)},
+          {"response_scale", number(dataset.recipe.target_scale)}};
+}
+
+Json operator_json(const Job& job, const PreparedJob& prepared) {
+  return {{"kind", to_string(job.operator_spec.kind)},
+          {"text", job.operator_spec.text()},
+          {"description", prepared.H->description()},
+          {"weights", job.operator_spec.weights},
+          {"trace", number(prepared.H->trace())}};
+}
+
+Json test_json(const ScoreTest& test) {
+  return {{"outcome", to_string(test.outcome)},
+          {"reason", test.reason},
+          {"statistic", number(test.statistic)},
+          {"method", test.method == PValueMethod::exact ? "exact" : "satterthwaite"},
+          {"p_value", number(test.p_value)},
+          {"log10_p_value", number(test.log10_p_value)},
+          {"p_value_exact", number(test.p_value_exact)},
+          {"log10_p_value_exact", number(test.log10_p_value_exact)},
+          {"relative_error", number(test.relative_error)},
+          {"quadrature_nodes", test.quadrature_nodes},
+          {"p_value_satterthwaite", number(test.p_value_satterthwaite)},
+          {"log10_p_value_satterthwaite", number(test.log10_p_value_satterthwaite)},
+          {"satterthwaite_scale", number(test.satterthwaite_scale)},
+          {"satterthwaite_dof", number(test.satterthwaite_dof)}};
+}
+
+Json fit_json(const RemlFit& fit) {
+  return {{"outcome", to_string(fit.outcome)},
+          {"reason", fit.reason},
+          {"path", path_json(fit.path)},
+          {"time", number(fit.path.time)},
+          {"interval", interval_json(fit.interval)},
+          {"noise_variance", number(fit.noise_variance)},
+          {"effective_dof", number(fit.effective_dof)},
+          {"signal_share", number(fit.signal_share)},
+          {"criterion", number(fit.criterion)},
+          {"criterion_at_zero", number(fit.criterion_at_zero)},
+          {"likelihood_ratio", number(fit.likelihood_ratio())},
+          {"largest_time_searched", number(fit.upper_bound)},
+          {"evaluations", fit.evaluations}};
+}
+
+Json rules_json(const Analysis& analysis) {
+  Json rules = Json::object();
+  for (const StoppingRule& rule : analysis.rules)
+    rules[rule.name] = {{"outcome", to_string(rule.outcome)},
+                        {"reason", rule.reason},
+                        {"time", number(rule.time)},
+                        {"steps", number(rule.steps)},
+                        {"interval", interval_json(rule.interval)},
+                        {"effective_dof", number(rule.effective_dof)},
+                        {"estimated_rmse", number(rule.estimated_rmse)},
+                        {"loo_rmse", number(rule.loo_rmse)}};
+  return rules;
+}
+
+Json fixed_json(const JobResult& result) {
+  const std::vector<FixedCoefficient> coefficients = raw_coefficients(result.prepared, result.analysis);
+  Json list = Json::array();
+  const std::vector<std::string>& names = result.analysis.fixed.names();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    list.push_back(
+        {{"name", names[i]},
+         {"coefficient", i < coefficients.size() ? number(coefficients[i].value) : Json(nullptr)}});
+  return list;
+}
+
+Json spectrum_json(const Analysis& analysis) {
+  const SpectrumSummary summary = summarise(analysis.spectrum.values);
+  return {{"largest", number(summary.largest)},
+          {"smallest", number(summary.smallest)},
+          {"trace", number(analysis.spectrum.trace)},
+          {"condition", number(summary.condition)},
+          {"effective_rank", number(summary.effective_rank)},
+          {"clipped", analysis.spectrum.clipped},
+          {"most_negative", number(analysis.spectrum.most_negative)},
+          {"correlation_at_flow_root", number(analysis.decorrelation.correlation)}};
+}
+
+Json chosen_json(const Analysis& analysis) {
+  const StoppingRule& rule = analysis.rule();
+  return {{"rule", rule.name},
+          {"time", number(rule.time)},
+          {"steps", number(rule.steps)},
+          {"interval", interval_json(rule.interval)},
+          {"path", path_json(analysis.chosen_path)},
+          {"outcome", to_string(rule.outcome)},
+          {"reason", rule.reason}};
+}
+
+Json seconds_json(const std::vector<std::pair<std::string, double>>& stages) {
+  Json json = Json::object();
+  for (const auto& [stage, seconds] : stages) json[stage] = seconds;
+  return json;
+}
+
+void add_data(Json& json, const Job& job, const PreparedJob& prepared) {
+  json["data"] = data_json(prepared.dataset.report);
+  json["encoding"] = encoding_json(prepared.dataset);
+  json["operator"] = operator_json(job, prepared);
+  json["n"] = prepared.dataset.y.size();
+  json["d"] = prepared.dataset.X.cols();
+}
+
+}  // namespace
+
+std::string json_report(const RunRecord& record, const Job& job, const JobResult& result) {
+  const Analysis& analysis = result.analysis;
+  Json json = record_json(record);
+  json["outcome"] = to_string(analysis.rule().outcome);
+  json["reason"] = analysis.rule().reason;
+  add_data(json, job, result.prepared);
+  json["N"] = analysis.fixed.residual_dimension();
+  json["test"] = test_json(analysis.test);
+  json["rules"] = rules_json(analysis);
+  json["chosen"] = chosen_json(analysis);
+  json["noise_variance"] = number(analysis.noise_variance);
+  json["effective_dof"] = number(analysis.effective_dof);
+  json["signal_share"] = number(analysis.signal_share);
+  json["fixed_effects"] = fixed_json(result);
+  json["spectrum"] = spectrum_json(analysis);
+  json["fits"] = {{"ridge", fit_json(analysis.ridge)},
+                  {"flow", fit_json(analysis.flow)},
+                  {"path", fit_json(analysis.path)}};
+  std::vector<std::string> warnings = result.prepared.dataset.report.warnings;
+  warnings.insert(warnings.end(), analysis.warnings.begin(), analysis.warnings.end());
+  json["warnings"] = warnings;
+  json["seconds"] = seconds_json(result.prepared.seconds);
+  for (const auto& [stage, seconds] : analysis.seconds) json["seconds"][stage] = seconds;
+  return dump(json);
+}
+
+std::string json_test_report(const RunRecord& record, const Job& job, const PreparedJob& prepared,
+                             const ScoreTest& test) {
+  Json json = record_json(record);
+  json["outcome"] = to_string(test.outcome);
+  json["reason"] = test.reason;
+  add_data(json, job, prepared);
+  json["test"] = test_json(test);
+  json["warnings"] = prepared.dataset.report.warnings;
+  json["seconds"] = seconds_json(prepared.seconds);
+  return dump(json);
+}
+
+std::string json_prediction_report(const RunRecord& record, const FittedModel& model,
+                                   const Predictions& predictions) {
+  Json json = record_json(record);
+  json["model"] = {{"gradflow", model.gradflow_version},
+                   {"operator", model.operator_text},
+                   {"n", model.rows()},
+                   {"rule", model.rule},
+                   {"path", path_json(model.path)},
+                   {"tau", number(model.tau)},
+                   {"ridge_variance", number(model.ridge_variance)},
+                   {"level", model.level},
+                   {"warnings", model.warnings}};
+  json["ids"] = predictions.ids;
+  json["mean"] = numbers(predictions.mean);
+  json["sd"] = numbers(predictions.sd);
+  json["lower"] = numbers(predictions.lower);
+  json["upper"] = numbers(predictions.upper);
+  json["warnings"] = predictions.warnings;
+  return dump(json);
+}
+
+std::string json_kernel_report(const RunRecord& record, const DataReport& data,
+                               const std::string& description, Index rows, Index cols) {
+  Json json = record_json(record);
+  json["data"] = data_json(data);
+  json["operator"] = {{"description", description}};
+  json["shape"] = {rows, cols};
+  return dump(json);
+}
+
+}  // namespace gradflow
