@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 namespace {
@@ -82,9 +83,10 @@ void mirror_lower(Block C) {
 }
 
 void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y) {
-  if (A.rows() == 0) return;
-  cblas_dsymv(CblasColMajor, CblasLower, blas_int(A.rows()), 1.0, A.data(), leading(A), x.data(), 1, 0.0,
-              y.data(), 1);
+  // y_j is the product of column j with x, summed in one order whatever the number of threads.
+  parallel_for(A.cols(), 128, [&](Index begin, Index end) {
+    y.segment(begin, end - begin).noalias() = A.middleCols(begin, end - begin).transpose() * x;
+  });
 }
 
 SymmetricEigen symmetric_eigen(Matrix A) {

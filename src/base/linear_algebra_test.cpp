@@ -49,6 +49,22 @@ TEST(LinearAlgebra, CholeskySolvesAndRefusesIndefiniteMatrices) {
   EXPECT_FALSE(cholesky_lower(indefinite));
 }
 
+TEST(LinearAlgebra, SymmetricMultiplyGivesTheSameBitsForOneAndTwoThreads) {
+  RandomStream random(4, "test");
+  const Matrix G = random.normals(300, 300), A = G + G.transpose();
+  const Vector x = random.normals(300);
+  Vector one(300), two(300);
+
+  set_threads(1);
+  symmetric_multiply(A, x, one);
+  set_threads(2);
+  symmetric_multiply(A, x, two);
+  set_threads(0);
+
+  EXPECT_TRUE((one.array() == two.array()).all());
+  EXPECT_LT((one - A * x).norm(), 1e-11);
+}
+
 TEST(ParallelFor, VisitsEveryItemOnceAndRethrows) {
   std::vector<int> visits(1003, 0);
   parallel_for(1003, 17, [&](Index begin, Index end) {

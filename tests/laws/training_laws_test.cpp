@@ -5,6 +5,7 @@
 #include <Eigen/Dense>
 #include <unsupported/Eigen/MatrixFunctions>
 
+#include "gradflow/base/parallel.h"
 #include "laws/problems.h"
 
 namespace gradflow::laws {
@@ -198,6 +199,21 @@ TEST(Analysis, SameSeedSameBitsOnTheKrylovPathAndInTheSplit) {
 
   EXPECT_EQ(a.rules[4].time, b.rules[4].time);
   EXPECT_NE(a.rules[4].estimated_rmse, other.rules[4].estimated_rmse);
+}
+
+TEST(Analysis, OneAndTwoThreadsGiveTheSameBitsByValidationAndTheSameAnswersOtherwise) {
+  const Problem p = make_problem(300, 3, 14);
+  set_threads(1);
+  const Analysis one = analyse(p.H(), p.observations);
+  set_threads(2);
+  const Analysis two = analyse(p.H(), p.observations);
+  set_threads(0);
+
+  EXPECT_EQ(one.rules[4].time, two.rules[4].time);
+  EXPECT_EQ(one.rules[4].estimated_rmse, two.rules[4].estimated_rmse);
+  // LAPACK's sums depend on the number of threads: to 1e-7 relative.
+  expect_same_answers(one, two, 1.0, {all_rules.begin(), all_rules.end()});
+  EXPECT_LT((one.fit.fitted - two.fit.fitted).norm(), 1e-7 * one.fit.fitted.norm());
 }
 
 TEST(Analysis, TestAloneEqualsTheTestOfTheFullRun) {
