@@ -83,10 +83,26 @@ void mirror_lower(Block C) {
 }
 
 void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y) {
-  // y_j is the product of column j with x, summed in one order whatever the number of threads.
-  parallel_for(A.cols(), 128, [&](Index begin, Index end) {
-    y.segment(begin, end - begin).noalias() = A.middleCols(begin, end - begin).transpose() * x;
+  constexpr Index panel = 128, strip = 8;
+  const Index n = A.rows(), panels = (n + panel - 1) / panel;
+  // Panel p of columns adds its products to sums of its own, added up in one order below: neither the work
+  // nor its order depends on the number of threads. A strip is read from memory once and used for A x and A'
+  // x.
+  Matrix sums(n, panels);
+  parallel_for(panels, 1, [&](Index p, Index) {
+    auto sum = sums.col(p);
+    sum.setZero();
+    for (Index j = p * panel; j < std::min(n, (p + 1) * panel); j += strip) {
+      const Index width = std::min({strip, n - j, (p + 1) * panel - j}), below = n - j - width;
+      const auto corner = A.block(j, j, width, width).selfadjointView<Eigen::Lower>();
+      const auto rest = A.block(j + width, j, below, width);
+      sum.segment(j, width) += corner * x.segment(j, width);
+      sum.tail(below).noalias() += rest * x.segment(j, width);
+      sum.segment(j, width).noalias() += rest.transpose() * x.tail(below);
+    }
   });
+  y.setZero();
+  for (Index p = 0; p < panels; ++p) y.tail(n - p * panel) += sums.col(p).tail(n - p * panel);
 }
 
 SymmetricEigen symmetric_eigen(Matrix A) {

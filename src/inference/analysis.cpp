@@ -150,7 +150,7 @@ void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const Stoppi
 void warn(Analysis& analysis) {
   if (analysis.spectrum.clipped > 0)
     analysis.warnings.push_back(fmt::format(
-        "{} eigenvalues that rounding made negative (the lowest {:.3g}, the largest eigenvalue being {:.3g}) "
+        "{} negative eigenvalues (the lowest {:.3g}, the largest eigenvalue being {:.3g}) "
         "were set to zero",
         analysis.spectrum.clipped, analysis.spectrum.most_negative, analysis.spectrum.values.maxCoeff()));
   if (analysis.ridge.outcome == Outcome::on_boundary)

@@ -48,6 +48,14 @@ TEST(FlowReml, IsInfiniteWhenAllWeightLiesAboveTheMeanEigenvalue) {
   EXPECT_TRUE(std::isinf(fit.path.time));
 }
 
+TEST(FlowReml, InfiniteTimeFitsOnlyTheDirectionsThatTheOperatorHas) {
+  const SpectralData data{Vector{{4.0, 0.0, 0.0, 0.0}}, Vector{{1.0, 0.0, 0.0, 0.0}}};
+  const RemlFit fit = fit_reml(data, Path{.kind = PathKind::flow});
+
+  ASSERT_TRUE(std::isinf(fit.path.time));
+  EXPECT_EQ(fit.path.effective_dof(data.values), 1.0);
+}
+
 TEST(FlowReml, SurvivesTimesAtWhichTheExponentialUnderflows) {
   // Weight far down the spectrum: t lambda_1 is in the thousands.
   SpectralData data{Vector(100), Vector::Ones(100)};

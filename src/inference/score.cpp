@@ -19,22 +19,26 @@ class Integrand {
   Integrand(const Vector& weights, double c)
       : c_(c), b_((2.0 * weights.array() / (1.0 - 2.0 * c * weights.array()))) {}
 
-  double operator()(double u) const {
-    double log_modulus = 0.0, phase = 0.0;
+  struct Value {
+    double real;     // of the integrand
+    double modulus;  // decides where the sum may stop
+  };
+
+  Value operator()(double u) const {
+    // |1 - iub|^2 is multiplied up sixteen at a time: one logarithm for all of them.
+    double log_modulus = 0.0, phase = 0.0, product = 1.0;
     for (Index i = 0; i < b_.size(); ++i) {
       const double bu = b_(i) * u;
-      log_modulus -= 0.25 * std::log1p(bu * bu);
+      product *= 1.0 + bu * bu;
+      if (i % 16 == 15 || product > 1e60) {
+        log_modulus -= 0.25 * std::log(product);
+        product = 1.0;
+      }
       phase += 0.5 * std::atan(bu);
     }
-    const double r = u / c_;
-    return std::exp(log_modulus) * (std::cos(phase) + r * std::sin(phase)) / (1.0 + r * r);
-  }
-
-  // Bound of |integrand| used to decide where the sum may stop.
-  double modulus(double u) const {
-    double log_modulus = -0.5 * std::log1p((u / c_) * (u / c_));
-    for (Index i = 0; i < b_.size(); ++i) log_modulus -= 0.25 * std::log1p(b_(i) * u * b_(i) * u);
-    return std::exp(log_modulus);
+    const double r = u / c_, modulus = std::exp(log_modulus - 0.25 * std::log(product));
+    return {modulus * (std::cos(phase) + r * std::sin(phase)) / (1.0 + r * r),
+            modulus / std::sqrt(1.0 + r * r)};
   }
 
   // sum a^2 / (1 - 2ca)^2 = K''(c)/2
@@ -69,9 +73,10 @@ double trapezoid_part(const Integrand& f, double sigma, double first, double ste
   double sum = 0.0;
   for (double v = first; v < 60.0; v += step) {
     const double u = sigma * std::sinh(v);
-    sum += f(u) * std::cosh(v);
+    const Integrand::Value value = f(u);
+    sum += value.real * std::cosh(v);
     ++nodes;
-    if (f.modulus(u) * std::cosh(v) < 1e-18) break;
+    if (value.modulus * std::cosh(v) < 1e-18) break;
   }
   return sum;
 }

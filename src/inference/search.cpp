@@ -15,6 +15,24 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 
 double or_infinite(double value) { return std::isnan(value) ? infinity : value; }
 
+// Better by more than rounding: where a criterion is flat the earliest time wins, on any machine.
+bool better(double value, double best) {
+  if (std::isinf(best)) return value < best;
+  return or_infinite(value) < best - 1e-10 * std::abs(best);
+}
+
+// The first of the best values.
+std::size_t index_of_best(const std::vector<double>& values) {
+  std::size_t best = 0;
+  double least = infinity;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (better(values[i], least)) {
+      best = i;
+      least = values[i];
+    }
+  return best;
+}
+
 // The whole number nearest to a continuous minimiser that does best.
 void round_to_whole(const Criterion& criterion, Minimum& minimum) {
   const double low = std::floor(minimum.time), high = low + 1.0;
@@ -52,9 +70,7 @@ TimeGrid log_grid(double low, double high, int points) {
 Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vector<double>& values,
                        double value_at_zero, bool whole) {
   Minimum minimum;
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < values.size(); ++i)
-    if (or_infinite(values[i]) < or_infinite(values[best])) best = i;
+  const std::size_t best = index_of_best(values);
   minimum.at_bound = best + 1 == grid.size();
   minimum.time = grid[best];
   minimum.value = or_infinite(values[best]);
@@ -64,7 +80,7 @@ Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vec
     const auto [log_time, value] = boost::math::tools::brent_find_minima(
         [&](double x) { return or_infinite(criterion(std::exp(x))); }, low, high, 26, iterations);
     minimum.evaluations += static_cast<long>(iterations);
-    if (value <= minimum.value) {
+    if (better(value, minimum.value)) {
       minimum.time = std::exp(log_time);
       minimum.value = value;
     }
@@ -100,9 +116,7 @@ Minimum minimise_by_zooming(const ManyCriteria& criteria, TimeGrid grid, bool wh
       for (double& time : grid) time = std::max(1.0, std::round(time));
     const std::vector<double> values = criteria(grid);
     minimum.evaluations += static_cast<long>(values.size());
-    std::size_t best = 0;
-    for (std::size_t i = 1; i < values.size(); ++i)
-      if (or_infinite(values[i]) < or_infinite(values[best])) best = i;
+    const std::size_t best = index_of_best(values);
     minimum.time = grid[best];
     minimum.value = or_infinite(values[best]);
     minimum.at_bound = minimum.time == bound;

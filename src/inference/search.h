@@ -24,7 +24,8 @@ struct Minimum {
 };
 
 /// The grid's best point, refined between its neighbours by Brent's method in log time to about 1e-8
-/// relative; `whole`: to the best whole number instead. Time 0 competes.
+/// relative; `whole`: to the best whole number instead. Time 0 competes. Values within 1e-10 relative are
+/// equal, and the earliest of equals wins.
 Minimum minimise_over_time(const Criterion& criterion, TimeGrid grid, bool whole);
 
 /// The same when the values on the grid are known already.

@@ -1,5 +1,6 @@
 #include "gradflow/inference/stopping.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -10,7 +11,8 @@
 namespace gradflow {
 namespace {
 
-constexpr int grid_points = 240;
+constexpr int grid_points = 240;     // a step of 12 % in time
+constexpr int loo_grid_points = 80;  // 35 %, before zooming: each costs 4 n^2 flops
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 StoppingRule named(RuleKind kind, const StoppingOptions& options) {
@@ -34,9 +36,9 @@ double gcv(const SpectralData& data, const Path& path) {
   return data.count() * residual / (left * left);
 }
 
-TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options) {
+TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options, int points = grid_points) {
   const double bound = largest_time(data, options.path, options.reml.largest_shrinkage);
-  return log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, grid_points);
+  return log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, points);
 }
 
 void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data,
@@ -104,15 +106,24 @@ double risk_minimiser(const Vector& values, const Path& family, double tau) {
 }
 
 LeaveOneOut::LeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data)
-    : spectrum_(spectrum), data_(data), squared_basis_(spectrum.basis.cwiseAbs2()) {}
+    : spectrum_(spectrum), data_(data) {}
 
 Matrix LeaveOneOut::residuals(const std::vector<Path>& paths) const {
-  Matrix phi(data_.values.size(), static_cast<Index>(paths.size()));
-  for (std::size_t j = 0; j < paths.size(); ++j)
-    phi.col(static_cast<Index>(j)) = scaled_phi(data_.values, paths[j]);
-  const Matrix left = multiply(squared_basis_, Transpose::no, phi, Transpose::no);
-  phi = data_.z.asDiagonal() * phi;
-  return multiply(spectrum_.basis, Transpose::no, phi, Transpose::no).cwiseQuotient(left);
+  constexpr Index rows_at_once = 256;
+  const Index n = spectrum_.basis.rows(), columns = static_cast<Index>(paths.size());
+  Matrix phi(data_.values.size(), columns);
+  for (Index j = 0; j < columns; ++j)
+    phi.col(j) = scaled_phi(data_.values, paths[static_cast<std::size_t>(j)]);
+  const Matrix phi_z = data_.z.asDiagonal() * phi;
+  Matrix residuals(n, columns), left(rows_at_once, columns);
+  for (Index i = 0; i < n; i += rows_at_once) {
+    const Index rows = std::min(rows_at_once, n - i);
+    const Matrix basis = spectrum_.basis.middleRows(i, rows);
+    multiply(basis, Transpose::no, phi_z, Transpose::no, residuals.middleRows(i, rows));
+    multiply(basis.cwiseAbs2(), Transpose::no, phi, Transpose::no, left.topRows(rows));
+    residuals.middleRows(i, rows).array() /= left.topRows(rows).array();
+  }
+  return residuals;
 }
 
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
@@ -168,8 +179,9 @@ StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
     const Vector mean = loo.residuals(paths).cwiseAbs2().colwise().mean().transpose();
     return std::vector<double>(mean.begin(), mean.end());
   };
-  const Minimum minimum = minimise_by_zooming(mean_squares, search_grid(problem.data, options),
-                                              options.path.kind == PathKind::descent);
+  const Minimum minimum =
+      minimise_by_zooming(mean_squares, search_grid(problem.data, options, loo_grid_points),
+                          options.path.kind == PathKind::descent);
   finish(rule, minimum, problem.data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);
   return rule;

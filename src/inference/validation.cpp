@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/inference/stopping.h"
 #include "gradflow/spectrum/lanczos.h"
@@ -34,16 +36,16 @@ class HeldOutPath {
       : fixed_(take_rows(problem.fixed.design(), split.train), problem.fixed.names()),
         X_held_(take_rows(problem.fixed.design(), split.held_out)),
         truth_(problem.response(split.held_out)) {
-    {
-      // The average in the loss runs over the training rows only: Theta / n_t.
-      const Matrix H = problem.H.matrix();
-      const double rescale = static_cast<double>(H.rows()) / static_cast<double>(split.train.size());
-      H_ = rescale * H(split.train, split.train);
-      H_cross_ = rescale * H(split.held_out, split.train);
-    }
+    // The average in the loss runs over the training rows only: Theta / n_t.
+    const double rescale = static_cast<double>(problem.H.size()) / static_cast<double>(split.train.size());
+    H_ = rescale * problem.H.entries(split.train, split.train);
+    H_cross_ = rescale * problem.H.entries(split.held_out, split.train);
     const Vector y = problem.response(split.train);
     base_ = X_held_ * fixed_.coefficients(y).col(0);
-    M_ = fixed_.project(H_);
+    const Matrix averaging = fixed_.averaging();
+    HP_.resize(H_.rows(), averaging.cols());
+    for (Index j = 0; j < averaging.cols(); ++j) symmetric_multiply(H_, averaging.col(j), HP_.col(j));
+    M_ = fixed_.project(std::move(H_));
     krylov_ = std::make_unique<KrylovSpace>(
         [this](ConstVector x, Eigen::Ref<Vector> out) { symmetric_multiply(M_, x, out); },
         fixed_.reduce(y).col(0), std::min<Index>(fixed_.residual_dimension(), 2000));
@@ -55,10 +57,12 @@ class HeldOutPath {
     const Index fresh = krylov_->steps() - known;
     if (fresh > 0) {
       const Matrix lifted = fixed_.lift(krylov_->basis().rightCols(fresh));
-      const Matrix image = multiply(H_, Transpose::no, lifted, Transpose::no);
       held_.conservativeResize(X_held_.rows(), krylov_->steps());
-      held_.rightCols(fresh) =
-          multiply(H_cross_, Transpose::no, lifted, Transpose::no) - X_held_ * fixed_.coefficients(image);
+      // Fixed blocks of columns: the same bits for any number of threads.
+      parallel_for(fresh, 8, [&](Index begin, Index end) {
+        const auto V = lifted.middleCols(begin, end - begin);
+        held_.middleCols(known + begin, end - begin) = H_cross_ * V - X_held_ * (HP_.transpose() * V);
+      });
     }
     ritz_ = krylov_->ritz();
   }
@@ -74,7 +78,7 @@ class HeldOutPath {
   }
 
   const KrylovSpace& krylov() const { return *krylov_; }
-  double largest_ritz_value() const { return ritz_.values.size() > 0 ? ritz_.values.maxCoeff() : 0.0; }
+  const Vector& ritz_values() const { return ritz_.values; }
 
  private:
   static Matrix take_rows(const Matrix& X, const std::vector<Index>& rows) { return X(rows, Eigen::all); }
@@ -83,6 +87,7 @@ class HeldOutPath {
   Matrix X_held_;
   Vector truth_, base_;
   Matrix H_, H_cross_, M_, held_;
+  Matrix HP_;  // H X (X'X)^-1
   std::unique_ptr<KrylovSpace> krylov_;
   KrylovSpace::Ritz ritz_;
 };
@@ -93,14 +98,17 @@ struct Best {
 };
 
 // Grows the space until the best time's error, and the error a decade later, stop moving.
-Best best_on_path(HeldOutPath& path, const StoppingProblem& problem, const StoppingOptions& options) {
-  const double bound = largest_time(problem.data, options.path, options.reml.largest_shrinkage);
-  const TimeGrid grid = log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, 240);
+Best best_on_path(HeldOutPath& path, const StoppingOptions& options) {
+  // The bound comes from the Ritz values, not from LAPACK's eigenvalues: the rule keeps its bits for any
+  // number of threads.
+  const double shrinkage = options.reml.largest_shrinkage;
+  const double bound = largest_time({path.ritz_values(), Vector()}, options.path, shrinkage);
+  const TimeGrid grid = log_grid(bound / shrinkage * 1e-4, bound, 160);
   const bool whole = options.path.kind == PathKind::descent;
   const auto error = [&](double time) { return path.mean_squared_error(options.path.at(time)); };
   Best best;
   double previous = -1.0;
-  for (Index steps = 32; !best.converged; steps *= 2) {
+  for (Index steps = 24; !best.converged; steps += steps / 2) {
     path.extend(steps);
     best.minimum = minimise_over_time(error, grid, whole);
     const double later = error(std::min(bound, 10.0 * best.minimum.time));
@@ -128,9 +136,14 @@ StoppingRule stop_by_validation(const StoppingProblem& problem, const StoppingOp
   }
   try {
     HeldOutPath path(problem, split);
-    const Best best = best_on_path(path, problem, options);
+    path.extend(24);
+    if (!(path.ritz_values().size() > 0 && path.ritz_values().maxCoeff() > 0.0)) {
+      rule.reason = "nothing is left to learn on the training part after the fixed effects";
+      return rule;
+    }
+    const Best best = best_on_path(path, options);
     if (options.path.kind == PathKind::descent &&
-        options.path.learning_rate * path.largest_ritz_value() >= 1.0) {
+        options.path.learning_rate * path.ritz_values().maxCoeff() >= 1.0) {
       rule.reason = "the learning rate is too large for descent on the training part";
       return rule;
     }

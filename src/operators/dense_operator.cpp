@@ -6,6 +6,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 namespace {
@@ -51,6 +52,14 @@ void check_and_symmetrise(Matrix& H, const std::string& name) {
 
 DenseOperator::DenseOperator(Matrix H, std::string name) : H_(std::move(H)), name_(std::move(name)) {
   check_and_symmetrise(H_, name_);
+}
+
+Matrix DenseOperator::do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const {
+  Matrix picked(static_cast<Index>(rows.size()), static_cast<Index>(cols.size()));
+  parallel_for(picked.cols(), 64, [&](Index begin, Index end) {
+    for (Index j = begin; j < end; ++j) picked.col(j) = H_.col(cols[static_cast<std::size_t>(j)])(rows);
+  });
+  return picked;
 }
 
 void DenseOperator::do_apply(ConstBlock X, Block Y) const {

@@ -11,6 +11,18 @@ void TrainingOperator::apply(ConstBlock X, Block Y) const {
   do_apply(X, Y);
 }
 
+Matrix TrainingOperator::entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const {
+  for (const std::vector<Index>* indices : {&rows, &cols})
+    for (const Index index : *indices)
+      require(index >= 0 && index < size(), "TrainingOperator::entries index", index,
+              "must be in [0, size())");
+  return do_entries(rows, cols);
+}
+
+Matrix TrainingOperator::do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const {
+  return matrix()(rows, cols);
+}
+
 Matrix TrainingOperator::do_matrix() const {
   Matrix H(size(), size());
   apply(Matrix::Identity(size(), size()), H);

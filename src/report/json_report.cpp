@@ -140,6 +140,7 @@ Json spectrum_json(const Analysis& analysis) {
           {"condition", number(summary.condition)},
           {"effective_rank", number(summary.effective_rank)},
           {"clipped", analysis.spectrum.clipped},
+          {"below_rounding", analysis.spectrum.below_rounding},
           {"most_negative", number(analysis.spectrum.most_negative)},
           {"correlation_at_flow_root", number(analysis.decorrelation.correlation)}};
 }

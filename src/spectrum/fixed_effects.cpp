@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 namespace {
@@ -62,13 +64,18 @@ Matrix FixedEffects::project(Matrix H) const {
     v(j) = 1.0;
     v.tail(rows() - j - 1) = qr_.matrixQR().col(j).tail(rows() - j - 1);
     const double tau = qr_.hCoeffs()(j);
-    Vector p = tau * (H.selfadjointView<Eigen::Lower>() * v);
+    Vector p(rows());
+    symmetric_multiply(H, v, p);
+    p *= tau;
     p -= (0.5 * tau * v.dot(p)) * v;
-    H.selfadjointView<Eigen::Lower>().rankUpdate(v, p, -1.0);
+    parallel_for(rows(), 64, [&](Index begin, Index end) {
+      for (Index k = begin; k < end; ++k)
+        H.col(k).tail(rows() - k) -= p(k) * v.tail(rows() - k) + v(k) * p.tail(rows() - k);
+    });
   }
   const Index N = residual_dimension();
   Matrix M = H.bottomRightCorner(N, N);
-  M.triangularView<Eigen::StrictlyUpper>() = M.transpose();
+  mirror_lower(M);
   return M;
 }
 

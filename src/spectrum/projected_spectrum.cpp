@@ -1,5 +1,6 @@
 #include "gradflow/spectrum/projected_spectrum.h"
 
+#include <limits>
 #include <utility>
 
 #include "gradflow/base/error.h"
@@ -11,22 +12,28 @@ namespace {
 constexpr double negative_tolerance =
     1e-8;  // of the largest eigenvalue; rounding of a float64 kernel is below it
 
-// Sets eigenvalues that rounding made negative to zero; returns how many.
-Index clip_negative(Vector& values, const TrainingOperator& H) {
-  Index clipped = 0;
-  const double largest = values.size() > 0 ? values.maxCoeff() : 0.0;
+struct Zeroed {
+  Index rounding = 0, negative = 0;
+};
+
+// Zero where the size is within rounding of zero, N eps lambda_1, and where a larger negative value is still
+// within the tolerance for a kernel computed in floating point.
+Zeroed zero_rounding(Vector& values, const TrainingOperator& H) {
+  Zeroed zeroed;
+  const double largest = values.size() > 0 ? std::max(values.maxCoeff(), 0.0) : 0.0;
+  const double rounding =
+      static_cast<double>(values.size()) * std::numeric_limits<double>::epsilon() * largest;
   for (double& value : values) {
-    if (value < -negative_tolerance * std::max(largest, 0.0))
+    if (value > rounding) continue;
+    if (value < -negative_tolerance * largest)
       throw InputError(
           fmt::format("{} is not positive semidefinite: it has the eigenvalue {:.6g} beside its largest, "
-                      "{:.6g}; a training "
-                      "operator must have none below -1e-8 of the largest",
+                      "{:.6g}; a training operator must have none below -1e-8 of the largest",
                       H.description(), value, largest));
-    if (value >= 0.0) continue;
+    ++(value < -rounding ? zeroed.negative : zeroed.rounding);
     value = 0.0;
-    ++clipped;
   }
-  return clipped;
+  return zeroed;
 }
 
 }  // namespace
@@ -48,14 +55,16 @@ ProjectedSpectrum project(const TrainingOperator& H, const FixedEffects& fixed) 
   eigen.vectors.rowwise().reverseInPlace();
   spectrum.basis = fixed.count() == 0 ? std::move(eigen.vectors) : fixed.lift(eigen.vectors);
   spectrum.most_negative = spectrum.values.size() > 0 ? std::min(0.0, spectrum.values.minCoeff()) : 0.0;
-  spectrum.clipped = clip_negative(spectrum.values, H);
+  const Zeroed zeroed = zero_rounding(spectrum.values, H);
+  spectrum.clipped = zeroed.negative;
+  spectrum.below_rounding = zeroed.rounding;
   return spectrum;
 }
 
 Vector projected_eigenvalues(const TrainingOperator& H, const FixedEffects& fixed) {
   require(H.size() == fixed.rows(), "training operator size", H.size(), "must equal the number of rows");
   Vector values = symmetric_eigenvalues(fixed.project(H.matrix())).reverse();
-  clip_negative(values, H);
+  zero_rounding(values, H);
   return values;
 }
 

@@ -88,6 +88,15 @@ TEST(ProjectedSpectrum, ReproducesTheProjectedOperator) {
   EXPECT_LT((projected_eigenvalues(H, fixed) - s.values).norm(), 1e-12);
 }
 
+TEST(ProjectedSpectrum, EigenvaluesWithinRoundingOfZeroAreZeroAndCounted) {
+  const Vector v = RandomStream(12, "v").normals(30);
+  const ProjectedSpectrum s = project(DenseOperator(v * v.transpose()), FixedEffects::none(30));
+
+  EXPECT_EQ(s.below_rounding, 29);
+  EXPECT_EQ(s.clipped, 0);
+  EXPECT_EQ(s.values.tail(29).maxCoeff(), 0.0);
+}
+
 TEST(ProjectedSpectrum, IndefiniteOperatorIsRefused) {
   Matrix H = Matrix::Identity(5, 5);
   H(0, 1) = H(1, 0) = 2.0;

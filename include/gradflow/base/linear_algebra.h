@@ -21,7 +21,8 @@ void rank_update_lower(ConstBlock A, Block C, double alpha = 1.0, double beta = 
 /// Upper triangle <- lower triangle.
 void mirror_lower(Block C);
 
-/// y <- A x for symmetric A with both triangles filled. The same bits for any number of threads. Cost 2 n^2 flops.
+/// y <- A x for symmetric A, of which the lower triangle is read, once. The same bits for any number of threads.
+/// Cost 2 n^2 flops; n^2/128 doubles of workspace.
 void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y);
 
 /// A = vectors diag(values) vectors', values ascending.

@@ -80,7 +80,7 @@ struct Analysis {
 
 /// Test, all stopping rules, variance components and fit from one eigendecomposition.
 /// Throws InputError for options out of range and inputs of wrong size; everything numerical is in the
-/// result. Cost: about 1.2 dsyevd's of size N; memory about 6 n^2 doubles at the peak.
+/// result. Cost: about 1.2 dsyevd's of size N; memory about 5 n^2 doubles at the peak.
 Analysis analyse(const TrainingOperator& H, const Observations& observations,
                  const AnalysisOptions& options = {});
 

@@ -76,7 +76,7 @@ double risk_minimiser(const Vector& values, const Path& family, double tau);
 ///
 ///     e_i = (Q phi w)_i / (Q phi Q')_ii = r_i / (1 - S_ii)
 ///
-/// Exact for `ridge` at a fixed operator, approximate elsewhere. Keeps the squared basis: n N doubles.
+/// Exact for `ridge` at a fixed operator, approximate elsewhere.
 class LeaveOneOut {
  public:
   /// Both arguments outlive this.
@@ -88,7 +88,6 @@ class LeaveOneOut {
  private:
   const ProjectedSpectrum& spectrum_;
   const SpectralData& data_;
-  Matrix squared_basis_;
 };
 
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,

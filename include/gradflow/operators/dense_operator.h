@@ -16,12 +16,14 @@ class DenseOperator final : public TrainingOperator {
 
   Index size() const noexcept override { return H_.rows(); }
   std::string description() const override { return name_; }
-  const Matrix& entries() const noexcept { return H_; }
+  using TrainingOperator::entries;
+  const Matrix& entries() const noexcept { return H_; }  ///< all of them, n x n
 
  private:
   void do_apply(ConstBlock X, Block Y) const override;
   Vector do_diagonal() const override { return H_.diagonal(); }
   Matrix do_matrix() const override { return H_; }
+  Matrix do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const override;
 
   Matrix H_;
   std::string name_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "gradflow/base/types.h"
 
@@ -35,10 +36,15 @@ class TrainingOperator {
   /// H as a matrix, n x n, both triangles filled. Cost n^2 doubles.
   Matrix matrix() const { return do_matrix(); }
 
+  /// H(rows, cols): the entries in these rows and columns (0-based), in this order. Throws InputError on an
+  /// index out of range. Cost: the result (dense), or that of matrix().
+  Matrix entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const;
+
  private:
   virtual void do_apply(ConstBlock X, Block Y) const = 0;
   virtual Vector do_diagonal() const = 0;
   virtual Matrix do_matrix() const;  ///< default: apply() to the identity
+  virtual Matrix do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const;
 };
 
 }  // namespace gradflow

@@ -9,13 +9,15 @@ namespace gradflow {
 ///
 ///     M = Q'HQ = U diag(lambda) U',     basis = Q U  (n x N, orthonormal, X'basis = 0)
 ///
-/// Eigenvalues descend. Those that rounding made negative (above -1e-8 lambda_1) are set to zero and counted.
-/// Cost: one LAPACK dsyevd, about 9 N^3 flops; memory about 4 n^2 doubles while it runs, n^2 after.
+/// Eigenvalues descend. Those within rounding of zero, N eps lambda_1, are zero exactly, and so are negative
+/// ones above -1e-8 lambda_1; both are counted. Cost: one eigendecomposition, about 5 N^3 flops; memory about
+/// 4 n^2 doubles while it runs, n^2 after.
 struct ProjectedSpectrum {
   Vector values;             ///< N, descending, >= 0, units of H
   Matrix basis;              ///< n x N
   double trace = 0.0;        ///< tr M, from the diagonal of M
-  Index clipped = 0;         ///< eigenvalues set to zero
+  Index clipped = 0;         ///< eigenvalues below -N eps lambda_1 that were set to zero
+  Index below_rounding = 0;  ///< eigenvalues within rounding of zero that were set to zero
   double most_negative = 0;  ///< the most negative eigenvalue before that, or 0
 
   /// z = basis' v: coordinates of the projected v, N x b.
