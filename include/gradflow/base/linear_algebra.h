@@ -21,8 +21,8 @@ void rank_update_lower(ConstBlock A, Block C, double alpha = 1.0, double beta = 
 /// Upper triangle <- lower triangle.
 void mirror_lower(Block C);
 
-/// y <- A x for symmetric A, of which the lower triangle is read, once. The same bits for any number of threads.
-/// Cost 2 n^2 flops; n^2/128 doubles of workspace.
+/// y <- A x for symmetric A, of which the lower triangle is read, once. The same bits for any number of
+/// threads. Cost 2 n^2 flops; n^2/128 doubles of workspace.
 void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y);
 
 /// A = vectors diag(values) vectors', values ascending.
@@ -31,9 +31,10 @@ struct SymmetricEigen {
   Matrix vectors;  ///< n x n, orthonormal columns; empty when only values were asked for
 };
 
-/// Eigenvalues and vectors of a symmetric matrix by divide and conquer (the steps of LAPACK's dsyevd, on padded
-/// columns; the lower triangle is read). Pass the argument by std::move: its storage is released early. Cost about
-/// 5 n^3 flops, 3 n^2 doubles of workspace. Throws InternalError on NaN or infinity, or if LAPACK reports failure.
+/// Eigenvalues and vectors of a symmetric matrix by divide and conquer (the steps of LAPACK's dsyevd, on
+/// padded columns; the lower triangle is read). Pass the argument by std::move: its storage is released
+/// early. Cost about 5 n^3 flops, 3 n^2 doubles of workspace. Throws InternalError on NaN or infinity, or if
+/// LAPACK reports failure.
 SymmetricEigen symmetric_eigen(Matrix A);
 Vector symmetric_eigenvalues(Matrix A);  ///< values only, about 4/3 n^3 flops
 
