@@ -58,7 +58,9 @@ PreparedJob prepare(const Job& job) {
   require_memory(n, analysis_copies);
   watch.lap("read the data");
 
-  report_progress(job.analysis.progress, "building the training operator", 0.0);
+  const std::string stage = fmt::format("building the training operator ({} rows; about {:.2g} GB of memory)",
+                                        n, memory_of(n, analysis_copies) / 1e9);
+  report_progress(job.analysis.progress, stage, 0.0);
   Vector output = Vector::Zero(n);
   if (user_matrix) {
     prepared.H = user_operator(job.operator_spec, prepared.dataset.report);

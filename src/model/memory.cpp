@@ -17,9 +17,13 @@ double available_memory() {
   return 0.0;
 }
 
+double memory_of(Index n, double copies) {
+  const auto rows = static_cast<double>(n);
+  return copies * rows * rows * 8.0;
+}
+
 void require_memory(Index n, double copies) {
-  const double rows = static_cast<double>(n), needed = copies * rows * rows * 8.0,
-               available = available_memory();
+  const double needed = memory_of(n, copies), available = available_memory();
   if (available > 0.0 && needed > available)
     throw InputError(fmt::format(
         "n = {} rows need about {:.3g} GB of memory ({:g} matrices of n x n), and this machine has {:.3g} GB "

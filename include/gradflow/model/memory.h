@@ -9,6 +9,9 @@ namespace gradflow {
 /// Bytes of memory that this machine can still give (MemAvailable), or 0 where that cannot be known.
 double available_memory();
 
+/// Bytes of `copies` matrices of n x n doubles.
+double memory_of(Index n, double copies);
+
 /// Throws InputError naming n and the bytes when `copies` matrices of n x n doubles exceed the machine's
 /// memory. The user learns it before the work, not from the system in the middle of it.
 void require_memory(Index n, double copies);
