@@ -62,11 +62,15 @@ Vector PosteriorVariance::at(const NewPoints& points) const {
   require(points.design.rows() == m && points.design.cols() == fixed_.count(), "design.rows",
           points.design.rows(), "must be m x q");
   const Matrix& X = points.design;
-  // hq_xx = h_xx - 2 x'P'h_x + x'P'HPx
-  const Vector prior = points.H_self - 2.0 * X.cwiseProduct(points.H_cross * P_).rowwise().sum() +
-                       X.cwiseProduct(X * (P_.transpose() * HP_)).rowwise().sum();
-  Vector variance =
-      psi_zero_ * prior + g_term(points.H_cross - X * HP_.transpose()) + fixed_.variance_of_mean(X);
+  Vector variance;
+  if (fixed_.count() == 0) {
+    variance = psi_zero_ * points.H_self + g_term(points.H_cross);
+  } else {
+    // hq_xx = h_xx - 2 x'P'h_x + x'P'HPx
+    const Vector prior = points.H_self - 2.0 * X.cwiseProduct(points.H_cross * P_).rowwise().sum() +
+                         X.cwiseProduct(X * (P_.transpose() * HP_)).rowwise().sum();
+    variance = psi_zero_ * prior + g_term(points.H_cross - X * HP_.transpose()) + fixed_.variance_of_mean(X);
+  }
   for (Index i = 0; i < m; ++i) {
     const double scale = psi_zero_ * std::abs(points.H_self(i)) + 1.0;
     if (!(variance(i) >= -1e-7 * scale))
