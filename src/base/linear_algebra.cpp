@@ -23,13 +23,6 @@ int blas_int(Index value) {
 int leading(ConstBlock A) { return blas_int(std::max<Index>(1, A.outerStride())); }
 int leading(const Block& A) { return blas_int(std::max<Index>(1, A.outerStride())); }
 
-// Columns on 64-byte boundaries, and no two a multiple of 4 KiB apart: an odd leading dimension costs LAPACK
-// up to a factor of two here, a power of two its cache.
-Index padded_leading_dimension(Index n) {
-  const Index padded = (n + 7) / 8 * 8;
-  return padded % 512 == 0 ? padded + 8 : padded;
-}
-
 // 1 unless the entries are so large or small that LAPACK's intermediate squares would overflow or vanish.
 double safe_scale(const Matrix& A) {
   const double largest = A.cwiseAbs().maxCoeff();
@@ -105,32 +98,48 @@ void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y) {
   for (Index p = 0; p < panels; ++p) y.tail(n - p * panel) += sums.col(p).tail(n - p * panel);
 }
 
+namespace {
+
+// vectors <- P vectors, P = H_1 ... H_{n-1} the reflectors that dsytrd left below the subdiagonal of A. The
+// same as dormtr, but 128 reflectors at once as I - V T V', by three products: at the speed of DGEMM.
+void apply_reflectors(const Matrix& A, const Vector& tau, Matrix& vectors) {
+  constexpr Index block = 128;
+  const Index n = A.rows(), reflectors = n - 1;
+  for (Index j = (reflectors - 1) / block * block; j >= 0 && reflectors > 0; j -= block) {
+    const Index rows = reflectors - j, width = std::min(block, rows);
+    Matrix V = A.block(j + 1, j, rows, width), T = Matrix::Zero(width, width);
+    V.topRows(width).triangularView<Eigen::StrictlyUpper>().setZero();
+    V.diagonal().setOnes();
+    check("dlarft", n,
+          LAPACKE_dlarft(LAPACK_COL_MAJOR, 'F', 'C', blas_int(rows), blas_int(width), V.data(),
+                         blas_int(rows), &tau(j), T.data(), blas_int(width)));
+    T.triangularView<Eigen::StrictlyLower>().setZero();
+    const Matrix W = multiply(V, Transpose::yes, vectors.bottomRows(rows), Transpose::no);
+    multiply(V, Transpose::no, multiply(T, Transpose::no, W, Transpose::no), Transpose::no,
+             vectors.bottomRows(rows), -1.0, 1.0);
+  }
+}
+
+}  // namespace
+
 SymmetricEigen symmetric_eigen(Matrix A) {
   const Index n = A.rows();
-  SymmetricEigen result{Vector(n), Matrix()};
+  SymmetricEigen result{Vector(n), Matrix(n, n)};
   if (n == 0) return result;
   if (!A.allFinite())
     throw InternalError(fmt::format("eigenvalues of a {} x {} matrix with NaN or infinity", n, n));
   const double scale = safe_scale(A);
-  const Index ld = padded_leading_dimension(n);
-  Matrix reflectors(ld, n);
-  reflectors.topRows(n) = A * scale;
-  A.resize(0, 0);
-  Vector off_diagonal(n), tau(n);
+  if (scale != 1.0) A *= scale;
   // A = P T P', T = S diag(values) S', vectors = P S
+  Vector off_diagonal(n), tau(n);
   check("dsytrd", n,
-        LAPACKE_dsytrd(LAPACK_COL_MAJOR, 'L', blas_int(n), reflectors.data(), blas_int(ld),
-                       result.values.data(), off_diagonal.data(), tau.data()));
-  Matrix vectors(ld, n);
+        LAPACKE_dsytrd(LAPACK_COL_MAJOR, 'L', blas_int(n), A.data(), blas_int(n), result.values.data(),
+                       off_diagonal.data(), tau.data()));
   check("dstedc", n,
         LAPACKE_dstedc(LAPACK_COL_MAJOR, 'I', blas_int(n), result.values.data(), off_diagonal.data(),
-                       vectors.data(), blas_int(ld)));
-  check("dormtr", n,
-        LAPACKE_dormtr(LAPACK_COL_MAJOR, 'L', 'L', 'N', blas_int(n), blas_int(n), reflectors.data(),
-                       blas_int(ld), tau.data(), vectors.data(), blas_int(ld)));
-  reflectors.resize(0, 0);
+                       result.vectors.data(), blas_int(n)));
+  apply_reflectors(A, tau, result.vectors);
   result.values /= scale;
-  result.vectors = vectors.topRows(n);
   return result;
 }
 

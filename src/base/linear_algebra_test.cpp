@@ -21,16 +21,22 @@ TEST(LinearAlgebra, MultiplyAgreesWithEigenOnBlocksOfLargerMatrices) {
   EXPECT_LT((C.block(1, 1, 4, 3) - expected).norm(), 1e-13);
 }
 
-TEST(LinearAlgebra, EigenFactorsReproduceTheMatrix) {
+TEST(LinearAlgebra, EigenFactorsReproduceTheMatrixAtEverySizeAndScale) {
   RandomStream random(2, "test");
-  const Matrix G = random.normals(40, 40);
-  const Matrix A = G * G.transpose();
+  for (const Index n : {1, 2, 3, 40, 129, 130, 300})
+    for (const double scale : {1.0, 1e-200, 1e200}) {
+      const Matrix G = random.normals(n, n);
+      const Matrix A = scale * (G * G.transpose());
 
-  const SymmetricEigen eigen = symmetric_eigen(A);
+      const SymmetricEigen eigen = symmetric_eigen(A);
 
-  EXPECT_LT((eigen.vectors * eigen.values.asDiagonal() * eigen.vectors.transpose() - A).norm(),
-            1e-12 * A.norm());
-  EXPECT_LT((symmetric_eigenvalues(A) - eigen.values).norm(), 1e-12 * A.norm());
+      const double size = scale * static_cast<double>(n * n);
+      EXPECT_LT((eigen.vectors.transpose() * eigen.vectors - Matrix::Identity(n, n)).cwiseAbs().maxCoeff(),
+                1e-12);
+      const Matrix rebuilt = eigen.vectors * eigen.values.asDiagonal() * eigen.vectors.transpose();
+      EXPECT_LT((rebuilt - A).cwiseAbs().maxCoeff(), 1e-13 * size);
+      EXPECT_LT((symmetric_eigenvalues(A) - eigen.values).cwiseAbs().maxCoeff(), 1e-13 * size);
+    }
 }
 
 TEST(LinearAlgebra, CholeskySolvesAndRefusesIndefiniteMatrices) {

@@ -31,10 +31,10 @@ struct SymmetricEigen {
   Matrix vectors;  ///< n x n, orthonormal columns; empty when only values were asked for
 };
 
-/// Eigenvalues and vectors of a symmetric matrix by divide and conquer (the steps of LAPACK's dsyevd, on
-/// padded columns; the lower triangle is read). Pass the argument by std::move: its storage is released
-/// early. Cost about 5 n^3 flops, 3 n^2 doubles of workspace. Throws InternalError on NaN or infinity, or if
-/// LAPACK reports failure.
+/// Eigenvalues and vectors of a symmetric matrix by divide and conquer (LAPACK's dsyevd, with a faster
+/// back-transformation; the lower triangle is read). Pass the argument by std::move: its storage is work
+/// space. Cost about 5 n^3 flops, 2 n^2 doubles beside the argument. Throws InternalError on NaN or infinity,
+/// or if LAPACK fails.
 SymmetricEigen symmetric_eigen(Matrix A);
 Vector symmetric_eigenvalues(Matrix A);  ///< values only, about 4/3 n^3 flops
 
