@@ -78,7 +78,8 @@ RuleKind parse_rule(const std::string& text, PathKind path) {
 double expected_risk(const Vector& values, const Path& path, double tau) {
   double risk = 0.0;
   for (const double lambda : values) {
-    const double phi = path.phi(lambda), fitted = path.filter(lambda);
+    // 1 - phi cancels only where its square is nothing beside phi^2 tau lambda.
+    const double phi = path.phi(lambda), fitted = 1.0 - phi;
     risk += phi * phi * tau * lambda + fitted * fitted;
   }
   return risk;
