@@ -104,8 +104,8 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOn
   }
 }
 
-// What every usable rule gets in the same way: its steps and its leave-one-out error; and the chosen rule's
-// residuals.
+// What every usable rule gets in the same way: its steps, and the leave-one-out error of ridge with as many
+// degrees of freedom; and the chosen rule's residuals of that kind.
 void compare_rules(Analysis& analysis, const LeaveOneOut& loo, const Path& family,
                    const AnalysisOptions& options) {
   std::vector<std::size_t> usable_rules;
@@ -113,8 +113,9 @@ void compare_rules(Analysis& analysis, const LeaveOneOut& loo, const Path& famil
   for (std::size_t i = 0; i < analysis.rules.size(); ++i) {
     if (!usable(analysis.rules[i].outcome)) continue;
     usable_rules.push_back(i);
-    paths.push_back(family.at(analysis.rules[i].time));
-    analysis.rules[i].steps = steps_at(paths.back(), options);
+    analysis.rules[i].steps = steps_at(family.at(analysis.rules[i].time), options);
+    paths.push_back(ridge_with_dof(analysis.data, analysis.rules[i].effective_dof,
+                                   {.level = options.level, .largest_shrinkage = options.largest_shrinkage}));
   }
   const Matrix residuals = loo.residuals(paths);
   for (std::size_t j = 0; j < usable_rules.size(); ++j) {

@@ -1,6 +1,7 @@
 #include "gradflow/inference/stopping.h"
 
 #include <algorithm>
+#include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
 #include <utility>
 
@@ -125,6 +126,23 @@ Matrix LeaveOneOut::residuals(const std::vector<Path>& paths) const {
     residuals.middleRows(i, rows).array() /= left.topRows(rows).array();
   }
   return residuals;
+}
+
+Path ridge_with_dof(const SpectralData& data, double effective_dof, const RemlOptions& options) {
+  const Path ridge{.kind = PathKind::ridge};
+  const double bound = largest_time(data, ridge, options.largest_shrinkage);
+  if (!(effective_dof > 0.0)) return ridge.at(0.0);
+  // The degrees of freedom increase with tau.
+  const auto excess = [&](double log_tau) {
+    return ridge.at(std::exp(log_tau)).effective_dof(data.values) - effective_dof;
+  };
+  const double high = std::log(bound), low = high - std::log(options.largest_shrinkage) - 30.0;
+  if (excess(high) <= 0.0) return ridge.at(bound);
+  if (excess(low) >= 0.0) return ridge.at(std::exp(low));
+  std::uintmax_t iterations = 100;
+  const auto root = boost::math::tools::toms748_solve(
+      excess, low, high, boost::math::tools::eps_tolerance<double>(40), iterations);
+  return ridge.at(std::exp(0.5 * (root.first + root.second)));
 }
 
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,

@@ -117,6 +117,28 @@ TEST(LeaveOneOut, IsExactForRidgeAtAFixedOperator) {
   }
 }
 
+TEST(LeaveOneOut, YardstickStaysOfTheSizeOfTheResponseWhereTheFlowInterpolates) {
+  // A smooth noise-free response: every rule trains until nothing is left, where r_i / (1 - S_ii) of the flow
+  // is 0/0.
+  Problem p = make_problem(80, 2, 27);
+  p.observations.y = p.X.col(0).array().sin() + p.X.col(1).array();
+  const Analysis a = analyse(p.H(), p.observations);
+
+  ASSERT_GT(a.effective_dof, 75.0);
+  const double sd = std::sqrt((p.observations.y.array() - p.observations.y.mean()).square().mean());
+  for (const StoppingRule& rule : a.rules) EXPECT_LT(rule.loo_rmse, sd) << rule.name;
+}
+
+TEST(LeaveOneOut, RidgeWithGivenDegreesOfFreedomHasThem) {
+  const Problem p = make_problem(60, 3, 28);
+  const DenseOperator H = p.H();
+  const ProjectedSpectrum s = project(H, FixedEffects::intercept(60));
+  const SpectralData data{s.values, s.coordinates(p.observations.y)};
+  for (const double dof : {0.0, 0.5, 7.0, 40.0})
+    EXPECT_NEAR(ridge_with_dof(data, dof, {}).effective_dof(data.values), dof, 1e-8);
+  EXPECT_DOUBLE_EQ(ridge_with_dof(data, 59.0, {}).time, 1e8 / s.values(0));
+}
+
 TEST(Validation, KrylovPathEqualsTheDenseComputationOnTheSameSplit) {
   const Problem p = make_problem(120, 3, 25);
   const DenseOperator H = p.H();

@@ -69,7 +69,7 @@ struct Analysis {
   ProjectedSpectrum spectrum;
   SpectralData data;
   DualFit fit;           ///< empty when the chosen rule is not usable
-  Vector loo_residuals;  ///< n, at the chosen time; empty likewise
+  Vector loo_residuals;  ///< n, leave-one-out, of the ridge fit with the chosen dof; empty likewise
   Decorrelation decorrelation;
   std::vector<std::string> warnings;                    ///< complete sentences
   std::vector<std::pair<std::string, double>> seconds;  ///< stage, wall time

@@ -44,8 +44,10 @@ struct StoppingRule {
       std::numeric_limits<double>::quiet_NaN();  ///< sum (1 - phi), without the fixed effects
   double estimated_rmse =
       std::numeric_limits<double>::quiet_NaN();  ///< of a new response, by the rule's own criterion
-  double loo_rmse =
-      std::numeric_limits<double>::quiet_NaN();  ///< leave-one-out at this time: the same for all rules
+  /// Leave-one-out error of the ridge fit with the same effective degrees of freedom, for which it is exact:
+  /// the same yardstick for every rule. (The path's own formula, which rule loo uses, fails near
+  /// interpolation.)
+  double loo_rmse = std::numeric_limits<double>::quiet_NaN();
 };
 
 /// What the rules look at. All in units of y; H's eigenvalues in units of H.
@@ -89,6 +91,10 @@ class LeaveOneOut {
   const ProjectedSpectrum& spectrum_;
   const SpectralData& data_;
 };
+
+/// The ridge path's point with the given effective degrees of freedom; its bound (options.largest_shrinkage)
+/// where they are more than the bound has.
+Path ridge_with_dof(const SpectralData& data, double effective_dof, const RemlOptions& options);
 
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
                           const StoppingOptions& options);
