@@ -38,8 +38,10 @@ class HeldOutPath {
         truth_(problem.response(split.held_out)) {
     // The average in the loss runs over the training rows only: Theta / n_t.
     const double rescale = static_cast<double>(problem.H.size()) / static_cast<double>(split.train.size());
-    H_ = rescale * problem.H.entries(split.train, split.train);
-    H_cross_ = rescale * problem.H.entries(split.held_out, split.train);
+    H_ = problem.H.entries(split.train, split.train);
+    H_ *= rescale;
+    H_cross_ = problem.H.entries(split.held_out, split.train);
+    H_cross_ *= rescale;
     const Vector y = problem.response(split.train);
     base_ = X_held_ * fixed_.coefficients(y).col(0);
     const Matrix averaging = fixed_.averaging();

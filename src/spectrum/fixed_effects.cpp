@@ -47,9 +47,21 @@ Matrix FixedEffects::lift(ConstBlock C) const {
           "must equal residual_dimension()");
   if (count() == 0) return C;
   Matrix lifted(rows(), C.cols());
-  lifted.topRows(count()).setZero();
-  lifted.bottomRows(residual_dimension()) = C;
-  lifted.applyOnTheLeft(qr_.householderQ());
+  // Column by column while it is in cache: (Q1 Q)(0; c) = H_1 ... H_q (0; c), H_j = I - tau_j v_j v_j'.
+  parallel_for(C.cols(), 32, [&](Index begin, Index end) {
+    for (Index k = begin; k < end; ++k) {
+      auto column = lifted.col(k);
+      column.head(count()).setZero();
+      column.tail(residual_dimension()) = C.col(k);
+      for (Index j = count() - 1; j >= 0; --j) {
+        const auto v = qr_.matrixQR().col(j).tail(rows() - j - 1);  // after its leading 1
+        auto rest = column.tail(rows() - j - 1);
+        const double along = qr_.hCoeffs()(j) * (column(j) + v.dot(rest));
+        column(j) -= along;
+        rest -= along * v;
+      }
+    }
+  });
   return lifted;
 }
 
