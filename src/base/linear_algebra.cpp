@@ -101,7 +101,7 @@ void symmetric_multiply(ConstBlock A, ConstVector x, Eigen::Ref<Vector> y) {
 namespace {
 
 // vectors <- P vectors, P = H_1 ... H_{n-1} the reflectors that dsytrd left below the subdiagonal of A. The
-// same as dormtr, but 128 reflectors at once as I - V T V', by three products: at the speed of DGEMM.
+// same as dormtr, but 128 reflectors at once as I - V T V', by three products.
 void apply_reflectors(const Matrix& A, const Vector& tau, Matrix& vectors) {
   constexpr Index block = 128;
   const Index n = A.rows(), reflectors = n - 1;

@@ -1,7 +1,6 @@
 #include "gradflow/data/table.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <filesystem>
 
@@ -21,19 +20,7 @@ Rows rows_of(const Table& table) {
   return rows;
 }
 
-std::string gzip_bytes(std::string_view text) {
-  z_stream stream{};
-  deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string bytes(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(bytes.data());
-  stream.avail_out = static_cast<uInt>(bytes.size());
-  deflate(&stream, Z_FINISH);
-  bytes.resize(stream.total_out);
-  deflateEnd(&stream);
-  return bytes;
-}
+std::string gzip_bytes(std::string_view text) { return deflated(text, 15 + 16); }
 
 TEST(ParseTable, ReadsTheSameTableFromEveryLegalSpelling) {
   const Rows expected = {{"1", "2"}, {"3", "4"}};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <fstream>
 #include <functional>
@@ -21,6 +22,21 @@ inline std::string message_of(const std::function<void()>& call) {
   }
   ADD_FAILURE() << "no InputError was thrown";
   return "";
+}
+
+/// zlib's stream of the text: window_bits 15 + 16 is gzip, -15 the raw deflate of zip members.
+inline std::string deflated(std::string_view text, int window_bits) {
+  z_stream stream{};
+  deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY);
+  std::string bytes(deflateBound(&stream, text.size()) + 64, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(bytes.data());
+  stream.avail_out = static_cast<uInt>(bytes.size());
+  deflate(&stream, Z_FINISH);
+  bytes.resize(stream.total_out);
+  deflateEnd(&stream);
+  return bytes;
 }
 
 inline std::string file_contents(const std::string& path) {

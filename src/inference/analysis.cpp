@@ -33,9 +33,8 @@ FixedEffects test_fixed_effects(const Observations& observations) {
   return {direction, {"initial output"}};
 }
 
-ScoreTest paper_test(const TrainingOperator& H, const Observations& observations,
-                     const AnalysisOptions& options) {
-  const FixedEffects fixed = test_fixed_effects(observations);
+ScoreTest test_beside(const FixedEffects& fixed, const TrainingOperator& H, const Observations& observations,
+                      const AnalysisOptions& options) {
   // w'Mw = (Qw)'H(Qw), with Qw = Q Q'(y - f0)
   const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
   Matrix Hw(w.rows(), 1);
@@ -202,13 +201,9 @@ ScoreTest analyse_test(const TrainingOperator& H, const Observations& observatio
                        const AnalysisOptions& options) {
   options.check();
   check_sizes(H, observations);
-  if (options.paper) return paper_test(H, observations, options);
-  const FixedEffects fixed = make_fixed_effects(H.size(), observations, options);
-  const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
-  Matrix Hw(w.rows(), 1);
-  H.apply(w, Hw);
-  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(),
-                    options.p_value);
+  const FixedEffects fixed =
+      options.paper ? test_fixed_effects(observations) : make_fixed_effects(H.size(), observations, options);
+  return test_beside(fixed, H, observations, options);
 }
 
 Analysis analyse(const TrainingOperator& H, const Observations& observations,
@@ -222,14 +217,14 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
   analysis.spectrum = clock.run("eigendecomposition", 0.05, [&] { return project(H, analysis.fixed); });
   analysis.data = {analysis.spectrum.values, analysis.spectrum.coordinates(response)};
   analysis.test = clock.run("test", 0.6, [&] {
-    return options.paper ? paper_test(H, observations, options) : test_from(analysis.data, options);
+    return options.paper ? test_beside(test_fixed_effects(observations), H, observations, options)
+                         : test_from(analysis.data, options);
   });
   const RemlOptions reml{.level = options.level, .largest_shrinkage = options.largest_shrinkage};
   StoppingOptions stopping{.path = options.path,
                            .reml = reml,
                            .validation_fraction = options.validation_fraction,
-                           .seed = options.seed,
-                           .progress = options.progress};
+                           .seed = options.seed};
   clock.run("likelihoods", 0.65, [&] {
     analysis.ridge = fit_reml(analysis.data, Path{.kind = PathKind::ridge}, reml);
     analysis.flow = fit_reml(analysis.data, Path{.kind = PathKind::flow}, reml);

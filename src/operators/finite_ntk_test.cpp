@@ -2,11 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <iostream>
-
 #include "gradflow/base/error.h"
-#include "gradflow/data/array_file.h"
 #include "gradflow/operators/make_operator.h"
 #include "laws/training_operator_laws.h"
 
@@ -85,47 +81,6 @@ TEST(FiniteNtk, OperatorOfANetworkObeysTheLaws) {
   const auto H = make_operator(DenseNetwork::initialise(parse_architecture("relu:128x2"), 3, 5), X);
   EXPECT_EQ(H->description(), "NTK of a network relu:128x2 with 17153 parameters");
 }
-
-class Fixture : public testing::TestWithParam<const char*> {};
-
-TEST_P(Fixture, KernelsAndOutputsAgreeWithThePapersCode) {
-  const std::string folder = std::string(GRADFLOW_SHARED_DIR) + "/fixtures/" + GetParam() + "/";
-  if (!std::filesystem::exists(folder + "H.npy")) {
-    std::cout << "notice: " << folder << " is absent: case not checked\n";
-    GTEST_SKIP();
-  }
-  const auto matrix = [&](const std::string& name) {
-    return read_npy(folder + name + ".npy").as_matrix(name);
-  };
-  const auto vector = [&](const std::string& name) {
-    return read_npy(folder + name + ".npy").as_vector(name);
-  };
-  Architecture architecture;
-  Parameters parameters;
-  for (int l = 0; std::filesystem::exists(fmt::format("{}W{}.npy", folder, l)); ++l) {
-    if (l > 0) architecture.widths.push_back(parameters.weights.back().rows());
-    parameters.weights.push_back(matrix(fmt::format("W{}", l)));
-    parameters.biases.push_back(vector(fmt::format("b{}", l)));
-  }
-  const DenseNetwork network(architecture, parameters);
-  const Matrix H = matrix("H");
-  const double n = static_cast<double>(H.rows());
-
-  const NtkPair pair = ntk_gram_and_cross(network, matrix("X_train"), matrix("X_test"));
-
-  EXPECT_LT(relative_error(pair.gram / n, H), 1e-12);
-  EXPECT_LT(relative_error(pair.cross / n, matrix("C")), 1e-12);
-  EXPECT_LT(relative_error(pair.output, vector("f0_train")), 1e-12);
-  EXPECT_LT(relative_error(pair.output_new, vector("f0_test")), 1e-12);
-}
-
-INSTANTIATE_TEST_SUITE_P(Shared, Fixture,
-                         testing::Values("simple", "nonlinear", "null", "null-root", "deep", "highdim"),
-                         [](const auto& test_case) {
-                           std::string name = test_case.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
 
 }  // namespace
 }  // namespace gradflow

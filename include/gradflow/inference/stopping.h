@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "gradflow/base/progress.h"
 #include "gradflow/inference/reml.h"
 #include "gradflow/spectrum/projected_spectrum.h"
 
@@ -64,7 +63,6 @@ struct StoppingOptions {
   RemlOptions reml{};
   double validation_fraction = 0.2;  ///< in (0, 1)
   std::uint64_t seed = 1;
-  Progress* progress = nullptr;
 };
 
 /// Expected squared error of the fit in sample, summed over N directions, under prior s2 tau M and noise s2,
