@@ -136,9 +136,7 @@ RemlFit from_minimum(const SpectralData& data, const Path& family, const Minimum
   fit.path = family.at(minimum.time);
   fit.upper_bound = bound;
   fit.evaluations = minimum.evaluations;
-  fit.outcome = minimum.at_zero    ? Outcome::at_zero
-                : minimum.at_bound ? Outcome::on_boundary
-                                   : Outcome::converged;
+  fit.outcome = outcome_of(minimum);
   fit.reason = "minimum of minus twice the restricted log-likelihood";
   if (minimum.at_zero)
     fit.reason = "the restricted likelihood is largest at zero: no training is warranted by it";

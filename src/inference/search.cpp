@@ -67,6 +67,11 @@ TimeGrid log_grid(double low, double high, int points) {
   return grid;
 }
 
+Outcome outcome_of(const Minimum& minimum) {
+  if (minimum.at_zero) return Outcome::at_zero;
+  return minimum.at_bound ? Outcome::on_boundary : Outcome::converged;
+}
+
 Minimum refine_minimum(const Criterion& criterion, TimeGrid grid, const std::vector<double>& values,
                        double value_at_zero, bool whole) {
   Minimum minimum;

@@ -23,6 +23,9 @@ struct Minimum {
   TimeGrid grid;
 };
 
+/// at_zero, on_boundary or converged.
+Outcome outcome_of(const Minimum& minimum);
+
 /// The grid's best point, refined between its neighbours by Brent's method in log time to about 1e-8
 /// relative; `whole`: to the best whole number instead. Time 0 competes. Values within 1e-10 relative are
 /// equal, and the earliest of equals wins.

@@ -46,9 +46,7 @@ TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options, i
 void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data,
             const StoppingOptions& options) {
   rule.time = minimum.time;
-  rule.outcome = minimum.at_zero    ? Outcome::at_zero
-                 : minimum.at_bound ? Outcome::on_boundary
-                                    : Outcome::converged;
+  rule.outcome = outcome_of(minimum);
   if (minimum.at_zero) rule.reason += ": smallest at time 0";
   if (minimum.at_bound)
     rule.reason +=

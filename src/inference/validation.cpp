@@ -155,10 +155,7 @@ StoppingRule stop_by_validation(const StoppingProblem& problem, const StoppingOp
     rule.time = best.minimum.time;
     rule.estimated_rmse = std::sqrt(best.minimum.value);
     rule.effective_dof = options.path.at(rule.time).effective_dof(problem.data.values);
-    rule.outcome = best.minimum.at_zero    ? Outcome::at_zero
-                   : best.minimum.at_bound ? Outcome::on_boundary
-                   : best.converged        ? Outcome::converged
-                                           : Outcome::iteration_limit;
+    rule.outcome = best.converged ? outcome_of(best.minimum) : Outcome::iteration_limit;
   } catch (const InputError& error) {
     rule.reason = fmt::format("not computed on the training part: {}", error.what());
   }
