@@ -7,6 +7,7 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/numbers.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -169,4 +170,7 @@ int run_program(int argc, char** argv) {
 }  // namespace
 }  // namespace gradflow::cli
 
-int main(int argc, char** argv) { return gradflow::cli::run_program(argc, argv); }
+int main(int argc, char** argv) {
+  gradflow::cli::clean_up_on_interrupt();
+  return gradflow::cli::run_program(argc, argv);
+}
