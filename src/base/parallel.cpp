@@ -23,18 +23,32 @@ int available_cores() {
 
 std::atomic<int> configured_threads{0};
 
+std::mutex serial_blas_mutex;
+int serial_blas_count = 0;  // guarded by the mutex
+
 }  // namespace
 
 void set_threads(int count) {
   require(count >= 0, "threads", count, "must be >= 1, or 0 for all cores");
   const int used = count == 0 ? available_cores() : count;
   configured_threads = used;
-  openblas_set_num_threads(used);
+  const std::lock_guard lock(serial_blas_mutex);
+  if (serial_blas_count == 0) openblas_set_num_threads(used);
 }
 
 int threads() noexcept {
   const int count = configured_threads;
   return count > 0 ? count : available_cores();
+}
+
+SerialBlas::SerialBlas() {
+  const std::lock_guard lock(serial_blas_mutex);
+  if (serial_blas_count++ == 0) openblas_set_num_threads(1);
+}
+
+SerialBlas::~SerialBlas() {
+  const std::lock_guard lock(serial_blas_mutex);
+  if (--serial_blas_count == 0) openblas_set_num_threads(threads());
 }
 
 void parallel_for(Index count, Index block, const std::function<void(Index, Index)>& body) {

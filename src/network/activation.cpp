@@ -16,51 +16,138 @@ namespace {
 constexpr double inv_sqrt2 = std::numbers::sqrt2 / 2.0;
 constexpr double inv_sqrt_2pi = inv_sqrt2 * std::numbers::inv_sqrtpi;
 
-double normal_cdf(double u) { return 0.5 * std::erfc(-u * inv_sqrt2); }
-double normal_pdf(double u) { return inv_sqrt_2pi * std::exp(-0.5 * u * u); }
+template <typename T>
+T normal_cdf(T u) {
+  return T(0.5) * std::erfc(-u * T(inv_sqrt2));
+}
+template <typename T>
+T normal_pdf(T u) {
+  return T(inv_sqrt_2pi) * std::exp(T(-0.5) * u * u);
+}
 
 /// phi and phi' as function objects, so that the choice of activation is made outside every loop. The
-/// comparisons are written so that NaN stays NaN.
+/// comparisons are written so that NaN stays NaN. T is float or double.
 struct Relu {
-  double value(double u) const { return u < 0.0 ? 0.0 : u; }
-  double derivative(double u) const { return u > 0.0 ? 1.0 : 0.0; }
+  template <typename T>
+  T value(T u) const {
+    return u < T(0) ? T(0) : u;
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return u > T(0) ? T(1) : T(0);
+  }
 };
 struct LeakyRelu {
   double slope;
-  double value(double u) const { return u > 0.0 ? u : slope * u; }
-  double derivative(double u) const { return u > 0.0 ? 1.0 : slope; }
+  template <typename T>
+  T value(T u) const {
+    return u > T(0) ? u : T(slope) * u;
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return u > T(0) ? T(1) : T(slope);
+  }
 };
 struct Abs {
-  double value(double u) const { return std::abs(u); }
-  double derivative(double u) const { return (u > 0.0 ? 1.0 : 0.0) - (u < 0.0 ? 1.0 : 0.0); }
+  template <typename T>
+  T value(T u) const {
+    return std::abs(u);
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return (u > T(0) ? T(1) : T(0)) - (u < T(0) ? T(1) : T(0));
+  }
 };
 struct Gelu {
-  double value(double u) const { return u * normal_cdf(u); }
-  double derivative(double u) const { return normal_cdf(u) + u * normal_pdf(u); }
+  template <typename T>
+  T value(T u) const {
+    return u * normal_cdf(u);
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return normal_cdf(u) + u * normal_pdf(u);
+  }
 };
 struct Erf {
-  double value(double u) const { return std::erf(u); }
-  double derivative(double u) const { return 2.0 * std::numbers::inv_sqrtpi * std::exp(-u * u); }
+  template <typename T>
+  T value(T u) const {
+    return std::erf(u);
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return T(2.0 * std::numbers::inv_sqrtpi) * std::exp(-u * u);
+  }
 };
 struct Tanh {
-  double value(double u) const { return std::tanh(u); }
-  double derivative(double u) const {
-    const double t = std::tanh(u);
-    return (1.0 - t) * (1.0 + t);
+  template <typename T>
+  T value(T u) const {
+    return std::tanh(u);
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return slope_at(std::tanh(u));
+  }
+  template <typename T>
+  static T slope_at(T t) {
+    return (T(1) - t) * (T(1) + t);
   }
 };
 struct Sin {
-  double value(double u) const { return std::sin(u); }
-  double derivative(double u) const { return std::cos(u); }
+  template <typename T>
+  T value(T u) const {
+    return std::sin(u);
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return std::cos(u);
+  }
 };
 struct Cos {
-  double value(double u) const { return std::cos(u); }
-  double derivative(double u) const { return -std::sin(u); }
+  template <typename T>
+  T value(T u) const {
+    return std::cos(u);
+  }
+  template <typename T>
+  T derivative(T u) const {
+    return -std::sin(u);
+  }
 };
 struct Identity {
-  double value(double u) const { return u; }
-  double derivative(double) const { return 1.0; }
+  template <typename T>
+  T value(T u) const {
+    return u;
+  }
+  template <typename T>
+  T derivative(T) const {
+    return T(1);
+  }
 };
+
+/// derivative <- phi'(z), z <- phi(z) for one column.
+template <typename Phi, typename T>
+void activate_column(const Phi& phi, T* z, T* derivative, Index rows) {
+  for (Index i = 0; i < rows; ++i) {
+    const T u = z[i];
+    derivative[i] = phi.derivative(u);
+    z[i] = phi.value(u);
+  }
+}
+// The same, with the function that value and derivative share evaluated once.
+template <typename T>
+void activate_column(const Tanh&, T* z, T* derivative, Index rows) {
+  for (Index i = 0; i < rows; ++i) {
+    z[i] = std::tanh(z[i]);
+    derivative[i] = Tanh::slope_at(z[i]);
+  }
+}
+template <typename T>
+void activate_column(const Gelu&, T* z, T* derivative, Index rows) {
+  for (Index i = 0; i < rows; ++i) {
+    const T u = z[i], cdf = normal_cdf(u);
+    derivative[i] = cdf + u * normal_pdf(u);
+    z[i] = u * cdf;
+  }
+}
 
 template <typename Visitor>
 auto visit(const Activation& activation, Visitor&& visitor) {
@@ -76,6 +163,14 @@ auto visit(const Activation& activation, Visitor&& visitor) {
     case ActivationKind::identity: break;
   }
   return visitor(Identity{});
+}
+
+template <typename View>
+void activate_columns(const Activation& activation, View& Z, View& derivative) {
+  visit(activation, [&](const auto& phi) {
+    for (Index j = 0; j < Z.cols(); ++j)
+      activate_column(phi, Z.col(j).data(), derivative.col(j).data(), Z.rows());
+  });
 }
 
 /// Columns per task such that a task is worth a thread.
@@ -122,17 +217,19 @@ void activate(const Activation& activation, Block Z, Block derivative) {
           derivative.rows(), "the derivative must have the shape of Z");
   visit(activation, [&](const auto& phi) {
     parallel_for(Z.cols(), columns_per_task(Z.rows()), [&](Index begin, Index end) {
-      for (Index j = begin; j < end; ++j) {
-        double* const z = Z.col(j).data();
-        double* const d = derivative.col(j).data();
-        for (Index i = 0; i < Z.rows(); ++i) {
-          const double u = z[i];
-          d[i] = phi.derivative(u);
-          z[i] = phi.value(u);
-        }
-      }
+      for (Index j = begin; j < end; ++j)
+        activate_column(phi, Z.col(j).data(), derivative.col(j).data(), Z.rows());
     });
   });
+}
+
+void activate_serially(const Activation& activation, Block Z, Block derivative) {
+  activate_columns(activation, Z, derivative);
+}
+
+void activate_serially(const Activation& activation, Eigen::Ref<Eigen::MatrixXf> Z,
+                       Eigen::Ref<Eigen::MatrixXf> derivative) {
+  activate_columns(activation, Z, derivative);
 }
 
 Activation parse_activation(const std::string& text) {

@@ -33,6 +33,10 @@ struct Activation {
 void activate(const Activation& activation, Block Z);
 /// derivative <- phi'(Z), then Z <- phi(Z). Both are n x w.
 void activate(const Activation& activation, Block Z, Block derivative);
+/// The same on the calling thread, for bodies of parallel_for, at either precision.
+void activate_serially(const Activation& activation, Block Z, Block derivative);
+void activate_serially(const Activation& activation, Eigen::Ref<Eigen::MatrixXf> Z,
+                       Eigen::Ref<Eigen::MatrixXf> derivative);
 
 /// Names: relu, leaky-relu, leaky-relu@SLOPE, abs, gelu, erf, tanh, sin, cos, identity. The two functions are
 /// inverse to each other; leaky-relu has slope 0.01. Throws InputError that lists the names.

@@ -1,0 +1,148 @@
+#include "gradflow/operators/jacobian_operator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "gradflow/base/error.h"
+#include "gradflow/operators/finite_ntk.h"
+#include "gradflow/operators/make_operator.h"
+#include "operators/jacobian_passes.h"
+
+namespace gradflow {
+namespace {
+
+double scalar_bytes(Precision precision) { return precision == Precision::float32 ? 4.0 : 8.0; }
+
+/// What the costs depend on.
+struct Sizes {
+  Index parameters = 0;
+  Index above_first =
+      0;  ///< entries of hidden weight matrices but the first: what a reverse sweep multiplies
+  Index units = 0, widest = 0;  ///< hidden
+  Index stored = 0;             ///< entries of A_l and D_l per example over the hidden layers
+};
+
+Sizes sizes_of(const Architecture& architecture, Index inputs) {
+  const Index bias = architecture.bias ? 1 : 0;
+  Sizes sizes;
+  Index width_in = inputs;
+  for (const Index width : architecture.widths) {
+    sizes.parameters += width * (width_in + bias);
+    if (sizes.units > 0) sizes.above_first += width * width_in;
+    sizes.units += width;
+    sizes.stored += 2 * width + bias;
+    sizes.widest = std::max(sizes.widest, width);
+    width_in = width;
+  }
+  sizes.parameters += width_in + bias;
+  return sizes;
+}
+
+/// The inverse of Parameters::flatten() for the shapes of `like`.
+Parameters unflatten(ConstVector flat, const Parameters& like) {
+  Parameters parameters;
+  Index position = 0;
+  for (std::size_t l = 0; l < like.weights.size(); ++l) {
+    const Matrix& W = like.weights[l];
+    parameters.weights.emplace_back(flat.segment(position, W.size()).reshaped(W.rows(), W.cols()));
+    position += W.size();
+    if (like.biases.empty()) continue;
+    parameters.biases.emplace_back(flat.segment(position, like.biases[l].size()));
+    position += like.biases[l].size();
+  }
+  return parameters;
+}
+
+void check_features(const DenseNetwork& network, ConstBlock X) {
+  if (X.cols() != network.inputs())
+    throw InputError(
+        fmt::format("the features have {} columns: the network takes {} inputs", X.cols(), network.inputs()));
+  require(X.rows() >= 1, "examples", X.rows(), "must be >= 1");
+}
+
+}  // namespace
+
+JacobianOperator::JacobianOperator(DenseNetwork network, ConstBlock X, const JacobianOptions& options)
+    : network_(std::move(network)) {
+  check_features(network_, X);
+  require(options.cache_bytes >= 0.0, "JacobianOptions::cache_bytes", options.cache_bytes, "must be >= 0");
+  cached_ =
+      sweep_bytes(network_.architecture(), X.cols(), X.rows(), options.precision) <= options.cache_bytes;
+  auto passes = make_jacobian_passes(network_, X, options.precision, cached_ ? Kept::sweeps : Kept::features);
+  passes->first_pass(output_, diagonal_);
+  for (Index i = 0; i < size(); ++i)
+    if (!std::isfinite(output_[i]) || !std::isfinite(diagonal_[i]))
+      throw InputError(
+          fmt::format("example {} (0-based): the network's output or gradient is not finite in {}", i,
+                      to_string(options.precision)));
+  diagonal_ /= static_cast<double>(size());
+  passes_ = std::move(passes);
+}
+
+JacobianOperator::~JacobianOperator() = default;
+
+std::string JacobianOperator::description() const { return describe(network_); }
+
+void JacobianOperator::do_apply(ConstBlock X, Block Y) const {
+  const Index width = columns_per_pass(network_.parameters().count());
+  for (Index first = 0; first < X.cols(); first += width) {
+    const Index columns = std::min(width, X.cols() - first);
+    Matrix U = passes_->pull(X.middleCols(first, columns));
+    U /= static_cast<double>(size());
+    passes_->push(std::move(U), Y.middleCols(first, columns));
+  }
+}
+
+Matrix JacobianOperator::do_matrix() const {
+  std::vector<Index> all(static_cast<std::size_t>(size()));
+  std::iota(all.begin(), all.end(), Index{0});
+  return ntk_gram(network_, passes_->features(all)) / static_cast<double>(size());
+}
+
+Matrix JacobianOperator::do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const {
+  return ntk_cross(network_, passes_->features(rows), passes_->features(cols)) / static_cast<double>(size());
+}
+
+Parameters JacobianOperator::pullback(ConstVector alpha) const {
+  require(alpha.size() == size(), "JacobianOperator::pullback alpha.size", alpha.size(), "must equal size()");
+  return unflatten(passes_->pull(alpha).col(0) / static_cast<double>(size()), network_.parameters());
+}
+
+double JacobianOperator::sweep_bytes(const Architecture& architecture, Index inputs, Index n,
+                                     Precision precision) {
+  return scalar_bytes(precision) * static_cast<double>(n) *
+         static_cast<double>(sizes_of(architecture, inputs).stored);
+}
+
+double JacobianOperator::working_bytes(const Architecture& architecture, Index inputs, Index n,
+                                       Precision precision) {
+  const Sizes sizes = sizes_of(architecture, inputs);
+  const Index rows = inputs + (architecture.bias ? 1 : 0);
+  // features; output and diagonal; the network itself; a pass
+  return scalar_bytes(precision) * static_cast<double>(n) * static_cast<double>(rows) +
+         16.0 * static_cast<double>(n) + 8.0 * static_cast<double>(sizes.parameters) +
+         pass_bytes(sizes.parameters, rows, sizes.units, sizes.widest, n, precision);
+}
+
+double JacobianOperator::flops_per_apply(const Architecture& architecture, Index inputs, Index n,
+                                         bool cached) {
+  const Sizes sizes = sizes_of(architecture, inputs);
+  const double products = 4.0 * static_cast<double>(n) * static_cast<double>(sizes.parameters);
+  const double sweep =
+      2.0 * static_cast<double>(n) * static_cast<double>(sizes.parameters + sizes.above_first);
+  return cached ? products : products + 2.0 * sweep;
+}
+
+Parameters full_batch_gradient(const DenseNetwork& network, ConstBlock X, ConstVector residual,
+                               Precision precision) {
+  check_features(network, X);
+  require(residual.size() == X.rows(), "full_batch_gradient residual.size", residual.size(),
+          "must equal the number of examples");
+  const auto passes = make_jacobian_passes(network, X, precision, Kept::nothing);
+  return unflatten(passes->pull(residual).col(0) / static_cast<double>(X.rows()), network.parameters());
+}
+
+}  // namespace gradflow
