@@ -3,9 +3,11 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "inference/krylov_engine.h"
 
 namespace gradflow {
 namespace {
@@ -35,17 +37,22 @@ FixedEffects test_fixed_effects(const Observations& observations) {
 
 ScoreTest test_beside(const FixedEffects& fixed, const TrainingOperator& H, const Observations& observations,
                       const AnalysisOptions& options) {
+  if (options.engine == Engine::krylov) {
+    KrylovEngine engine(H, fixed, observations.y - observations.f0, options);
+    engine.solve(KrylovEngine::Need::test);
+    return engine.test();
+  }
   // w'Mw = (Qw)'H(Qw), with Qw = Q Q'(y - f0)
   const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
   Matrix Hw(w.rows(), 1);
   H.apply(w, Hw);
-  return score_test(projected_eigenvalues(H, fixed), w.col(0).dot(Hw.col(0)), w.squaredNorm(),
+  return score_test(projected_eigenvalues(H, fixed), {}, w.col(0).dot(Hw.col(0)), w.squaredNorm(),
                     options.p_value);
 }
 
 ScoreTest test_from(const SpectralData& data, const AnalysisOptions& options) {
-  return score_test(data.values, (data.values.array() * data.z.array().square()).sum(), data.z.squaredNorm(),
-                    options.p_value);
+  return score_test(data.values, data.multiplicity, (data.values.array() * data.z.array().square()).sum(),
+                    data.z.squaredNorm(), options.p_value);
 }
 
 class StageClock {
@@ -82,31 +89,46 @@ RemlFit fit_path(const Analysis& analysis, const AnalysisOptions& options, const
   return fit_reml(analysis.data, options.path, reml);
 }
 
-void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOneOut& loo,
-               const StoppingOptions& options, StageClock& clock) {
+// What an engine supplies to the rules.
+struct Foundation {
+  std::unique_ptr<KrylovEngine> engine;  // krylov only
+  std::unique_ptr<LeaveOneOut> loo;      // null: not computed
+};
+
+bool asked_for(const AnalysisOptions& options, RuleKind kind) {
+  return options.engine == Engine::dense || options.krylov.all_rules || kind == options.rule;
+}
+
+void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOneOut* loo,
+               const StoppingOptions& stopping, const AnalysisOptions& options, StageClock& clock) {
   using Rule = std::function<StoppingRule()>;
-  const std::array<Rule, 5> rules{[&] { return stop_by_risk(problem, analysis.ridge, options); },
-                                  [&] { return stop_by_reml(problem, analysis.path, options); },
-                                  [&] { return stop_by_gcv(problem, options); },
-                                  [&] { return stop_by_loo(problem, loo, options); },
-                                  [&] { return stop_by_validation(problem, options); }};
+  const std::array<Rule, 5> rules{[&] { return stop_by_risk(problem, analysis.ridge, stopping); },
+                                  [&] { return stop_by_reml(problem, analysis.path, stopping); },
+                                  [&] { return stop_by_gcv(problem, stopping); },
+                                  [&] { return stop_by_loo(problem, *loo, stopping); },
+                                  [&] { return stop_by_validation(problem, stopping); }};
   const bool identified = usable(analysis.ridge.outcome);
   for (std::size_t i = 0; i < rules.size(); ++i) {
-    const std::string name = rule_name(all_rules[i], options.path.kind);
+    const std::string name = rule_name(all_rules[i], stopping.path.kind);
     StoppingRule rule;
     rule.kind = all_rules[i];
     rule.name = name;
-    rule.outcome = analysis.ridge.outcome;
-    rule.reason = analysis.ridge.reason;
-    if (identified) rule = clock.run(name, 0.7 + 0.05 * static_cast<double>(i), rules[i]);
+    rule.outcome = identified ? Outcome::not_run : analysis.ridge.outcome;
+    rule.reason = identified ? "not asked for" : analysis.ridge.reason;
+    if (identified && asked_for(options, all_rules[i])) {
+      if (all_rules[i] == RuleKind::loo && loo == nullptr)
+        rule.reason = "not computed: no probes were kept for it";
+      else
+        rule = clock.run(name, 0.7 + 0.05 * static_cast<double>(i), rules[i]);
+    }
     analysis.rules.push_back(std::move(rule));
   }
 }
 
 // What every usable rule gets in the same way: its steps, and the leave-one-out error of ridge with as many
 // degrees of freedom; and the chosen rule's residuals of that kind.
-void compare_rules(Analysis& analysis, const LeaveOneOut& loo, const Path& family,
-                   const AnalysisOptions& options) {
+void compare_rules(Analysis& analysis, const LeaveOneOut* loo, const Path& family,
+                   const AnalysisOptions& options, double largest_shrinkage) {
   std::vector<std::size_t> usable_rules;
   std::vector<Path> paths;
   for (std::size_t i = 0; i < analysis.rules.size(); ++i) {
@@ -114,13 +136,31 @@ void compare_rules(Analysis& analysis, const LeaveOneOut& loo, const Path& famil
     usable_rules.push_back(i);
     analysis.rules[i].steps = steps_at(family.at(analysis.rules[i].time), options);
     paths.push_back(ridge_with_dof(analysis.data, analysis.rules[i].effective_dof,
-                                   {.level = options.level, .largest_shrinkage = options.largest_shrinkage}));
+                                   {.level = options.level, .largest_shrinkage = largest_shrinkage}));
   }
-  const Matrix residuals = loo.residuals(paths);
+  if (loo == nullptr) return;
+  const Vector mean_squares = loo->mean_squares(paths);
   for (std::size_t j = 0; j < usable_rules.size(); ++j) {
-    const auto column = residuals.col(static_cast<Index>(j));
-    analysis.rules[usable_rules[j]].loo_rmse = std::sqrt(column.array().square().mean());
-    if (usable_rules[j] == analysis.chosen) analysis.loo_residuals = column;
+    analysis.rules[usable_rules[j]].loo_rmse = std::sqrt(mean_squares(static_cast<Index>(j)));
+    if (usable_rules[j] == analysis.chosen) analysis.loo_residuals = loo->residuals(paths[j]);
+  }
+}
+
+// Standard errors of the times that random probes went into (rule loo has its own).
+void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const StoppingOptions& stopping) {
+  for (StoppingRule& rule : analysis.rules) {
+    if (!usable(rule.outcome) || !(rule.time > 0.0) || !std::isfinite(rule.time)) continue;
+    const bool flow = stopping.path.kind == PathKind::flow;
+    if (rule.kind == RuleKind::validation || rule.kind == RuleKind::loo ||
+        (rule.kind == RuleKind::reml_path && flow))
+      continue;
+    rule.log_time_standard_error = engine.standard_error([&](const SpectralData& data) {
+      if (rule.kind == RuleKind::gcv) return std::log(gcv_minimiser(data, stopping));
+      if (rule.kind == RuleKind::reml_path)
+        return std::log(fit_reml(data, stopping.path, stopping.reml).path.time);
+      const double tau = fit_reml(data, Path{.kind = PathKind::ridge}, stopping.reml).path.time;
+      return std::log(risk_minimiser(data, stopping.path, tau));
+    });
   }
 }
 
@@ -134,7 +174,8 @@ void decorrelate(Analysis& analysis) {
   d.correlation = (x * y).sum() / std::sqrt(x.square().sum() * y.square().sum());
 }
 
-void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const StoppingOptions& options) {
+void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const StoppingOptions& options,
+                const KrylovEngine* engine) {
   const StoppingRule& rule = analysis.rule();
   analysis.chosen_path = options.path.at(rule.time);
   if (!analysis.is_usable()) return;
@@ -144,7 +185,10 @@ void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const Stoppi
   const Vector phi = analysis.chosen_path.phi(analysis.data.values);
   analysis.signal_share =
       1.0 - (phi.array() * analysis.data.z.array().square()).sum() / analysis.data.z.squaredNorm();
-  analysis.fit = dual_fit(problem.H, problem.fixed, problem.spectrum, problem.response, analysis.chosen_path);
+  analysis.fit =
+      engine != nullptr
+          ? dual_fit(engine->projected(), engine->space(), problem.response, analysis.chosen_path)
+          : dual_fit(problem.H, problem.fixed, analysis.spectrum, problem.response, analysis.chosen_path);
 }
 
 void warn(Analysis& analysis) {
@@ -157,11 +201,61 @@ void warn(Analysis& analysis) {
     analysis.warnings.push_back("noise variance: " + analysis.ridge.reason);
   if (analysis.rule().outcome == Outcome::on_boundary && analysis.rule().kind != RuleKind::reml_risk)
     analysis.warnings.push_back(analysis.rule().name + ": " + analysis.rule().reason);
+  if (!analysis.krylov) return;
+  const KrylovReport& krylov = *analysis.krylov;
+  if (krylov.decision_movement > 1.0)
+    analysis.warnings.push_back(fmt::format(
+        "{} steps of the spectrum's probes were not enough: the last ones moved a result by {:.2g} times its "
+        "tolerance (raise the limit of Krylov steps)",
+        krylov.probe_steps, krylov.decision_movement));
+  if (!(krylov.fit_movement <= 1e-6))
+    analysis.warnings.push_back(
+        fmt::format("{} Krylov steps did not bring the flow's fit to rest (it last moved by {:.2g} of the "
+                    "response): raise "
+                    "the limit of Krylov steps",
+                    krylov.steps, krylov.fit_movement));
+}
+
+// What the dense engine finds: every eigenvalue and vector.
+Foundation decompose(Analysis& analysis, const TrainingOperator& H, const Vector& response,
+                     StageClock& clock) {
+  analysis.spectrum = clock.run("eigendecomposition", 0.05, [&] { return project(H, analysis.fixed); });
+  analysis.data = {.values = analysis.spectrum.values, .z = analysis.spectrum.coordinates(response)};
+  return {nullptr, std::make_unique<SpectralLeaveOneOut>(analysis.spectrum, analysis.data)};
+}
+
+// What the Krylov engine finds, as sharp as the rules asked for need it.
+Foundation explore(Analysis& analysis, const TrainingOperator& H, const Vector& response,
+                   const AnalysisOptions& options, StageClock& clock) {
+  Foundation foundation;
+  foundation.engine = std::make_unique<KrylovEngine>(H, analysis.fixed, response, options);
+  const bool flow_only = !options.krylov.all_rules && options.path.kind == PathKind::flow &&
+                         (options.rule == RuleKind::reml_path || options.rule == RuleKind::validation);
+  clock.run("Krylov space and probes", 0.05, [&] {
+    foundation.engine->solve(flow_only ? KrylovEngine::Need::path_rule : KrylovEngine::Need::every_rule);
+  });
+  analysis.data = foundation.engine->data();
+  analysis.krylov = foundation.engine->report();
+  const bool with_loo = !flow_only && (options.krylov.all_rules || options.rule == RuleKind::loo);
+  if (with_loo && !foundation.engine->kept().empty())
+    foundation.loo = std::make_unique<ProbedLeaveOneOut>(*foundation.engine);
+  return foundation;
 }
 
 }  // namespace
 
+std::string_view to_string(Engine engine) { return engine == Engine::dense ? "dense" : "krylov"; }
+
+void KrylovOptions::check() const {
+  require(max_steps >= 2, "Krylov steps", max_steps, "must be >= 2");
+  require(time_tolerance > 0.0, "time tolerance", time_tolerance, "must be > 0");
+  require(fit_tolerance > 0.0, "fit tolerance", fit_tolerance, "must be > 0");
+  require(probes == 0 || probes >= 2, "probes", probes, "must be >= 2 (a standard error needs two), or 0");
+  require(max_probes >= 2, "largest number of probes", max_probes, "must be >= 2");
+}
+
 void AnalysisOptions::check() const {
+  krylov.check();
   require(level > 0.0 && level < 1.0, "level", level, "must be between 0 and 1");
   require(std::isnan(learning_rate) || (learning_rate > 0.0 && std::isfinite(learning_rate)), "learning rate",
           learning_rate, "must be > 0");
@@ -214,13 +308,17 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
   StageClock clock(analysis, options.progress);
   const Vector response = observations.y - observations.f0;
   analysis.fixed = make_fixed_effects(H.size(), observations, options);
-  analysis.spectrum = clock.run("eigendecomposition", 0.05, [&] { return project(H, analysis.fixed); });
-  analysis.data = {analysis.spectrum.values, analysis.spectrum.coordinates(response)};
+  const Foundation foundation = options.engine == Engine::dense
+                                    ? decompose(analysis, H, response, clock)
+                                    : explore(analysis, H, response, options, clock);
+  const KrylovEngine* const engine = foundation.engine.get();
   analysis.test = clock.run("test", 0.6, [&] {
-    return options.paper ? test_beside(test_fixed_effects(observations), H, observations, options)
-                         : test_from(analysis.data, options);
+    if (options.paper) return test_beside(test_fixed_effects(observations), H, observations, options);
+    return engine != nullptr ? engine->test() : test_from(analysis.data, options);
   });
-  const RemlOptions reml{.level = options.level, .largest_shrinkage = options.largest_shrinkage};
+  const RemlOptions reml{
+      .level = options.level,
+      .largest_shrinkage = engine != nullptr ? engine->largest_shrinkage() : options.largest_shrinkage};
   StoppingOptions stopping{.path = options.path,
                            .reml = reml,
                            .validation_fraction = options.validation_fraction,
@@ -231,16 +329,16 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
     analysis.path = fit_path(analysis, options, reml);
   });
   if (usable(analysis.path.outcome)) stopping.path = analysis.path.path;
-  const StoppingProblem problem{H, analysis.fixed, analysis.spectrum, response, analysis.data};
+  const StoppingProblem problem{H, analysis.fixed, response, analysis.data};
   for (std::size_t i = 0; i < all_rules.size(); ++i)
     if (all_rules[i] == options.rule) analysis.chosen = i;
-  {
-    const LeaveOneOut loo(analysis.spectrum, analysis.data);
-    run_rules(analysis, problem, loo, stopping, clock);
-    compare_rules(analysis, loo, stopping.path, options);
-  }
-  clock.run("fit", 0.95, [&] { fit_chosen(analysis, problem, stopping); });
-  decorrelate(analysis);
+  run_rules(analysis, problem, foundation.loo.get(), stopping, options, clock);
+  compare_rules(analysis, foundation.loo.get(), stopping.path, options, reml.largest_shrinkage);
+  clock.run("fit", 0.95, [&] { fit_chosen(analysis, problem, stopping, engine); });
+  if (engine != nullptr)
+    clock.run("standard errors", 0.97, [&] { add_standard_errors(analysis, *engine, stopping); });
+  else
+    decorrelate(analysis);
   warn(analysis);
   report_progress(options.progress, "done", 1.0);
   return analysis;

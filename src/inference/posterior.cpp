@@ -19,6 +19,23 @@ DualFit dual_fit(const TrainingOperator& H, const FixedEffects& fixed, const Pro
   return fit;
 }
 
+DualFit dual_fit(const ProjectedOperator& M, const KrylovSpace& space, const Vector& response,
+                 const Path& path) {
+  DualFit fit;
+  // P H alpha = |w| V filter(T) e_1, and the rest of H alpha lies along the fixed effects.
+  const Ritz pairs = ritz(space.tridiagonal());
+  const Vector values = pairs.values.cwiseMax(0.0), first = pairs.vectors.row(0).transpose();
+  Matrix coefficients(values.size(), 2);
+  coefficients.col(0) = pairs.vectors * path.dual(values).cwiseProduct(first);
+  coefficients.col(1) = pairs.vectors * path.filter(values).cwiseProduct(first);
+  const Matrix vectors = space.start_norm() * space.basis().times(coefficients);
+  fit.alpha = vectors.col(0);
+  fit.fitted = vectors.col(1) + M.along_fixed(fit.alpha);
+  fit.beta = M.fixed().coefficients(response - fit.fitted);
+  if (fit.beta.size() > 0) fit.fitted += M.fixed().design() * fit.beta;
+  return fit;
+}
+
 PosteriorVariance::PosteriorVariance(const TrainingOperator& H, const FixedEffects& fixed, double psi_zero)
     : fixed_(fixed), psi_zero_(psi_zero), P_(fixed.averaging()), HP_(H.size(), fixed.count()) {
   if (fixed.count() > 0) H.apply(P_, HP_);

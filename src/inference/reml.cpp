@@ -25,9 +25,9 @@ RemlFit without_estimate(Outcome outcome, std::string reason, const Path& family
 // Empty when the likelihood can tell times apart.
 std::string why_unidentified(const SpectralData& data) {
   if (data.values.size() == 0) return "no degrees of freedom are left after the fixed effects";
+  if (!(data.z.squaredNorm() > 0.0)) return "the fixed effects explain the response exactly";
   const double largest = data.values.maxCoeff();
   if (!(largest > 0.0)) return "the training operator is zero after the fixed effects";
-  if (!(data.z.squaredNorm() > 0.0)) return "the fixed effects explain the response exactly";
   if (largest - data.values.minCoeff() <= 1e-12 * data.count() * largest)
     return "all eigenvalues of the training operator are equal: signal and noise cannot be told apart";
   return {};
@@ -48,7 +48,7 @@ void describe(const SpectralData& data, RemlFit& fit) {
   fit.criterion = reml_criterion(data, fit.path);
   fit.criterion_at_zero = reml_criterion(data, fit.path.at(0.0));
   fit.noise_variance = reml_noise_variance(data, fit.path);
-  fit.effective_dof = fit.path.effective_dof(data.values);
+  fit.effective_dof = data.effective_dof(fit.path);
   fit.signal_share = 1.0 - fit.noise_variance * data.count() / data.z.squaredNorm();
 }
 
@@ -63,12 +63,12 @@ std::pair<double, double> flow_derivatives(const SpectralData& data, double t) {
   const double total = weight.sum();
   const double mean = (weight * data.values.array()).sum() / total;
   const double variance = (weight * (data.values.array() - mean).square()).sum() / total;
-  return {data.values.sum() - data.count() * mean, data.count() * variance};
+  return {data.trace_of_M() - data.count() * mean, data.count() * variance};
 }
 
 // Root of dQ/dt, which increases: Newton's step where it stays inside the bracket, bisection where not.
 double flow_root(const SpectralData& data, RemlFit& fit) {
-  double low = 0.0, high = data.count() / data.values.sum();
+  double low = 0.0, high = data.count() / data.trace_of_M();
   while (flow_derivatives(data, high).first < 0.0) {
     low = high;
     high *= 2.0;
@@ -90,17 +90,24 @@ double flow_root(const SpectralData& data, RemlFit& fit) {
   return t;
 }
 
-RemlFit fit_flow(const SpectralData& data, const Path& family, const RemlOptions& options) {
+// What decides the flow's estimate before any iteration.
+Outcome flow_outcome(const SpectralData& data) {
   const Eigen::ArrayXd square = data.z.array().square();
-  const double mean_eigenvalue = data.values.sum() / data.count();
+  const double mean_eigenvalue = data.trace_of_M() / data.count();
   const Eigen::Array<bool, Eigen::Dynamic, 1> present = square > negligible * negligible * square.sum();
   const double smallest_present =
       present.select(data.values.array(), std::numeric_limits<double>::infinity()).minCoeff();
+  if (smallest_present >= mean_eigenvalue) return Outcome::on_boundary;
+  const bool at_zero = (square * data.values.array()).sum() <= mean_eigenvalue * square.sum();
+  return at_zero ? Outcome::at_zero : Outcome::converged;
+}
+
+RemlFit fit_flow(const SpectralData& data, const Path& family, const RemlOptions& options) {
   RemlFit fit;
-  fit.outcome = Outcome::converged;
+  fit.outcome = flow_outcome(data);
   fit.reason = "root of the derivative of the convex profile likelihood";
   fit.upper_bound = std::numeric_limits<double>::infinity();
-  if (smallest_present >= mean_eigenvalue) {
+  if (fit.outcome == Outcome::on_boundary) {
     fit = without_estimate(
         Outcome::on_boundary,
         "the residual has weight only on eigenvalues above the mean: the likelihood rises for ever and "
@@ -109,8 +116,7 @@ RemlFit fit_flow(const SpectralData& data, const Path& family, const RemlOptions
     fit.path.time = std::numeric_limits<double>::infinity();
     return fit;
   }
-  if ((square * data.values.array()).sum() <= mean_eigenvalue * square.sum()) {
-    fit.outcome = Outcome::at_zero;
+  if (fit.outcome == Outcome::at_zero) {
     fit.reason = "N w'Mw / w'w is at most tr M: no training is warranted by the likelihood";
     fit.path = family.at(0.0);
   } else {
@@ -160,13 +166,38 @@ void RemlOptions::check() const {
   require(largest_shrinkage > 1.0, "largest_shrinkage", largest_shrinkage, "must be > 1");
 }
 
+double SpectralData::count() const {
+  return multiplicity.size() == 0 ? static_cast<double>(values.size()) : multiplicity.sum();
+}
+
+double SpectralData::trace_of_M() const { return std::isnan(trace) ? trace_of(values) : trace; }
+
+double SpectralData::trace_of(const Vector& f) const {
+  return multiplicity.size() == 0 ? f.sum() : f.dot(multiplicity);
+}
+
+double flow_time(const SpectralData& data) {
+  switch (flow_outcome(data)) {
+    case Outcome::at_zero: return 0.0;
+    case Outcome::on_boundary: return std::numeric_limits<double>::infinity();
+    default: break;
+  }
+  RemlFit fit;
+  return flow_root(data, fit);
+}
+
+double flow_slope(const SpectralData& data, double t) { return flow_derivatives(data, t).first; }
+
 double reml_criterion(const SpectralData& data, const Path& path) {
   const Vector log_phi = path.log_phi(data.values);
   const Eigen::ArrayXd square = data.z.array().square();
   const double shift =
       (square > 0.0).select(log_phi.array(), -std::numeric_limits<double>::infinity()).maxCoeff();
   const double sum = (square > 0.0).select((log_phi.array() - shift).exp() * square, 0.0).sum();
-  return data.count() * (shift + std::log(sum / data.count())) - log_phi.sum();
+  // On the flow the log-determinant is t tr M, exact however M is known.
+  const double log_determinant =
+      path.kind == PathKind::flow ? path.time * data.trace_of_M() : -data.trace_of(log_phi);
+  return data.count() * (shift + std::log(sum / data.count())) + log_determinant;
 }
 
 double reml_noise_variance(const SpectralData& data, const Path& path) {

@@ -53,7 +53,7 @@ TEST(FlowReml, InfiniteTimeFitsOnlyTheDirectionsThatTheOperatorHas) {
   const RemlFit fit = fit_reml(data, Path{.kind = PathKind::flow});
 
   ASSERT_TRUE(std::isinf(fit.path.time));
-  EXPECT_EQ(fit.path.effective_dof(data.values), 1.0);
+  EXPECT_EQ(data.effective_dof(fit.path), 1.0);
 }
 
 TEST(FlowReml, SurvivesTimesAtWhichTheExponentialUnderflows) {

@@ -116,15 +116,15 @@ TEST(ScoreTest, AgreesWithExponentiallyTiltedMonteCarloAtTenToTheMinusTwelve) {
 
 TEST(ScoreTest, RescalingTheOperatorOrTheResponseChangesNothing) {
   const Vector values = decaying_spectrum(60, 1.2);
-  const ScoreTest a = score_test(values, 3.0, 20.0),
-                  b = score_test(7.0 * values, 7.0 * 3.0 * 4.0, 20.0 * 4.0);
+  const ScoreTest a = score_test(values, {}, 3.0, 20.0),
+                  b = score_test(7.0 * values, {}, 7.0 * 3.0 * 4.0, 20.0 * 4.0);
 
   EXPECT_NEAR(a.log10_p_value, b.log10_p_value, 1e-11);
   EXPECT_NEAR(a.p_value_satterthwaite, b.p_value_satterthwaite, 1e-12);
 }
 
 TEST(ScoreTest, EqualEigenvaluesAreUnidentifiedNotSignificant) {
-  const ScoreTest test = score_test(Vector::Constant(10, 2.0), 4.0, 2.0);
+  const ScoreTest test = score_test(Vector::Constant(10, 2.0), {}, 4.0, 2.0);
 
   EXPECT_EQ(test.outcome, Outcome::unidentified);
   EXPECT_TRUE(std::isnan(test.p_value));
@@ -132,7 +132,7 @@ TEST(ScoreTest, EqualEigenvaluesAreUnidentifiedNotSignificant) {
 
 TEST(ScoreTest, ExtremeTailIsReportedOnTheLogScale) {
   const Vector values = decaying_spectrum(4000, 1.0);
-  const ScoreTest test = score_test(values, 0.98, 1.0);
+  const ScoreTest test = score_test(values, {}, 0.98, 1.0);
 
   EXPECT_EQ(test.outcome, Outcome::converged);
   EXPECT_LT(test.log10_p_value, -400.0);

@@ -34,12 +34,27 @@ Vector scaled_phi(const Vector& values, const Path& path) {
 
 double gcv(const SpectralData& data, const Path& path) {
   const Eigen::ArrayXd phi = scaled_phi(data.values, path);
-  const double residual = (phi * data.z.array()).square().sum(), left = phi.sum();
+  const double residual = (phi * data.z.array()).square().sum(), left = data.trace_of(phi);
   return data.count() * residual / (left * left);
 }
 
-TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options, int points = grid_points) {
+// Where the spectrum is known from probes, so are the residual degrees of freedom, tr phi: below a percent of
+// N their relative error is no longer small, and criteria that divide by them are not followed there.
+double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& options) {
   const double bound = largest_time(data, options.path, options.reml.largest_shrinkage);
+  const auto left = [&](double time) { return data.count() - data.effective_dof(options.path.at(time)); };
+  const double least = 0.01 * data.count();
+  if (data.multiplicity.size() == 0 || left(bound) >= least) return bound;
+  double low = std::log(bound / options.reml.largest_shrinkage), high = std::log(bound);
+  for (int halving = 0; halving < 30; ++halving) {
+    const double middle = 0.5 * (low + high);
+    (left(std::exp(middle)) >= least ? low : high) = middle;
+  }
+  return std::exp(low);
+}
+
+TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options, int points = grid_points) {
+  const double bound = largest_time_for_ratios(data, options);
   return log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, points);
 }
 
@@ -51,7 +66,7 @@ void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data
   if (minimum.at_bound)
     rule.reason +=
         fmt::format(": still falling at the bound psi(0) lambda_1 = {:g}", options.reml.largest_shrinkage);
-  rule.effective_dof = options.path.at(minimum.time).effective_dof(data.values);
+  rule.effective_dof = data.effective_dof(options.path.at(minimum.time));
 }
 
 }  // namespace
@@ -75,18 +90,20 @@ RuleKind parse_rule(const std::string& text, PathKind path) {
                   to_string(path), rule_name(RuleKind::reml_path, path)));
 }
 
-double expected_risk(const Vector& values, const Path& path, double tau) {
+double expected_risk(const SpectralData& data, const Path& path, double tau) {
   double risk = 0.0;
-  for (const double lambda : values) {
+  for (Index i = 0; i < data.values.size(); ++i) {
+    const double lambda = data.values(i), count = data.multiplicity.size() == 0 ? 1.0 : data.multiplicity(i);
+    if (count == 0.0) continue;
     // 1 - phi cancels only where its square is nothing beside phi^2 tau lambda.
     const double phi = path.phi(lambda), fitted = 1.0 - phi;
-    risk += phi * phi * tau * lambda + fitted * fitted;
+    risk += count * (phi * phi * tau * lambda + fitted * fitted);
   }
   return risk;
 }
 
-double risk_minimiser(const Vector& values, const Path& family, double tau) {
-  const double largest = values.maxCoeff();
+double risk_minimiser(const SpectralData& data, const Path& family, double tau) {
+  const double largest = data.values.maxCoeff();
   if (!(tau > 0.0) || !(largest > 0.0)) return 0.0;
   if (std::isinf(tau)) return infinity;
   // On the flow the minimum lies in [log(1 + tau lambda_1)/lambda_1, tau]; the other paths shrink no faster
@@ -100,16 +117,22 @@ double risk_minimiser(const Vector& values, const Path& family, double tau) {
   if (family.kind == PathKind::decay) high *= 100.0;
   if (family.kind == PathKind::implicit) low *= 0.01;
   if (!(high > low * (1.0 + 1e-9))) return high;
-  const auto risk = [&](double time) { return expected_risk(values, family.at(time), tau); };
+  const auto risk = [&](double time) { return expected_risk(data, family.at(time), tau); };
   const Minimum minimum =
       minimise_over_time(risk, log_grid(0.99 * low, 1.01 * high, 200), family.kind == PathKind::descent);
   return minimum.time;
 }
 
-LeaveOneOut::LeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data)
+SpectralLeaveOneOut::SpectralLeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data)
     : spectrum_(spectrum), data_(data) {}
 
-Matrix LeaveOneOut::residuals(const std::vector<Path>& paths) const {
+Vector SpectralLeaveOneOut::mean_squares(const std::vector<Path>& paths) const {
+  return residuals_along(paths).cwiseAbs2().colwise().mean().transpose();
+}
+
+Vector SpectralLeaveOneOut::residuals(const Path& path) const { return residuals_along({path}).col(0); }
+
+Matrix SpectralLeaveOneOut::residuals_along(const std::vector<Path>& paths) const {
   constexpr Index rows_at_once = 512;
   const Index n = spectrum_.basis.rows(), columns = static_cast<Index>(paths.size());
   Matrix phi(data_.values.size(), columns);
@@ -137,7 +160,7 @@ Path ridge_with_dof(const SpectralData& data, double effective_dof, const RemlOp
   if (!(effective_dof > 0.0)) return ridge.at(0.0);
   // The degrees of freedom increase with tau.
   const auto excess = [&](double log_tau) {
-    return ridge.at(std::exp(log_tau)).effective_dof(data.values) - effective_dof;
+    return data.effective_dof(ridge.at(std::exp(log_tau))) - effective_dof;
   };
   const double high = std::log(bound), low = high - std::log(options.largest_shrinkage) - 30.0;
   if (excess(high) <= 0.0) return ridge.at(bound);
@@ -154,13 +177,13 @@ StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
   rule.outcome = ridge.outcome;
   rule.reason = fmt::format("expected risk under the REML components of ridge ({})", ridge.reason);
   if (!usable(ridge.outcome)) return rule;
-  const Vector& values = problem.data.values;
-  const auto mapped = [&](double tau) { return risk_minimiser(values, options.path, tau); };
+  const SpectralData& data = problem.data;
+  const auto mapped = [&](double tau) { return risk_minimiser(data, options.path, tau); };
   rule.time = mapped(ridge.path.time);
   rule.interval = {mapped(ridge.interval.lower), mapped(ridge.interval.upper), ridge.interval.level};
   const Path path = options.path.at(rule.time);
-  rule.effective_dof = path.effective_dof(values);
-  const double risk = expected_risk(values, path, ridge.path.time) / problem.data.count();
+  rule.effective_dof = data.effective_dof(path);
+  const double risk = expected_risk(data, path, ridge.path.time) / data.count();
   rule.estimated_rmse = std::sqrt(ridge.noise_variance * (1.0 + risk));
   return rule;
 }
@@ -173,18 +196,29 @@ StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit,
   if (!usable(fit.outcome)) return rule;
   rule.time = fit.path.time;
   rule.interval = fit.interval;
-  rule.effective_dof = fit.path.effective_dof(problem.data.values);
+  rule.effective_dof = problem.data.effective_dof(fit.path);
   // Under the path's own model a new response at the design points has variance s2 (1 + (I - phi)_ii).
   rule.estimated_rmse = std::sqrt(fit.noise_variance * (1.0 + rule.effective_dof / problem.data.count()));
   return rule;
 }
 
+namespace {
+
+Minimum minimise_gcv(const SpectralData& data, const StoppingOptions& options) {
+  const auto criterion = [&](double time) { return gcv(data, options.path.at(time)); };
+  return minimise_over_time(criterion, search_grid(data, options), options.path.kind == PathKind::descent);
+}
+
+}  // namespace
+
+double gcv_minimiser(const SpectralData& data, const StoppingOptions& options) {
+  return minimise_gcv(data, options).time;
+}
+
 StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options) {
   StoppingRule rule = named(RuleKind::gcv, options);
   rule.reason = "generalised cross-validation";
-  const auto criterion = [&](double time) { return gcv(problem.data, options.path.at(time)); };
-  const Minimum minimum = minimise_over_time(criterion, search_grid(problem.data, options),
-                                             options.path.kind == PathKind::descent);
+  const Minimum minimum = minimise_gcv(problem.data, options);
   finish(rule, minimum, problem.data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);
   return rule;
@@ -198,7 +232,7 @@ StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
   const auto mean_squares = [&](const TimeGrid& times) {
     std::vector<Path> paths;
     for (const double time : times) paths.push_back(options.path.at(time));
-    const Vector mean = loo.residuals(paths).cwiseAbs2().colwise().mean().transpose();
+    const Vector mean = loo.mean_squares(paths);
     return std::vector<double>(mean.begin(), mean.end());
   };
   const Minimum minimum =
@@ -206,6 +240,7 @@ StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
                           options.path.kind == PathKind::descent);
   finish(rule, minimum, problem.data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);
+  rule.log_time_standard_error = loo.log_time_standard_error(options.path.at(rule.time));
   return rule;
 }
 

@@ -27,46 +27,32 @@ Split draw_split(Index n, double fraction, std::uint64_t seed) {
   return split;
 }
 
-// The training rows' problem and its predictions on the held-out rows, in a growing Krylov space:
-//   prediction(t) = X_v beta_0 + (H_vt Q V - X_v (X'X)^-1 X'H_tt Q V) c(t),   c(t) = |w| S dual(theta; t)
-//   S'e_1
+// The training rows' problem and its predictions on the held-out rows, in a growing Krylov space. The
+// training operator is H on vectors that are zero at the held-out rows, times n / n_t, as the loss averages
+// over the training rows only; what a product says at the held-out rows is the kernel between the two parts.
+//   prediction(t) = X_v beta_0 + (H_vt V - X_v (X'X)^-1 X'H_tt V) c(t),   c(t) = |w| S dual(theta; t) S'e_1
 class HeldOutPath {
  public:
   HeldOutPath(const StoppingProblem& problem, const Split& split)
-      : fixed_(take_rows(problem.fixed.design(), split.train), problem.fixed.names()),
+      : problem_(problem),
+        split_(split),
+        rescale_(static_cast<double>(problem.H.size()) / static_cast<double>(split.train.size())),
+        fixed_(take_rows(problem.fixed.design(), split.train), problem.fixed.names()),
+        Q1_(fixed_.orthonormal_design()),
         X_held_(take_rows(problem.fixed.design(), split.held_out)),
-        truth_(problem.response(split.held_out)) {
-    // The average in the loss runs over the training rows only: Theta / n_t.
-    const double rescale = static_cast<double>(problem.H.size()) / static_cast<double>(split.train.size());
-    H_ = problem.H.entries(split.train, split.train);
-    H_ *= rescale;
-    H_cross_ = problem.H.entries(split.held_out, split.train);
-    H_cross_ *= rescale;
-    const Vector y = problem.response(split.train);
+        truth_(problem.response(split.held_out)),
+        padded_(Matrix::Zero(problem.H.size(), 1)),
+        product_(problem.H.size(), 1) {
+    Vector y = problem.response(split.train);
     base_ = X_held_ * fixed_.coefficients(y).col(0);
-    const Matrix averaging = fixed_.averaging();
-    HP_.resize(H_.rows(), averaging.cols());
-    for (Index j = 0; j < averaging.cols(); ++j) symmetric_multiply(H_, averaging.col(j), HP_.col(j));
-    M_ = fixed_.project(std::move(H_));
-    krylov_ = std::make_unique<KrylovSpace>(
-        [this](ConstVector x, Eigen::Ref<Vector> out) { symmetric_multiply(M_, x, out); },
-        fixed_.reduce(y).col(0), std::min<Index>(fixed_.residual_dimension(), 2000));
+    project(y);
+    krylov_ = std::make_unique<KrylovSpace>([this](ConstVector x, Eigen::Ref<Vector> out) { apply(x, out); },
+                                            y, std::min<Index>(fixed_.residual_dimension(), 2000));
   }
 
   void extend(Index steps) {
-    const Index known = krylov_->steps();
     krylov_->extend(steps);
-    const Index fresh = krylov_->steps() - known;
-    if (fresh > 0) {
-      const Matrix lifted = fixed_.lift(krylov_->basis().rightCols(fresh));
-      held_.conservativeResize(X_held_.rows(), krylov_->steps());
-      // Fixed blocks of columns: the same bits for any number of threads.
-      parallel_for(fresh, 8, [&](Index begin, Index end) {
-        const auto V = lifted.middleCols(begin, end - begin);
-        held_.middleCols(known + begin, end - begin) = H_cross_ * V - X_held_ * (HP_.transpose() * V);
-      });
-    }
-    ritz_ = krylov_->ritz();
+    ritz_ = ritz(krylov_->tridiagonal());
   }
 
   double mean_squared_error(const Path& path) const {
@@ -74,7 +60,8 @@ class HeldOutPath {
     if (krylov_->steps() > 0) {
       const Vector theta = ritz_.values.cwiseMax(0.0);
       const Vector c = ritz_.vectors * path.dual(theta).cwiseProduct(ritz_.vectors.row(0).transpose());
-      prediction += krylov_->start_norm() * (held_ * c);
+      for (std::size_t j = 0; j < held_.size(); ++j)
+        prediction += krylov_->start_norm() * c(static_cast<Index>(j)) * held_[j];
     }
     return (truth_ - prediction).squaredNorm() / static_cast<double>(truth_.size());
   }
@@ -85,13 +72,29 @@ class HeldOutPath {
  private:
   static Matrix take_rows(const Matrix& X, const std::vector<Index>& rows) { return X(rows, Eigen::all); }
 
+  void project(Eigen::Ref<Vector> v) const {
+    if (Q1_.cols() > 0) v -= Q1_ * (Q1_.transpose() * v).eval();
+  }
+
+  void apply(ConstVector x, Eigen::Ref<Vector> out) {
+    padded_.col(0)(split_.train) = x;
+    problem_.H.apply(padded_, product_);
+    out = rescale_ * product_.col(0)(split_.train);
+    held_.emplace_back(rescale_ * product_.col(0)(split_.held_out) -
+                       X_held_ * fixed_.coefficients(out).col(0));
+    project(out);
+  }
+
+  const StoppingProblem& problem_;
+  const Split& split_;
+  double rescale_;
   FixedEffects fixed_;
-  Matrix X_held_;
+  Matrix Q1_, X_held_;
   Vector truth_, base_;
-  Matrix H_, H_cross_, M_, held_;
-  Matrix HP_;  // H X (X'X)^-1
+  Matrix padded_, product_;
+  std::vector<Vector> held_;  // one per step
   std::unique_ptr<KrylovSpace> krylov_;
-  KrylovSpace::Ritz ritz_;
+  Ritz ritz_;
 };
 
 struct Best {
@@ -154,7 +157,7 @@ StoppingRule stop_by_validation(const StoppingProblem& problem, const StoppingOp
         split.held_out.size(), n_train, path.krylov().steps());
     rule.time = best.minimum.time;
     rule.estimated_rmse = std::sqrt(best.minimum.value);
-    rule.effective_dof = options.path.at(rule.time).effective_dof(problem.data.values);
+    rule.effective_dof = problem.data.effective_dof(options.path.at(rule.time));
     rule.outcome = best.converged ? outcome_of(best.minimum) : Outcome::iteration_limit;
   } catch (const InputError& error) {
     rule.reason = fmt::format("not computed on the training part: {}", error.what());

@@ -98,11 +98,17 @@ Matrix FixedEffects::coefficients(ConstBlock V) const {
   return qr_.matrixQR().topRows(count()).triangularView<Eigen::Upper>().solve(rotated.topRows(count()));
 }
 
+Matrix FixedEffects::orthonormal_design() const {
+  if (count() == 0) return design_;
+  Matrix thin = Matrix::Identity(rows(), count());
+  thin.applyOnTheLeft(qr_.householderQ());
+  return thin;
+}
+
 Matrix FixedEffects::averaging() const {
   if (count() == 0) return design_;
   // X = Q1 R gives X (R'R)^-1 = Q1 R^-T.
-  Matrix thin = Matrix::Identity(rows(), count());
-  thin.applyOnTheLeft(qr_.householderQ());
+  const Matrix thin = orthonormal_design();
   return qr_.matrixQR().topRows(count()).triangularView<Eigen::Upper>().solve(thin.transpose()).transpose();
 }
 

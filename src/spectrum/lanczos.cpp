@@ -1,48 +1,54 @@
 #include "gradflow/spectrum/lanczos.h"
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
+#include "gradflow/base/error.h"
+
 namespace gradflow {
 
-KrylovSpace::KrylovSpace(Apply apply, const Vector& start, Index max_steps)
+KrylovSpace::KrylovSpace(Apply apply, const Vector& start, Index max_steps, BasisPrecision precision)
     : apply_(std::move(apply)),
-      basis_(start.size(), std::min(max_steps, start.size())),
-      alpha_(basis_.cols()),
-      beta_(basis_.cols()),
-      next_(start),
+      max_steps_(std::min(max_steps, start.size())),
+      basis_(start.size(), precision),
+      current_(start),
+      previous_(Vector::Zero(start.size())),
       start_norm_(start.norm()) {
-  exhausted_ = start_norm_ == 0.0 || basis_.cols() == 0;
-  if (!exhausted_) next_ /= start_norm_;
+  exhausted_ = start_norm_ == 0.0 || max_steps_ == 0;
+  if (!exhausted_) current_ /= start_norm_;
 }
 
 void KrylovSpace::extend(Index steps) {
-  steps = std::min(steps, basis_.cols());
-  Vector product(basis_.rows());
-  while (steps_ < steps && !exhausted_) {
-    const Index j = steps_;
-    basis_.col(j) = next_;
-    apply_(next_, product);
-    alpha_(j) = next_.dot(product);
-    // Two passes of classical Gram-Schmidt leave the new vector orthogonal to rounding.
-    const auto V = basis_.leftCols(j + 1);
-    for (int pass = 0; pass < 2; ++pass) product -= V * (V.transpose() * product).eval();
-    beta_(j) = product.norm();
-    scale_ = std::max({scale_, std::abs(alpha_(j)), beta_(j)});
-    ++steps_;
+  steps = std::min(steps, max_steps_);
+  Vector product(current_.size());
+  while (this->steps() < steps && !exhausted_) {
+    basis_.append(current_);
+    apply_(current_, product);
+    // beta_j v_{j+1} = M v_j - alpha_j v_j - beta_{j-1} v_{j-1}
+    const double alpha = current_.dot(product);
+    product -= alpha * current_;
+    if (!beta_.empty()) product -= beta_.back() * previous_;
+    basis_.orthogonalise(product);
+    double beta = product.norm();
+    scale_ = std::max({scale_, std::abs(alpha), beta});
     exhausted_ =
-        beta_(j) <= 64.0 * std::numeric_limits<double>::epsilon() * scale_ || steps_ == basis_.rows();
-    if (!exhausted_) next_ = product / beta_(j);
+        beta <= 64.0 * std::numeric_limits<double>::epsilon() * scale_ || basis_.size() == current_.size();
+    if (exhausted_) beta = 0.0;
+    alpha_.push_back(alpha);
+    beta_.push_back(beta);
+    previous_.swap(current_);
+    if (!exhausted_) current_ = product / beta;
   }
 }
 
-KrylovSpace::Ritz KrylovSpace::ritz() const {
-  if (steps_ == 0) return {};
-  Eigen::SelfAdjointEigenSolver<Matrix> solver;
-  solver.computeFromTridiagonal(alpha_.head(steps_), beta_.head(steps_ - 1));
-  return {solver.eigenvalues(), solver.eigenvectors()};
+Tridiagonal KrylovSpace::tridiagonal() const {
+  const auto k = static_cast<Index>(alpha_.size());
+  Tridiagonal T{Vector(k), Vector(std::max<Index>(0, k - 1)), k > 0 ? beta_.back() : 0.0};
+  std::copy(alpha_.begin(), alpha_.end(), T.diagonal.begin());
+  if (k > 1) std::copy(beta_.begin(), beta_.end() - 1, T.off_diagonal.begin());
+  return T;
 }
 
 }  // namespace gradflow

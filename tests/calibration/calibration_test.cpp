@@ -36,7 +36,8 @@ TEST_P(NullPValue, IsUniformWithAnIntercept) {
       // A null response y = b + e has coordinates z ~ N(0, s2 I) whatever b is.
       const Vector z = replicate_stream(r, "null").normals(spectrum.values.size());
       p[static_cast<std::size_t>(r)] =
-          score_test(spectrum.values, (spectrum.values.array() * z.array().square()).sum(), z.squaredNorm())
+          score_test(spectrum.values, {}, (spectrum.values.array() * z.array().square()).sum(),
+                     z.squaredNorm())
               .p_value;
     }
   });

@@ -102,7 +102,7 @@ TEST(LeaveOneOut, IsExactForRidgeAtAFixedOperator) {
   const ProjectedSpectrum spectrum = project(H, fixed);
   const SpectralData data{spectrum.values, spectrum.coordinates(p.observations.y)};
 
-  const Vector residuals = LeaveOneOut(spectrum, data).residuals({path}).col(0);
+  const Vector residuals = SpectralLeaveOneOut(spectrum, data).residuals(path);
 
   for (Index i = 0; i < 30; ++i) {
     std::vector<Index> others;
@@ -135,7 +135,7 @@ TEST(LeaveOneOut, RidgeWithGivenDegreesOfFreedomHasThem) {
   const ProjectedSpectrum s = project(H, FixedEffects::intercept(60));
   const SpectralData data{s.values, s.coordinates(p.observations.y)};
   for (const double dof : {0.0, 0.5, 7.0, 40.0})
-    EXPECT_NEAR(ridge_with_dof(data, dof, {}).effective_dof(data.values), dof, 1e-8);
+    EXPECT_NEAR(data.effective_dof(ridge_with_dof(data, dof, {})), dof, 1e-8);
   EXPECT_DOUBLE_EQ(ridge_with_dof(data, 59.0, {}).time, 1e8 / s.values(0));
 }
 
@@ -167,16 +167,17 @@ TEST(Risk, MinimiserLiesInTheStatedRangeAndBeatsAFineGrid) {
   const Problem p = make_problem(60, 3, 26);
   const DenseOperator H = p.H();
   const ProjectedSpectrum s = project(H, FixedEffects::intercept(60));
+  const SpectralData data{.values = s.values, .z = Vector::Ones(s.values.size())};
   for (const double tau : {0.01, 1.0, 100.0, 1e6}) {
     const Path flow{.kind = PathKind::flow};
-    const double t = risk_minimiser(s.values, flow, tau);
-    const double least = expected_risk(s.values, flow.at(t), tau);
+    const double t = risk_minimiser(data, flow, tau);
+    const double least = expected_risk(data, flow.at(t), tau);
 
     EXPECT_GE(t, 0.999 * std::log1p(tau * s.values(0)) / s.values(0));
     EXPECT_LE(t, 1.001 * tau);
     for (double x = -8.0; x < 18.0; x += 0.01)
-      EXPECT_LE(least, expected_risk(s.values, flow.at(std::exp(x)), tau) * (1.0 + 1e-9));
-    EXPECT_DOUBLE_EQ(risk_minimiser(s.values, Path{.kind = PathKind::ridge}, tau), tau);
+      EXPECT_LE(least, expected_risk(data, flow.at(std::exp(x)), tau) * (1.0 + 1e-9));
+    EXPECT_DOUBLE_EQ(risk_minimiser(data, Path{.kind = PathKind::ridge}, tau), tau);
   }
 }
 

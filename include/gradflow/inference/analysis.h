@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gradflow/base/progress.h"
+#include "gradflow/inference/flow_bracket.h"
 #include "gradflow/inference/posterior.h"
 #include "gradflow/inference/score.h"
 #include "gradflow/inference/stopping.h"
@@ -17,6 +18,28 @@ namespace gradflow {
 /// Loss whose learning rate the user speaks of: `half_mse` is 1/(2n) sum (f - y)^2, steps = t / learning
 /// rate; `mse` (PyTorch's MSELoss) has no 1/2: steps = t / (2 learning rate).
 enum class Loss { half_mse, mse };
+
+/// How the spectrum is known: all eigenvalues and vectors of an n x n matrix, or Krylov spaces and random
+/// probes, from products with H alone.
+enum class Engine { dense, krylov };
+std::string_view to_string(Engine engine);
+
+struct KrylovOptions {
+  Index max_steps = 1000;        ///< of the Krylov space of the response, >= 2
+  double time_tolerance = 1e-9;  ///< relative width of the certified bracket for the flow's time, > 0
+  double fit_tolerance = 1e-8;   ///< movement of the fitted vector over the last steps, of |w|, > 0
+  BasisPrecision basis = BasisPrecision::float64;
+  bool all_rules = true;  ///< false: only the chosen rule, the others are not run
+  /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below a
+  /// third of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval, at most
+  /// max_probes.
+  Index probes = 0;
+  Index max_probes = 64;  ///< >= 2
+  /// Of the probes, those whose vectors are kept for rule loo: 4 n bytes per probe and step; 0: rule loo is
+  /// not run.
+  Index loo_probes = 16;
+  void check() const;
+};
 
 struct AnalysisOptions {
   bool intercept = true;
@@ -32,6 +55,8 @@ struct AnalysisOptions {
   double validation_fraction = 0.2;
   std::uint64_t seed = 1;
   double largest_shrinkage = RemlOptions{}.largest_shrinkage;
+  Engine engine = Engine::dense;
+  KrylovOptions krylov{};  ///< engine krylov only
   Progress* progress = nullptr;
   void check() const;  ///< throws InputError naming the field
 };
@@ -52,13 +77,26 @@ struct Decorrelation {
   double correlation = std::numeric_limits<double>::quiet_NaN();  ///< NaN when t is 0 or not computed
 };
 
+/// What a Krylov run did, and how sure its numbers are.
+struct KrylovReport {
+  Index steps = 0;            ///< of the response's Krylov space
+  bool exhausted = false;     ///< the space is invariant: f(M)w is exact
+  FlowBracket bracket;        ///< certified, for the time of reml-flow
+  double fit_movement = 0.0;  ///< of the fitted vector over the last steps, of |w|
+  Index eigenpairs = 0;       ///< found and taken out of the probes' way
+  Index probes = 0, probe_steps = 0;
+  double resolved_shrinkage = 0.0;  ///< largest tau lambda_1 that the space resolves, at most the bound
+  double decision_movement = 0.0;   ///< of the decisions over the probes' last steps, in tolerances
+  Index products = 0;               ///< columns that H was applied to
+};
+
 /// Everything one run says, in units of y.
 struct Analysis {
   ScoreTest test;
   RemlFit ridge;                    ///< variance components: tau, s2
   RemlFit flow;                     ///< the paper's likelihood
   RemlFit path;                     ///< REML along the chosen path (equal to flow or ridge on those)
-  std::vector<StoppingRule> rules;  ///< all five, in the order of all_rules
+  std::vector<StoppingRule> rules;  ///< all five, in the order of all_rules (not_run: not asked for)
   std::size_t chosen = 0;           ///< index into rules
   Path chosen_path;                 ///< the path stopped at the chosen time
   double noise_variance =
@@ -66,7 +104,8 @@ struct Analysis {
   double effective_dof = std::numeric_limits<double>::quiet_NaN();  ///< at the chosen time
   double signal_share = std::numeric_limits<double>::quiet_NaN();   ///< 1 - w'phi(M)w/w'w at the chosen time
   FixedEffects fixed = FixedEffects::none(1);
-  ProjectedSpectrum spectrum;
+  ProjectedSpectrum spectrum;  ///< engine dense; empty otherwise
+  std::optional<KrylovReport> krylov;
   SpectralData data;
   DualFit fit;           ///< empty when the chosen rule is not usable
   Vector loo_residuals;  ///< n, leave-one-out, of the ridge fit with the chosen dof; empty likewise
@@ -78,13 +117,16 @@ struct Analysis {
   bool is_usable() const { return usable(rules[chosen].outcome); }
 };
 
-/// Test, all stopping rules, variance components and fit from one eigendecomposition.
-/// Throws InputError for options out of range and inputs of wrong size; everything numerical is in the
-/// result. Cost: about 1.2 dsyevd's of size N; memory about 5 n^2 doubles at the peak.
+/// Test, all stopping rules, variance components and fit, from one eigendecomposition (engine dense: about
+/// 1.2 dsyevd's of size N; memory about 5 n^2 doubles at the peak) or from products with H (engine krylov:
+/// tens of products for the test and reml-flow, hundreds to thousands for all rules; memory 8 n (steps + 100)
+/// bytes). Throws InputError for options out of range and inputs of
+/// wrong size; everything numerical is in the result.
 Analysis analyse(const TrainingOperator& H, const Observations& observations,
                  const AnalysisOptions& options = {});
 
-/// Only what `gradflow test` needs: the score test, from eigenvalues alone. A fifth of the cost.
+/// Only what `gradflow test` needs: the score test, from eigenvalues alone (a fifth of the cost) or from the
+/// first Krylov steps and probes.
 ScoreTest analyse_test(const TrainingOperator& H, const Observations& observations,
                        const AnalysisOptions& options = {});
 

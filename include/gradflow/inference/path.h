@@ -49,8 +49,6 @@ struct Path {
   Vector filter(const Vector& lambda) const;
   Vector dual(const Vector& lambda) const;
   Vector g(const Vector& lambda) const;
-
-  double effective_dof(const Vector& lambda) const { return filter(lambda).sum(); }  ///< sum (1 - phi)
 };
 
 }  // namespace gradflow

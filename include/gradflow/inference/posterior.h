@@ -1,6 +1,8 @@
 #pragma once
 
 #include "gradflow/inference/reml.h"
+#include "gradflow/spectrum/lanczos.h"
+#include "gradflow/spectrum/projected_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
 
 namespace gradflow {
@@ -18,6 +20,10 @@ struct DualFit {
 /// `response` = y - f0. M^-1 is never applied: (1 - phi)/lambda is smooth at 0. Cost 2 n N + 2 n^2 flops.
 DualFit dual_fit(const TrainingOperator& H, const FixedEffects& fixed, const ProjectedSpectrum& spectrum,
                  const Vector& response, const Path& path);
+
+/// The same from a Krylov space of P(y - f0), alpha = |w| V dual(T) e_1, without a product with H.
+DualFit dual_fit(const ProjectedOperator& M, const KrylovSpace& space, const Vector& response,
+                 const Path& path);
 
 /// What is known of m new rows x.
 struct NewPoints {

@@ -8,13 +8,23 @@
 
 namespace gradflow {
 
-/// All that the likelihood sees of the data: eigenvalues of M (descending, >= 0) and the coordinates z of w
-/// in its eigenvectors.
+/// All that the likelihood and the rules see of the data, as a list of values lambda_i >= 0:
+///
+///     tr f(M) = sum multiplicity_i f(lambda_i),     w'f(M)w = sum z_i^2 f(lambda_i)
+///
+/// From an eigendecomposition: the N eigenvalues (descending), once each, and the coordinates z of w in the
+/// eigenvectors. From a Krylov space: the nodes of two quadratures, one after the other, those of the trace
+/// with z = 0 and those of w with multiplicity 0.
 struct SpectralData {
-  Vector values;  ///< lambda, N
-  Vector z;       ///< N
+  Vector values{};                                          ///< lambda
+  Vector z{};                                               ///< as many
+  Vector multiplicity{};                                    ///< as many, >= 0; empty: one each
+  double trace = std::numeric_limits<double>::quiet_NaN();  ///< tr M where known exactly; NaN: the sum
 
-  double count() const { return static_cast<double>(values.size()); }  ///< N
+  double count() const;                    ///< N = sum of the multiplicities
+  double trace_of_M() const;               ///< tr M
+  double trace_of(const Vector& f) const;  ///< tr f(M), f given on `values`
+  double effective_dof(const Path& path) const { return trace_of(path.filter(values)); }
 };
 
 /// Minus twice the profiled restricted log-likelihood of a path, up to a constant free of the path:
@@ -63,6 +73,11 @@ RemlFit fit_reml(const SpectralData& data, const Path& family, const RemlOptions
 /// As fit_reml, with the path's second parameter estimated too: d of `decay` over [0, lambda_1] (0 and 60
 /// log-spaced values, then Brent), m of `implicit` over {1, ..., 8, 16, 32, 64}.
 RemlFit fit_reml_two_parameters(const SpectralData& data, PathKind kind, const RemlOptions& options = {});
+
+/// Minimiser of the flow's Q over t >= 0, by Newton's method; infinite when w has weight only where lambda >=
+/// tr M / N.
+double flow_time(const SpectralData& data);
+double flow_slope(const SpectralData& data, double t);  ///< dQ/dt of the flow
 
 /// Largest time with psi(0) lambda_1 <= shrinkage: the common bound of every search along a path.
 double largest_time(const SpectralData& data, const Path& family, double shrinkage);

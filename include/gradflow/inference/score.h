@@ -30,6 +30,8 @@ struct ScoreTest {
   double relative_error =
       std::numeric_limits<double>::quiet_NaN();  ///< of the exact p: last change of the quadrature
   Index quadrature_nodes = 0;
+  /// Of log10 p (exact), from the random probes that stood in for eigenvalues; 0: every eigenvalue was known.
+  double log10_standard_error = 0.0;
   /// The reference implementation's plug-in, two-moment p-value: for comparison only.
   double p_value_satterthwaite = std::numeric_limits<double>::quiet_NaN();
   double log10_p_value_satterthwaite = std::numeric_limits<double>::quiet_NaN();
@@ -37,14 +39,16 @@ struct ScoreTest {
   double satterthwaite_dof = std::numeric_limits<double>::quiet_NaN();    ///< nu = (tr M)^2 / tr M^2
 };
 
-/// `values` (N): all eigenvalues of M; `quadratic` = w'Mw; `squared_norm` = w'w.
-/// Cost about 100 N elementary functions.
-ScoreTest score_test(const Vector& values, double quadratic, double squared_norm,
+/// The eigenvalues of M as values with multiplicities (empty: one each; from spectrum/spectral_density.h at
+/// scale, where they need not be whole); `quadratic` = w'Mw; `squared_norm` = w'w. Cost about 100 elementary
+/// functions per value.
+ScoreTest score_test(const Vector& values, const Vector& multiplicity, double quadratic, double squared_norm,
                      PValueMethod method = PValueMethod::exact);
 
-/// Natural logarithm of Pr( sum_i weights_i chi2_1 > 0 ), with its quadrature error and node count.
+/// Natural logarithm of Pr( sum_i weights_i chi2_{m_i} > 0 ), m the multiplicities (empty: one each), with
+/// its quadrature error and node count.
 ///
-/// With K(s) = -1/2 sum log(1 - 2 s a_i) and c the saddlepoint K'(c) = 1/c in (0, 1/(2 max a)),
+/// With K(s) = -1/2 sum m_i log(1 - 2 s a_i) and c the saddlepoint K'(c) = 1/c in (0, 1/(2 max a)),
 ///
 ///     p = 1/pi Int_0^inf Re[ exp(K(c + iu)) / (c + iu) ] du,
 ///
@@ -56,6 +60,6 @@ struct TailProbability {
   double relative_error;
   Index nodes;
 };
-TailProbability weighted_chi_square_tail(const Vector& weights);
+TailProbability weighted_chi_square_tail(const Vector& weights, const Vector& multiplicity = {});
 
 }  // namespace gradflow

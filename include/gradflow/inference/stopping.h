@@ -37,6 +37,8 @@ struct StoppingRule {
   std::string reason = "not computed";
   double time = std::numeric_limits<double>::quiet_NaN();
   Interval interval{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0.95};
+  /// Of log(time), from random probes; 0: none were needed. NaN: not computed.
+  double log_time_standard_error = 0.0;
   double steps =
       std::numeric_limits<double>::quiet_NaN();  ///< full-batch steps at the learning rate; NaN without one
   double effective_dof =
@@ -53,9 +55,8 @@ struct StoppingRule {
 struct StoppingProblem {
   const TrainingOperator& H;
   const FixedEffects& fixed;
-  const ProjectedSpectrum& spectrum;
   const Vector& response;  ///< y - f0
-  SpectralData data;       ///< spectrum.values and the coordinates of `response`
+  const SpectralData& data;
 };
 
 struct StoppingOptions {
@@ -67,10 +68,10 @@ struct StoppingOptions {
 
 /// Expected squared error of the fit in sample, summed over N directions, under prior s2 tau M and noise s2,
 /// divided by s2.
-double expected_risk(const Vector& values, const Path& path, double tau);
+double expected_risk(const SpectralData& data, const Path& path, double tau);
 
 /// Global minimiser of expected_risk over the path's time. tau = 0 gives time 0; tau infinite gives infinity.
-double risk_minimiser(const Vector& values, const Path& family, double tau);
+double risk_minimiser(const SpectralData& data, const Path& family, double tau);
 
 /// Leave-one-out residuals along paths:
 ///
@@ -79,13 +80,24 @@ double risk_minimiser(const Vector& values, const Path& family, double tau);
 /// Exact for `ridge` at a fixed operator, approximate elsewhere.
 class LeaveOneOut {
  public:
-  /// Both arguments outlive this.
-  LeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data);
+  virtual ~LeaveOneOut() = default;
+  virtual Vector mean_squares(const std::vector<Path>& paths) const = 0;  ///< mean e_i^2, all paths at once
+  virtual Vector residuals(const Path& path) const = 0;  ///< e, n; empty where not every row's is computed
+  /// Standard error of log(time) at the minimiser of mean_squares, where rows were sampled; 0 where not.
+  virtual double log_time_standard_error(const Path&) const { return 0.0; }
+};
 
-  /// n x (number of paths), all at once: 4 n N flops a path.
-  Matrix residuals(const std::vector<Path>& paths) const;
+/// From an eigendecomposition: 4 n N flops a path.
+class SpectralLeaveOneOut final : public LeaveOneOut {
+ public:
+  /// Both arguments outlive this.
+  SpectralLeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data);
+  Vector mean_squares(const std::vector<Path>& paths) const override;
+  Vector residuals(const Path& path) const override;
 
  private:
+  Matrix residuals_along(const std::vector<Path>& paths) const;  // n x paths
+
   const ProjectedSpectrum& spectrum_;
   const SpectralData& data_;
 };
@@ -97,12 +109,13 @@ Path ridge_with_dof(const SpectralData& data, double effective_dof, const RemlOp
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
                           const StoppingOptions& options);
 StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit, const StoppingOptions& options);
+double gcv_minimiser(const SpectralData& data, const StoppingOptions& options);
 StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options);
 StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
                          const StoppingOptions& options);
 
 /// Held-out error along the whole path from one Krylov space of the training rows' operator, grown until the
-/// best time and its error stop moving; cost about k n^2 flops for k steps, without an eigendecomposition.
+/// best time and its error stop moving; cost one product with H a step, without an eigendecomposition.
 StoppingRule stop_by_validation(const StoppingProblem& problem, const StoppingOptions& options);
 
 }  // namespace gradflow

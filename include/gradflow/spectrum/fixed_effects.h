@@ -33,6 +33,9 @@ class FixedEffects {
   Matrix lift(ConstBlock C) const;    ///< Q C, n x b
   Matrix project(Matrix H) const;     ///< Q'HQ, N x N, for symmetric H; O(n^2 q)
 
+  /// Q1, n x q: an orthonormal basis of the columns of X; I - Q1 Q1' is the projector QQ'.
+  Matrix orthonormal_design() const;
+
   Matrix coefficients(ConstBlock V) const;          ///< (X'X)^-1 X'V, q x b
   Matrix averaging() const;                         ///< X (X'X)^-1, n x q: coefficients(V) = averaging()' V
   Vector variance_of_mean(ConstBlock new_X) const;  ///< x'(X'X)^-1 x for each row x of new_X

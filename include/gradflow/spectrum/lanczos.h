@@ -2,7 +2,8 @@
 
 #include <functional>
 
-#include "gradflow/base/types.h"
+#include "gradflow/spectrum/krylov_basis.h"
+#include "gradflow/spectrum/quadrature.h"
 
 namespace gradflow {
 
@@ -10,38 +11,38 @@ namespace gradflow {
 ///
 ///     V_k' M V_k = T_k (tridiagonal: alpha on the diagonal, beta beside it),     w = |w| v_1
 ///
-/// f(M) w is approximated by |w| V_k f(T_k) e_1. Every new vector is orthogonalised twice against all before
-/// it, so Ritz values have no ghosts. Cost per step: one product with M and 8 N k flops. Extending gives the
-/// same bits as asking for more steps at once. Source: Golub and Meurant (2010), ch. 4.
+/// f(M) w is approximated by |w| V_k f(T_k) e_1. Every new vector is made by the three-term recurrence in
+/// float64 and then orthogonalised twice against all that are kept, so Ritz values have no ghosts, also when
+/// they are kept in float32 (a basis orthogonal to the square root of rounding gives T to rounding: Simon
+/// 1984). Cost per step: one product with M and 8 n k flops. Extending gives the same bits as asking for more
+/// steps at once. Source: Golub and Meurant (2010), ch. 4.
 class KrylovSpace {
  public:
   using Apply = std::function<void(ConstVector x, Eigen::Ref<Vector> y)>;  ///< y <- M x
 
-  KrylovSpace(Apply apply, const Vector& start, Index max_steps);
+  /// max_steps: the dimension of the space that w lives in, or less.
+  KrylovSpace(Apply apply, const Vector& start, Index max_steps,
+              BasisPrecision precision = BasisPrecision::float64);
 
   /// Grows to `steps` vectors, or until the space is invariant (then exhausted() is true and f(M) w is
   /// exact).
   void extend(Index steps);
 
-  Index steps() const noexcept { return steps_; }
+  Index steps() const noexcept { return basis_.size(); }
   bool exhausted() const noexcept { return exhausted_; }
+  bool at_limit() const noexcept { return exhausted_ || steps() >= max_steps_; }
   double start_norm() const noexcept { return start_norm_; }
-  auto basis() const { return basis_.leftCols(steps_); }  ///< N x k
-
-  /// Eigenvalues of T_k (ascending) and, for each, its eigenvector (columns).
-  struct Ritz {
-    Vector values;
-    Matrix vectors;
-  };
-  Ritz ritz() const;
+  const KrylovBasis& basis() const noexcept { return basis_; }
+  Tridiagonal tridiagonal() const;  ///< T_k and beta_k (0 when exhausted)
 
  private:
   Apply apply_;
-  Matrix basis_;
-  Vector alpha_, beta_, next_;
+  Index max_steps_;
+  KrylovBasis basis_;
+  std::vector<double> alpha_, beta_;
+  Vector current_, previous_;
   double start_norm_ = 0.0;
   double scale_ = 0.0;  // largest |T| entry seen: the yardstick for breakdown
-  Index steps_ = 0;
   bool exhausted_ = false;
 };
 

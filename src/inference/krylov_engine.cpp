@@ -1,0 +1,310 @@
+#include "inference/krylov_engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "gradflow/base/error.h"
+
+namespace gradflow {
+namespace {
+
+constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
+constexpr Index first_probe_steps = 8;
+constexpr Index first_probes = 4;
+constexpr Index batch_columns = 8;  // probes that share a product
+constexpr Index rough_probes = 4, rough_steps = 12;
+constexpr double criterion_tolerance =
+    0.02;                                    // in Q: a shift of the estimate by less than 1 % of its interval
+constexpr double risk_fit_tolerance = 1e-5;  // movement of the fit at the time of reml-risk, of |w|
+constexpr double bin_width = 0.03;           // relative: nodes merged for the jackknife
+constexpr Index jackknife_groups = 16;
+constexpr double settled = 0.25;  // of a tolerance: the last steps' movement that ends the growing
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// P (y - f0); zero where the fixed effects explain the response and what is left is rounding.
+Vector residual_of(const ProjectedOperator& M, const Vector& response) {
+  Matrix w = response;
+  M.project(w);
+  M.project(w);
+  if (w.norm() <= 1e-13 * response.norm()) w.setZero();
+  return w.col(0);
+}
+
+}  // namespace
+
+KrylovEngine::KrylovEngine(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
+                           const AnalysisOptions& options)
+    : options_(options),
+      M_(H, fixed),
+      w_(residual_of(M_, response)),
+      space_(
+          [this](ConstVector x, Eigen::Ref<Vector> y) {
+            ++products_;
+            M_.apply(x, y);
+          },
+          w_, std::min(options.krylov.max_steps, fixed.residual_dimension()), options.krylov.basis) {}
+
+void KrylovEngine::solve(Need need) {
+  report_.resolved_shrinkage = options_.largest_shrinkage;
+  if (w_.squaredNorm() > 0.0) {
+    if (need == Need::test)
+      space_.extend(first_steps + 4);
+    else
+      solve_flow();
+    if (need == Need::every_rule) solve_ridge();
+    pairs_ = converged_pairs(space_);
+    start_probes(need);
+    // Sharper probes may ask more of the space, and a larger space of the probes.
+    do sharpen_probes(need);
+    while (need == Need::every_rule && settle_space());
+  }
+  report_.steps = space_.steps();
+  report_.exhausted = space_.exhausted();
+  report_.eigenpairs = pairs_.count();
+  report_.probes = probes();
+  report_.probe_steps = probe_steps();
+  report_.products = products_ + M_.fixed().count();
+}
+
+void KrylovEngine::progress(const std::string& stage, double fraction) const {
+  report_progress(options_.progress, stage, std::clamp(fraction, 0.0, 1.0));
+}
+
+// |M^{1/2} (alpha_now - alpha_earlier)| in units that bound the fitted vector's movement, of |w|.
+double KrylovEngine::fit_movement(const Tridiagonal& earlier, const Tridiagonal& now, double time) const {
+  const Path path{.kind = PathKind::flow, .time = time};
+  const auto dual = [&](const Tridiagonal& T) {
+    const Ritz pairs = ritz(T);
+    return Vector(pairs.vectors *
+                  path.dual(pairs.values.cwiseMax(0.0)).cwiseProduct(pairs.vectors.row(0).transpose()));
+  };
+  Vector moved = dual(now);
+  moved.head(earlier.size()) -= dual(earlier);
+  Vector product = now.diagonal.cwiseProduct(moved);
+  product.head(now.size() - 1) += now.off_diagonal.cwiseProduct(moved.tail(now.size() - 1));
+  product.tail(now.size() - 1) += now.off_diagonal.cwiseProduct(moved.head(now.size() - 1));
+  const double largest = now.diagonal.maxCoeff();
+  return std::sqrt(std::max(0.0, moved.dot(product)) * largest);
+}
+
+void KrylovEngine::solve_flow() {
+  const double mass = w_.squaredNorm(), N = static_cast<double>(M_.dimension());
+  Tridiagonal earlier;
+  for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 6)) {
+    space_.extend(steps);
+    const Tridiagonal T = space_.tridiagonal();
+    report_.bracket = bracket_flow_time(T, mass, M_.trace(), N);
+    const double time = report_.bracket.estimate;
+    const bool moving = earlier.size() > 0 && std::isfinite(time);
+    report_.fit_movement = space_.exhausted() ? 0.0 : moving ? fit_movement(earlier, T, time) : infinity;
+    const double width = report_.bracket.relative_width();
+    progress(fmt::format("Krylov step {}", space_.steps()),
+             std::log(std::clamp(width, 1e-12, 1.0)) / std::log(options_.krylov.time_tolerance));
+    const bool certain = width <= std::max(options_.krylov.time_tolerance, 4.0 * report_.bracket.rounding);
+    if ((certain && report_.fit_movement <= options_.krylov.fit_tolerance) || space_.at_limit()) return;
+    earlier = T;
+  }
+}
+
+// Largest tau lambda_1 <= the bound at which the space knows w'(I + tau M)^-1 w well enough.
+double KrylovEngine::resolved_shrinkage() const {
+  const Tridiagonal T = space_.tridiagonal();
+  const Quadrature lower = gauss_rule(T, 1.0), upper = radau_rule(T, 1.0);
+  const double largest = std::max(lower.nodes.maxCoeff(), 0.0), N = static_cast<double>(M_.dimension());
+  if (!(largest > 0.0)) return options_.largest_shrinkage;
+  const auto gap = [&](double shrinkage) {
+    const auto integral = [&](const Quadrature& rule) {
+      return (rule.weights.array() / (1.0 + shrinkage / largest * rule.nodes.cwiseMax(0.0).array())).sum();
+    };
+    return N * std::log(integral(upper) / integral(lower));
+  };
+  double high = std::log(options_.largest_shrinkage), low = 0.0;
+  if (gap(std::exp(high)) <= criterion_tolerance) return options_.largest_shrinkage;
+  for (int halving = 0; halving < 30; ++halving) {
+    const double middle = 0.5 * (low + high);
+    (gap(std::exp(middle)) <= criterion_tolerance ? low : high) = middle;
+  }
+  return std::exp(low);
+}
+
+// The space grows until it resolves the likelihood of ridge up to the end of its interval, judged with a few
+// rough probes of the spectrum.
+void KrylovEngine::solve_ridge() {
+  pairs_ = converged_pairs(space_);
+  if (!covered()) add_probes(rough_probes, rough_steps, false);
+  settle_space();
+  batches_.clear();
+}
+
+bool KrylovEngine::settle_space() {
+  const Index before = space_.steps();
+  while (true) {
+    report_.resolved_shrinkage = resolved_shrinkage();
+    const SpectralData data = this->data();
+    const RemlOptions reml{.level = options_.level, .largest_shrinkage = options_.largest_shrinkage};
+    const RemlFit fit = fit_reml(data, Path{.kind = PathKind::ridge}, reml);
+    if (!usable(fit.outcome) || space_.at_limit()) break;
+    const double wanted =
+        data.values.maxCoeff() * (std::isfinite(fit.interval.upper) ? fit.interval.upper : fit.upper_bound);
+    progress(fmt::format("Krylov step {}: likelihood of ridge", space_.steps()),
+             std::log(std::max(1.0, report_.resolved_shrinkage)) / std::log(wanted));
+    const double t = risk_minimiser(data, Path{.kind = PathKind::flow}, fit.path.time);
+    const Tridiagonal T = space_.tridiagonal();
+    const bool at_rest =
+        t == 0.0 || fit_movement(T.leading(T.size() - T.size() / 8), T, t) <= risk_fit_tolerance;
+    if (report_.resolved_shrinkage >= wanted && at_rest) break;
+    space_.extend(space_.steps() + std::max<Index>(4, space_.steps() / 6));
+  }
+  return space_.steps() > before;
+}
+
+bool KrylovEngine::covered() const { return M_.dimension() - pairs_.count() < 1; }
+
+Index KrylovEngine::probes() const {
+  Index count = 0;
+  for (const auto& batch : batches_) count += batch->count();
+  return count;
+}
+
+void KrylovEngine::add_probes(Index count, Index steps, bool keep) {
+  while (count > 0) {
+    const Index columns = std::min(count, batch_columns);
+    batches_.push_back(std::make_unique<SpectralProbes>(
+        M_, pairs_, random_signs(M_.rows(), options_.seed, probes(), columns), keep));
+    kept_batches_ += keep ? 1 : 0;
+    batches_.back()->extend(steps);
+    products_ += columns * steps;
+    count -= columns;
+    progress(fmt::format("probe {} of the spectrum", probes()), 0.5);
+  }
+}
+
+void KrylovEngine::settle_steps(Need need) {
+  for (;;) {
+    const Index steps = probe_steps();
+    const Decision now = decide(data(), need),
+                   earlier = decide(data_from(probe_rules(steps - std::max<Index>(2, steps / 4))), need);
+    report_.decision_movement =
+        ((now.value - earlier.value).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
+    if (!(report_.decision_movement > settled) || steps >= options_.krylov.max_steps) return;
+    const Index further = std::max<Index>(4, steps / 2);
+    for (const auto& batch : batches_) batch->extend(steps + further);
+    products_ += probes() * further;
+    progress(fmt::format("{} steps of {} probes", steps + further, probes()), 0.5);
+  }
+}
+
+void KrylovEngine::start_probes(Need need) {
+  if (covered()) return;
+  const Index kept = need == Need::every_rule ? options_.krylov.loo_probes : 0;
+  const Index wanted = options_.krylov.probes > 0 ? options_.krylov.probes : std::max(kept, first_probes);
+  add_probes(std::min(wanted, batch_columns), first_probe_steps, kept > 0);
+  settle_steps(need);
+  if (kept > probes()) add_probes(std::min(kept, wanted) - probes(), probe_steps(), true);
+  if (wanted > probes()) add_probes(wanted - probes(), probe_steps(), false);
+}
+
+std::vector<const SpectralProbes*> KrylovEngine::kept() const {
+  std::vector<const SpectralProbes*> kept;
+  for (Index b = 0; b < kept_batches_; ++b) kept.push_back(batches_[static_cast<std::size_t>(b)].get());
+  return kept;
+}
+
+void KrylovEngine::sharpen_probes(Need need) {
+  if (covered() || options_.krylov.probes > 0) return;
+  while (true) {
+    const Vector tolerance = decide(data(), need).tolerance;
+    const Vector error = jackknife([&](const SpectralData& data) { return decide(data, need).value; });
+    const double worst = (error.array() / tolerance.array()).maxCoeff();
+    if (!(worst > 1.0) || probes() >= options_.krylov.max_probes) return;
+    const double wanted = std::ceil(static_cast<double>(probes()) * worst * worst);
+    const auto target = static_cast<Index>(std::clamp(wanted, static_cast<double>(probes() + 2),
+                                                      static_cast<double>(options_.krylov.max_probes)));
+    add_probes(std::min(target, 4 * probes()) - probes(), probe_steps(), false);
+    settle_steps(need);
+  }
+}
+
+std::vector<Quadrature> KrylovEngine::probe_rules(Index steps) const {
+  std::vector<Quadrature> rules;
+  for (const auto& batch : batches_)
+    for (Index j = 0; j < batch->count(); ++j) rules.push_back(batch->rule(j, steps));
+  return rules;
+}
+
+SpectralData KrylovEngine::data_from(const std::vector<Quadrature>& probe_rules) const {
+  const SpectralDensity density = make_density(
+      pairs_.values, probe_rules,
+      {.dimension = static_cast<double>(M_.dimension()), .trace = M_.trace(), .squared_norm = -1.0});
+  const Quadrature signal = gauss_rule(space_.tridiagonal(), w_.squaredNorm());
+  const Index traces = density.values.size(), size = traces + signal.nodes.size();
+  SpectralData data{Vector(size), Vector::Zero(size), Vector::Zero(size), M_.trace()};
+  data.values << density.values, signal.nodes.cwiseMax(0.0);
+  data.z.tail(signal.nodes.size()) = signal.weights.cwiseSqrt();
+  data.multiplicity.head(traces) = density.multiplicity;
+  return data;
+}
+
+double KrylovEngine::quadratic() const {
+  return space_.steps() > 0 ? w_.squaredNorm() * space_.tridiagonal().diagonal(0) : 0.0;
+}
+
+KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need) const {
+  const ScoreTest test =
+      score_test(data.values.head(data.values.size() - space_.steps()),
+                 data.multiplicity.head(data.values.size() - space_.steps()), quadratic(), w_.squaredNorm());
+  const double log10_p = std::isfinite(test.log10_p_value) ? test.log10_p_value : 0.0;
+  const double for_p = std::max(0.01, 1e-3 * std::abs(log10_p)) / 3.0;
+  if (need != Need::every_rule) return {Vector{{log10_p}}, Vector{{for_p}}};
+  const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge},
+                                 {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage});
+  if (!usable(ridge.outcome) || !(ridge.path.time > 0.0))
+    return {Vector{{log10_p, 0.0}}, Vector{{for_p, 1.0}}};
+  const double t = risk_minimiser(data, options_.path, ridge.path.time);
+  const double low = risk_minimiser(data, options_.path, ridge.interval.lower);
+  const double width = low > 0.0 ? 2.0 * std::log(t / low) : 1.0;  // the upper end may be infinite
+  return {Vector{{log10_p, std::log(t)}}, Vector{{for_p, std::max(1e-4, 0.01 * width)}}};
+}
+
+Vector KrylovEngine::jackknife(const std::function<Vector(const SpectralData&)>& estimate) const {
+  const std::vector<Quadrature> rules = probe_rules(probe_steps());
+  const Index groups = std::min<Index>(static_cast<Index>(rules.size()), jackknife_groups);
+  const std::vector<Quadrature> binned = bin(rules, groups, bin_width);
+  Matrix values;
+  for (Index left_out = 0; left_out < groups; ++left_out) {
+    std::vector<Quadrature> kept;
+    for (Index g = 0; g < groups; ++g)
+      if (g != left_out) kept.push_back(binned[static_cast<std::size_t>(g)]);
+    const Vector value = estimate(data_from({pool(kept)}));
+    if (values.size() == 0) values.resize(value.size(), groups);
+    values.col(left_out) = value;
+  }
+  const Matrix centred = values.colwise() - values.rowwise().mean();
+  const double factor = static_cast<double>(groups - 1) / static_cast<double>(groups);
+  return (factor * centred.rowwise().squaredNorm()).cwiseSqrt();
+}
+
+double KrylovEngine::standard_error(const std::function<double(const SpectralData&)>& estimate) const {
+  if (covered() || probes() == 0) return 0.0;
+  if (probes() < 2) return std::numeric_limits<double>::quiet_NaN();
+  return jackknife([&](const SpectralData& data) { return Vector{{estimate(data)}}; })(0);
+}
+
+ScoreTest KrylovEngine::test() const {
+  const auto at = [&](const SpectralData& data) {
+    const Index traces = data.values.size() - space_.steps();
+    return score_test(data.values.head(traces), data.multiplicity.head(traces), quadratic(), w_.squaredNorm(),
+                      options_.p_value);
+  };
+  if (!(w_.squaredNorm() > 0.0)) return score_test(Vector::Ones(1), {}, 0.0, 0.0, options_.p_value);
+  ScoreTest test = at(data());
+  test.log10_standard_error =
+      standard_error([&](const SpectralData& data) { return at(data).log10_p_value_exact; });
+  if (test.log10_standard_error > 0.0 && test.method == PValueMethod::exact)
+    test.reason += fmt::format("; {} eigenvalues and {} probes of the rest", pairs_.count(), probes());
+  return test;
+}
+
+}  // namespace gradflow

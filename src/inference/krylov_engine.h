@@ -1,0 +1,106 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "gradflow/inference/analysis.h"
+#include "gradflow/spectrum/spectral_density.h"
+
+namespace gradflow {
+
+/// The response's Krylov space and the probes of the spectrum, for one set of fixed effects: from them the
+/// test, the likelihoods and the rules get their SpectralData.
+class KrylovEngine {
+ public:
+  /// Which decisions must be sharp before the engine is content.
+  enum class Need { test, path_rule, every_rule };
+
+  /// H, fixed and options outlive this.
+  KrylovEngine(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
+               const AnalysisOptions& options);
+
+  void solve(Need need);
+
+  const ProjectedOperator& projected() const noexcept { return M_; }
+  const KrylovSpace& space() const noexcept { return space_; }
+  const Eigenpairs& pairs() const noexcept { return pairs_; }
+  /// Probes whose vectors were kept.
+  std::vector<const SpectralProbes*> kept() const;
+  Index probe_steps() const { return batches_.empty() ? 0 : batches_.front()->steps(); }
+  const KrylovReport& report() const noexcept { return report_; }
+  /// Largest shrinkage (tau lambda_1) that the likelihood may be searched to.
+  double largest_shrinkage() const noexcept { return report_.resolved_shrinkage; }
+
+  SpectralData data() const { return data_from(probe_rules(probe_steps())); }
+  ScoreTest test() const;
+
+  /// Standard error of an estimate by leaving out one probe, or one of sixteen groups of probes, at a time.
+  /// 0 where no direction was left for probes; NaN where one probe is all there is.
+  double standard_error(const std::function<double(const SpectralData&)>& estimate) const;
+
+ private:
+  struct Decision {
+    Vector value, tolerance;
+  };
+
+  void solve_flow();
+  void solve_ridge();
+  void start_probes(Need need);
+  void sharpen_probes(Need need);
+  bool settle_space();  // until the space resolves what the spectrum asks of it; true if that took steps
+  double fit_movement(const Tridiagonal& earlier, const Tridiagonal& now, double time) const;
+  double resolved_shrinkage() const;
+  bool covered() const;  // no direction is left for probes
+  void add_probes(Index count, Index steps, bool keep);
+  Index probes() const;
+  void settle_steps(Need need);
+  Decision decide(const SpectralData& data, Need need) const;
+  Vector jackknife(const std::function<Vector(const SpectralData&)>& estimate) const;
+  std::vector<Quadrature> probe_rules(Index steps) const;
+  SpectralData data_from(const std::vector<Quadrature>& probe_rules) const;
+  double quadratic() const;  // w'Mw
+  void progress(const std::string& stage, double fraction) const;
+
+  const AnalysisOptions& options_;
+  ProjectedOperator M_;
+  Vector w_;
+  Index products_ = 0;
+  KrylovSpace space_;
+  Eigenpairs pairs_;
+  std::vector<std::unique_ptr<SpectralProbes>> batches_;
+  Index kept_batches_ = 0;  // the first ones
+  KrylovReport report_;
+};
+
+/// Leave-one-out residuals from the Krylov space and the kept probes: (Q phi Q')_ii as the eigenpairs' share,
+/// what a line in lambda says of the rest (exact, from the diagonals of P and M), and the probes' mean of v_i
+/// (rho(M) x)_i for the remainder rho, shrunk towards its regression on what is known of the row by the share
+/// of the spread that is error. The residuals carry the posterior expectation of 1/divisor^2; NaN where the
+/// probes do not know the divisors.
+class ProbedLeaveOneOut final : public LeaveOneOut {
+ public:
+  /// The engine outlives this; its kept probes are used.
+  explicit ProbedLeaveOneOut(const KrylovEngine& engine);
+
+  Vector mean_squares(const std::vector<Path>& paths) const override;
+  Vector residuals(const Path& path) const override;
+  /// From leaving out one probe at a time, and the shift that half of the probes would have made, which is of
+  /// the size of the bias that is left.
+  double log_time_standard_error(const Path& path) const override;
+
+ private:
+  struct Divisors {
+    Matrix known;                // n x paths: eigenpairs and line
+    std::vector<Matrix> probed;  // per probe, n x paths
+    Vector identity, diagonal;   // of P and M beyond the eigenpairs, n
+  };
+  Divisors divisors(const std::vector<Path>& paths) const;
+  Matrix fitted_residuals(const std::vector<Path>& paths) const;  // Q phi(M) w, n x paths
+  Matrix residuals_along(const std::vector<Path>& paths) const;
+
+  const KrylovEngine& engine_;
+  SpectralData data_;
+};
+
+}  // namespace gradflow

@@ -1,0 +1,199 @@
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "inference/krylov_engine.h"
+
+namespace gradflow {
+namespace {
+
+constexpr Index paths_at_once = 8;                  // n doubles each per probe
+constexpr Index pairs_at_once = 32;                 // eigenvectors formed together, n doubles each
+constexpr double largest_relative_variance = 0.02;  // of a divisor, beyond which no residual is given
+constexpr double parabola_step = 0.1;               // in log time, for the minimiser's standard error
+
+// phi ~ a + b lambda over the part of the spectrum that the probes stand for.
+struct Line {
+  double a = 1.0, b = 0.0;
+};
+
+Line line_through(const Vector& phi, const Vector& values, const Vector& multiplicity) {
+  const double total = multiplicity.sum();
+  if (!(total > 0.0)) return {};
+  const double mean_value = values.dot(multiplicity) / total, mean_phi = phi.dot(multiplicity) / total;
+  const Vector centred = values.array() - mean_value;
+  const double spread = centred.cwiseAbs2().dot(multiplicity);
+  if (!(spread > 1e-24 * mean_value * mean_value * total)) return {mean_phi, 0.0};
+  const double b = centred.cwiseProduct(phi).dot(multiplicity) / spread;
+  return {mean_phi - b * mean_value, b};
+}
+
+// What may say something of a row's divisor before its own probes do: the covered shares of P and M, and how
+// well the row is fitted.
+Matrix row_features(const Vector& identity, const Vector& diagonal, const Vector& residual) {
+  const auto scaled = [](const Vector& v) {
+    const double mean = v.cwiseAbs().mean();
+    return Eigen::ArrayXd(v.array() / (mean > 0.0 ? mean : 1.0));
+  };
+  const Eigen::ArrayXd a = scaled(identity), b = scaled(diagonal), r = scaled(residual.cwiseAbs()).min(4.0);
+  Matrix features(residual.size(), 9);
+  features << Vector::Ones(residual.size()), a, a * a, b, b * b, a * b, r, r * r, r * b;
+  return features;
+}
+
+// Residuals over divisors of which `known` is exact and the probes' mean estimates the rest, without bias but
+// noisily. The rest is first predicted by its regression on the rows' features; what a row's estimate adds to
+// that is believed by the share of its spread that is not error. Given all that, E[1/d^2] is 1/mean^2 (1 + 3
+// variance/mean^2) to second order. NaN where the error of the divisors is too large for that.
+Vector divide(const Vector& residual, const Vector& known, const std::vector<Vector>& probed,
+              const Matrix& features) {
+  const auto R = static_cast<double>(probed.size());
+  Vector estimate = Vector::Zero(known.size()), squares = Vector::Zero(known.size());
+  for (const Vector& x : probed) {
+    estimate += x / R;
+    squares += x.cwiseAbs2();
+  }
+  const double error = (squares - R * estimate.cwiseAbs2()).mean() / (R * std::max(1.0, R - 1.0));
+  const Matrix gram = features.transpose() * features;
+  const Vector predicted =
+      features * gram.completeOrthogonalDecomposition().solve(features.transpose() * estimate);
+  const Vector beyond = estimate - predicted;
+  const double seen = beyond.squaredNorm() / static_cast<double>(beyond.size());
+  const double between = std::max(0.0, seen - error);
+  const double believed = between > 0.0 ? between / (between + error) : 0.0;
+  const double variance = believed * std::max(0.0, error);
+  const Eigen::ArrayXd d = (known + predicted + believed * beyond).array().max(std::sqrt(variance));
+  if (variance > largest_relative_variance * d.square().mean())
+    return Vector::Constant(residual.size(), std::numeric_limits<double>::quiet_NaN());
+  return (d > 0.0).select(residual.array() / d * (1.0 + 3.0 * variance / d.square()).sqrt(), 0.0);
+}
+
+// Minimiser in log time of the parabola through three mean squares, relative to the middle one.
+double parabola_minimiser(const Vector& value) {
+  const double bend = value(0) - 2.0 * value(1) + value(2);
+  return bend > 0.0 ? 0.5 * parabola_step * (value(0) - value(2)) / bend
+                    : std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace
+
+ProbedLeaveOneOut::ProbedLeaveOneOut(const KrylovEngine& engine) : engine_(engine), data_(engine.data()) {}
+
+Matrix ProbedLeaveOneOut::fitted_residuals(const std::vector<Path>& paths) const {
+  const KrylovSpace& space = engine_.space();
+  const Ritz pairs = ritz(space.tridiagonal());
+  const Vector values = pairs.values.cwiseMax(0.0);
+  Matrix fitted(values.size(), static_cast<Index>(paths.size()));
+  for (std::size_t p = 0; p < paths.size(); ++p)
+    fitted.col(static_cast<Index>(p)) =
+        paths[p].filter(values).cwiseProduct(pairs.vectors.row(0).transpose());
+  // Q phi w = w - Q (1 - phi) w: what the space does not reach stays in the residual.
+  Matrix coefficients = -(pairs.vectors * fitted);
+  coefficients.row(0).array() += 1.0;
+  return space.start_norm() * space.basis().times(coefficients);
+}
+
+ProbedLeaveOneOut::Divisors ProbedLeaveOneOut::divisors(const std::vector<Path>& paths) const {
+  const auto columns = static_cast<Index>(paths.size());
+  const ProjectedOperator& M = engine_.projected();
+  const Eigenpairs& pairs = engine_.pairs();
+  const Index n = M.rows(), rest = data_.values.size() - pairs.count() - engine_.space().steps();
+  const Vector nodes = data_.values.segment(pairs.count(), rest),
+               counts = data_.multiplicity.segment(pairs.count(), rest);
+  const Matrix Q1 = M.fixed().orthonormal_design();
+  Vector identity = Vector::Ones(n), diagonal = M.diagonal();
+  if (Q1.cols() > 0) identity -= Q1.rowwise().squaredNorm();
+
+  Divisors result{Matrix::Zero(n, columns), {}, {}, {}};
+  for (Index first = 0; first < pairs.count(); first += pairs_at_once) {
+    const Index width = std::min(pairs_at_once, pairs.count() - first);
+    const Matrix squares = pairs.basis->times(pairs.coordinates.middleCols(first, width)).cwiseAbs2();
+    const Vector theta = pairs.values.segment(first, width);
+    for (Index p = 0; p < columns; ++p)
+      result.known.col(p) += squares * paths[static_cast<std::size_t>(p)].phi(theta);
+    identity -= squares.rowwise().sum();
+    diagonal -= squares * theta;
+  }
+  std::vector<Line> lines;
+  for (Index p = 0; p < columns; ++p) {
+    lines.push_back(line_through(paths[static_cast<std::size_t>(p)].phi(nodes), nodes, counts));
+    result.known.col(p) += lines.back().a * identity + lines.back().b * diagonal;
+  }
+  result.identity = std::move(identity);
+  result.diagonal = std::move(diagonal);
+  for (const SpectralProbes* batch : engine_.kept())
+    for (Index j = 0; j < batch->count(); ++j) {
+      const Vector theta = batch->ritz_of(j).values.cwiseMax(0.0);
+      if (theta.size() == 0) continue;
+      Matrix rho(theta.size(), columns);
+      for (Index p = 0; p < columns; ++p) {
+        const Line& line = lines[static_cast<std::size_t>(p)];
+        rho.col(p) = paths[static_cast<std::size_t>(p)].phi(theta).array() - line.a - line.b * theta.array();
+      }
+      result.probed.emplace_back(batch->starts().col(j).asDiagonal() * batch->combine(j, rho));
+    }
+  return result;
+}
+
+Matrix ProbedLeaveOneOut::residuals_along(const std::vector<Path>& paths) const {
+  Matrix all(engine_.projected().rows(), static_cast<Index>(paths.size()));
+  for (std::size_t first = 0; first < paths.size(); first += paths_at_once) {
+    const std::size_t last = std::min(paths.size(), first + static_cast<std::size_t>(paths_at_once));
+    const std::vector<Path> some(paths.begin() + static_cast<std::ptrdiff_t>(first),
+                                 paths.begin() + static_cast<std::ptrdiff_t>(last));
+    const Divisors d = divisors(some);
+    const Matrix r = fitted_residuals(some);
+    for (Index p = 0; p < r.cols(); ++p) {
+      std::vector<Vector> probed;
+      for (const Matrix& x : d.probed) probed.emplace_back(x.col(p));
+      all.col(static_cast<Index>(first) + p) =
+          divide(r.col(p), d.known.col(p), probed, row_features(d.identity, d.diagonal, r.col(p)));
+    }
+  }
+  return all;
+}
+
+Vector ProbedLeaveOneOut::mean_squares(const std::vector<Path>& paths) const {
+  return residuals_along(paths).cwiseAbs2().colwise().mean().transpose();
+}
+
+Vector ProbedLeaveOneOut::residuals(const Path& path) const { return residuals_along({path}).col(0); }
+
+double ProbedLeaveOneOut::log_time_standard_error(const Path& path) const {
+  constexpr double none = std::numeric_limits<double>::quiet_NaN();
+  if (!(path.time > 0.0) || !std::isfinite(path.time)) return none;
+  const std::vector<Path> around{path.at(path.time * std::exp(-parabola_step)), path,
+                                 path.at(path.time * std::exp(parabola_step))};
+  const Divisors d = divisors(around);
+  const Matrix r = fitted_residuals(around);
+  const std::size_t R = d.probed.size();
+  if (R == 0) return 0.0;
+  if (R < 4) return none;
+  std::vector<Matrix> features;
+  for (Index p = 0; p < 3; ++p) features.push_back(row_features(d.identity, d.diagonal, r.col(p)));
+  const auto minimiser = [&](auto&& keeps) {
+    Vector value(3);
+    for (Index p = 0; p < 3; ++p) {
+      std::vector<Vector> probed;
+      for (std::size_t j = 0; j < R; ++j)
+        if (keeps(j)) probed.emplace_back(d.probed[j].col(p));
+      value(p) =
+          divide(r.col(p), d.known.col(p), probed, features[static_cast<std::size_t>(p)]).cwiseAbs2().mean();
+    }
+    return parabola_minimiser(value);
+  };
+  Vector left_out(static_cast<Index>(R));
+  for (std::size_t j = 0; j < R; ++j)
+    left_out(static_cast<Index>(j)) = minimiser([j](std::size_t i) { return i != j; });
+  const double all = minimiser([](std::size_t) { return true; });
+  const double halves = 0.5 * (minimiser([R](std::size_t i) { return i < R / 2; }) +
+                               minimiser([R](std::size_t i) { return i >= R / 2; }));
+  const double factor = static_cast<double>(R - 1) / static_cast<double>(R);
+  const double variance = factor * (left_out.array() - left_out.mean()).square().sum();
+  return std::sqrt(variance + (halves - all) * (halves - all));
+}
+
+}  // namespace gradflow

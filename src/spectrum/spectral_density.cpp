@@ -1,0 +1,241 @@
+#include "gradflow/spectrum/spectral_density.h"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/random.h"
+
+namespace gradflow {
+namespace {
+
+constexpr double eps = std::numeric_limits<double>::epsilon();
+
+struct Pool {
+  Vector nodes, weights;  // of all probes, weights summing to one
+};
+
+Pool pool_of(const std::vector<Quadrature>& probes) {
+  Index size = 0, used = 0;
+  for (const Quadrature& probe : probes) {
+    size += probe.nodes.size();
+    used += probe.nodes.size() > 0 ? 1 : 0;
+  }
+  Pool pool{Vector(size), Vector(size)};
+  Index position = 0;
+  for (const Quadrature& probe : probes) {
+    pool.nodes.segment(position, probe.nodes.size()) = probe.nodes.cwiseMax(0.0);
+    pool.weights.segment(position, probe.nodes.size()) = probe.weights / static_cast<double>(used);
+    position += probe.nodes.size();
+  }
+  return pool;
+}
+
+// Weights times a polynomial of the scaled node so that the moments come out; empty where one would not be
+// positive or the moments cannot be told apart.
+Vector calibrate(const Pool& pool, const Vector& wanted) {
+  const double scale = pool.nodes.maxCoeff();
+  const Index degree = wanted.size();
+  if (!(scale > 0.0)) return {};
+  Matrix powers(pool.nodes.size(), degree);
+  Vector target(degree);
+  powers.col(0).setOnes();
+  for (Index p = 1; p < degree; ++p) powers.col(p) = powers.col(p - 1).cwiseProduct(pool.nodes) / scale;
+  for (Index p = 0; p < degree; ++p) target(p) = wanted(p) / std::pow(scale, static_cast<double>(p));
+  const Matrix gram = powers.transpose() * pool.weights.asDiagonal() * powers;
+  const Eigen::FullPivLU<Matrix> solver(gram);
+  if (solver.rcond() < 1e-13) return {};
+  const Vector factor = powers * solver.solve(target);
+  if (!(factor.minCoeff() > 0.0)) return {};
+  return pool.weights.cwiseProduct(factor);
+}
+
+}  // namespace
+
+void Eigenpairs::project_off(Block X) const {
+  if (count() == 0) return;
+  // UU' = V S S' V'
+  basis->subtract(coordinates * (coordinates.transpose() * basis->inner(X).topRows(coordinates.rows())), X);
+}
+
+Eigenpairs converged_pairs(const KrylovSpace& space, double tolerance) {
+  const Ritz pairs = ritz(space.tridiagonal());
+  const Index k = pairs.values.size();
+  Eigenpairs found;
+  if (k == 0) return found;
+  const double largest = pairs.values.maxCoeff();
+  std::vector<Index> kept;
+  const double residual = space.tridiagonal().next;
+  for (Index i = k; i-- > 0;)
+    if (residual * std::abs(pairs.vectors(k - 1, i)) <= tolerance * largest) kept.push_back(i);
+  found.basis = &space.basis();
+  found.coordinates = pairs.vectors(Eigen::all, kept);
+  found.values = pairs.values(kept).cwiseMax(0.0);
+  return found;
+}
+
+Matrix random_signs(Index rows, std::uint64_t seed, Index first, Index count) {
+  Matrix signs(rows, count);
+  for (Index j = 0; j < count; ++j) {
+    RandomStream random(seed, fmt::format("spectral probe {}", first + j));
+    for (double& sign : signs.col(j)) sign = random.sign();
+  }
+  return signs;
+}
+
+SpectralProbes::SpectralProbes(const ProjectedOperator& M, Eigenpairs pairs, Matrix starts, bool keep_vectors)
+    : M_(M),
+      pairs_(std::move(pairs)),
+      current_(std::move(starts)),
+      previous_(Matrix::Zero(M.rows(), current_.cols())),
+      norms_(current_.cols()) {
+  if (keep_vectors) {
+    starts_ = current_;
+    for (Index j = 0; j < count(); ++j) vectors_.emplace_back(M.rows(), BasisPrecision::float32);
+  }
+  const Vector before = current_.colwise().norm().transpose();
+  M_.project(current_);
+  pairs_.project_off(current_);
+  for (Index j = 0; j < count(); ++j) {
+    norms_(j) = current_.col(j).norm();
+    if (!(norms_(j) > 1e-10 * before(j))) norms_(j) = 0.0;
+    current_.col(j) *= norms_(j) > 0.0 ? 1.0 / norms_(j) : 0.0;
+  }
+}
+
+void SpectralProbes::extend(Index steps) {
+  Matrix product(current_.rows(), current_.cols());
+  for (; steps_ < steps; ++steps_) {
+    for (std::size_t j = 0; j < vectors_.size(); ++j) vectors_[j].append(current_.col(static_cast<Index>(j)));
+    M_.apply(current_, product);
+    Vector alpha(count()), beta(count());
+    for (Index j = 0; j < count(); ++j) {
+      alpha(j) = current_.col(j).dot(product.col(j));
+      product.col(j) -= alpha(j) * current_.col(j);
+      if (steps_ > 0) product.col(j) -= beta_.back()(j) * previous_.col(j);
+    }
+    pairs_.project_off(product);
+    for (Index j = 0; j < count(); ++j) {
+      beta(j) = product.col(j).norm();
+      scale_ = std::max({scale_, std::abs(alpha(j)), beta(j)});
+      // An invariant space: the probe's rule is exact, and its vector stays zero from here on.
+      if (beta(j) <= 64.0 * eps * scale_) beta(j) = 0.0;
+      product.col(j) *= beta(j) > 0.0 ? 1.0 / beta(j) : 0.0;
+    }
+    alpha_.push_back(std::move(alpha));
+    beta_.push_back(std::move(beta));
+    previous_.swap(current_);
+    current_.swap(product);
+  }
+}
+
+Tridiagonal SpectralProbes::tridiagonal(Index probe, Index steps) const {
+  Index k = 0;
+  while (k < std::min(steps, steps_) && (k == 0 || beta_[static_cast<std::size_t>(k - 1)](probe) > 0.0)) ++k;
+  if (norms_(probe) == 0.0) k = 0;
+  Tridiagonal T{Vector(k), Vector(std::max<Index>(0, k - 1)), 0.0};
+  for (Index i = 0; i < k; ++i) {
+    T.diagonal(i) = alpha_[static_cast<std::size_t>(i)](probe);
+    (i + 1 < k ? T.off_diagonal(i) : T.next) = beta_[static_cast<std::size_t>(i)](probe);
+  }
+  return T;
+}
+
+Quadrature SpectralProbes::rule(Index probe, Index steps) const {
+  return gauss_rule(tridiagonal(probe, steps), 1.0);
+}
+
+Ritz SpectralProbes::ritz_of(Index probe) const { return ritz(tridiagonal(probe, steps_)); }
+
+Matrix SpectralProbes::combine(Index probe, const Matrix& values_on_ritz) const {
+  require(!vectors_.empty(), "SpectralProbes::combine vectors", vectors_.size(), "must have been kept");
+  const Ritz pairs = ritz_of(probe);
+  const Matrix coefficients =
+      pairs.vectors * (pairs.vectors.row(0).transpose().asDiagonal() * values_on_ritz);
+  return norms_(probe) * vectors_[static_cast<std::size_t>(probe)].times(coefficients);
+}
+
+std::vector<Quadrature> bin(const std::vector<Quadrature>& probes, Index groups, double width) {
+  constexpr Index bins_below =
+      2000;  // what is below exp(-2000 width) of the largest node goes to the last bin
+  double largest = 0.0;
+  for (const Quadrature& probe : probes)
+    if (probe.nodes.size() > 0) largest = std::max(largest, probe.nodes.maxCoeff());
+  Matrix weight = Matrix::Zero(bins_below + 1, groups), moment = weight;
+  Vector members = Vector::Zero(groups);
+  for (std::size_t j = 0; j < probes.size(); ++j) {
+    const Index g = static_cast<Index>(j) % groups;
+    if (probes[j].nodes.size() == 0) continue;
+    members(g) += 1.0;
+    for (Index i = 0; i < probes[j].nodes.size(); ++i) {
+      const double node = std::max(0.0, probes[j].nodes(i));
+      const Index b = node > 0.0 ? std::min(bins_below, static_cast<Index>(-std::log(node / largest) / width))
+                                 : bins_below;
+      weight(b, g) += probes[j].weights(i);
+      moment(b, g) += probes[j].weights(i) * node;
+    }
+  }
+  std::vector<Index> used;
+  for (Index b = 0; b <= bins_below; ++b)
+    if (weight.row(b).sum() > 0.0) used.push_back(b);
+  std::vector<Quadrature> rules;
+  for (Index g = 0; g < groups; ++g) {
+    Quadrature rule{Vector::Zero(static_cast<Index>(used.size())),
+                    Vector::Zero(static_cast<Index>(used.size()))};
+    for (std::size_t u = 0; u < used.size(); ++u) {
+      const double w = weight(used[u], g);
+      const auto i = static_cast<Index>(u);
+      if (w > 0.0) rule.nodes(i) = moment(used[u], g) / w;
+      if (members(g) > 0.0) rule.weights(i) = w / members(g);
+    }
+    rules.push_back(std::move(rule));
+  }
+  return rules;
+}
+
+Quadrature pool(const std::vector<Quadrature>& binned) {
+  if (binned.empty()) return {};
+  Quadrature all{Vector::Zero(binned.front().nodes.size()), Vector::Zero(binned.front().nodes.size())};
+  for (const Quadrature& rule : binned) {
+    all.nodes += rule.weights.cwiseProduct(rule.nodes) / static_cast<double>(binned.size());
+    all.weights += rule.weights / static_cast<double>(binned.size());
+  }
+  std::vector<Index> used;
+  for (Index i = 0; i < all.weights.size(); ++i)
+    if (all.weights(i) > 0.0) used.push_back(i);
+  const Vector weights = all.weights(used);
+  return {all.nodes(used).cwiseQuotient(weights), weights};
+}
+
+SpectralDensity make_density(const Vector& eigenvalues, const std::vector<Quadrature>& probes,
+                             const SpectralMoments& moments) {
+  const Pool pool = pool_of(probes);
+  const auto known = static_cast<double>(eigenvalues.size());
+  const double rest = moments.dimension - known;
+  SpectralDensity density;
+  if (pool.nodes.size() == 0 || rest < 0.5) {
+    // Everything is covered: what is left of the space has eigenvalue zero.
+    density.values = Vector::Zero(eigenvalues.size() + 1);
+    density.multiplicity = Vector::Ones(eigenvalues.size() + 1);
+    density.values.head(eigenvalues.size()) = eigenvalues;
+    density.multiplicity(eigenvalues.size()) = std::max(0.0, rest);
+    return density;
+  }
+  const double trace = std::max(0.0, moments.trace - eigenvalues.sum());
+  const double square = moments.squared_norm - eigenvalues.squaredNorm();
+  Vector weights;
+  if (moments.squared_norm >= 0.0 && square > 0.0) weights = calibrate(pool, Vector{{rest, trace, square}});
+  if (weights.size() == 0) weights = calibrate(pool, Vector{{rest, trace}});
+  density.calibrated = weights.size() > 0;
+  if (!density.calibrated) weights = rest * pool.weights;
+  density.values.resize(eigenvalues.size() + pool.nodes.size());
+  density.multiplicity.resize(density.values.size());
+  density.values << eigenvalues, pool.nodes;
+  density.multiplicity << Vector::Ones(eigenvalues.size()), weights;
+  return density;
+}
+
+}  // namespace gradflow
