@@ -1,62 +1,14 @@
 #include "gradflow/operators/infinite_ntk.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <utility>
-#include <vector>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
-#include "gradflow/operators/dual_activation.h"
+#include "operators/kernel_tiles.h"
 
 namespace gradflow {
 namespace {
-
-constexpr Index tile = 64;
-
-/// K_0(x, x), ..., K_depth(x, x) and T_depth(x, x) of every row.
-struct Diagonals {
-  std::vector<Vector> K;
-  Vector T;
-};
-
-Diagonals diagonals(const InfiniteArchitecture& arch, ConstBlock X) {
-  Diagonals result;
-  result.K.emplace_back(
-      (arch.sw2 / static_cast<double>(X.cols()) * X.rowwise().squaredNorm().array() + arch.sb2).matrix());
-  result.T = result.K.front();
-  Vector value, derivative;
-  for (Index l = 0; l < arch.depth; ++l) {
-    DualActivation(arch.activation, result.K.back()).diagonal(value, derivative);
-    result.K.emplace_back((arch.sw2 * value.array() + arch.sb2).matrix());
-    result.T = result.K.back() + arch.sw2 * result.T.cwiseProduct(derivative);
-  }
-  return result;
-}
-
-Vector kernel_of(const InfiniteArchitecture& arch, const Diagonals& diagonal) {
-  return arch.kind == InfiniteArchitecture::KernelKind::ntk ? diagonal.T : diagonal.K.back();
-}
-
-/// Turns `count` <= tile products sw2 x.x'/d in `entries` (one column, rows from `first`) into kernel
-/// entries.
-void recurse(const InfiniteArchitecture& arch, const std::vector<DualActivation>& layers, Index column,
-             Index first, Index count, double* entries) {
-  std::array<double, tile> K, T, value, derivative;
-  for (Index i = 0; i < count; ++i) K[static_cast<std::size_t>(i)] = entries[i] + arch.sb2;
-  T = K;
-  for (const DualActivation& layer : layers) {
-    layer.column(column, first, count, K.data(), value.data(), derivative.data());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-      K[i] = arch.sw2 * value[i] + arch.sb2;
-      T[i] = K[i] + arch.sw2 * T[i] * derivative[i];
-    }
-  }
-  const auto& kernel = arch.kind == InfiniteArchitecture::KernelKind::ntk ? T : K;
-  std::copy_n(kernel.data(), count, entries);
-}
 
 void check(const InfiniteArchitecture& arch, ConstBlock X) {
   arch.check();
@@ -67,27 +19,12 @@ void check(const InfiniteArchitecture& arch, ConstBlock X) {
 
 Matrix kernel_gram(const InfiniteArchitecture& arch, ConstBlock X) {
   check(arch, X);
-  const Index n = X.rows(), tiles = (n + tile - 1) / tile;
-  const Diagonals diagonal = diagonals(arch, X);
-  std::vector<DualActivation> layers;
-  for (Index l = 0; l < arch.depth; ++l)
-    layers.emplace_back(arch.activation, diagonal.K[static_cast<std::size_t>(l)]);
-  Matrix kernel(n, n);
-  rank_update_lower(X, kernel, arch.sw2 / static_cast<double>(X.cols()));
-  kernel.diagonal() = kernel_of(arch, diagonal);
-  // Tiles of the lower triangle, counted row by row: tile k is in block row r with r (r + 1) / 2 <= k.
-  parallel_for(tiles * (tiles + 1) / 2, 1, [&](Index k, Index) {
-    Index r = static_cast<Index>(std::sqrt(2.0 * static_cast<double>(k)));
-    while (r * (r + 1) / 2 > k) --r;
-    while ((r + 1) * (r + 2) / 2 <= k) ++r;
-    const Index i0 = r * tile, j0 = (k - r * (r + 1) / 2) * tile;
-    const Index i1 = std::min(n, i0 + tile), j1 = std::min(n, j0 + tile);
-    for (Index j = j0; j < j1; ++j) {
-      const Index first = std::max(i0, j + 1);
-      if (first < i1) recurse(arch, layers, j, first, i1 - first, &kernel(first, j));
-    }
-    for (Index i = i0; i < i1; ++i)
-      for (Index j = j0; j < std::min(j1, i); ++j) kernel(j, i) = kernel(i, j);
+  const EvaluatedTiles<double> tiles(arch, PaddedRows(arch, X));
+  Matrix kernel(X.rows(), X.rows());
+  for_each_tile(tiles.blocks(), [&](Index I, Index J) {
+    alignas(64) double tile[tile_entries];
+    tiles.evaluate(I, J, tile);
+    store_tile(static_cast<const double*>(tile), I, J, 1.0, kernel);
   });
   return kernel;
 }
@@ -97,23 +34,23 @@ Matrix kernel_cross(const InfiniteArchitecture& arch, ConstBlock X_new, ConstBlo
   if (X_new.cols() != X.cols())
     throw InputError(
         fmt::format("the new features have {} columns: the first have {}", X_new.cols(), X.cols()));
-  const Diagonals rows = diagonals(arch, X_new), columns = diagonals(arch, X);
-  std::vector<DualActivation> layers;
-  for (std::size_t l = 0; l < static_cast<std::size_t>(arch.depth); ++l)
-    layers.emplace_back(arch.activation, rows.K[l], columns.K[l]);
+  const KernelDiagonals rows(arch, X_new), columns(arch, X);
+  const KernelRecursion<double> recursion(arch, rows, columns);
   Matrix kernel(X_new.rows(), X.rows());
   multiply(X_new, Transpose::no, X, Transpose::yes, kernel, arch.sw2 / static_cast<double>(X.cols()));
-  parallel_for(X.rows(), tile, [&](Index begin, Index end) {
-    for (Index i = 0; i < X_new.rows(); i += tile)
-      for (Index j = begin; j < end; ++j)
-        recurse(arch, layers, j, i, std::min(tile, X_new.rows() - i), &kernel(i, j));
+  constexpr Index most_rows = KernelRecursion<double>::most_rows;
+  constexpr Index most_columns = KernelRecursion<double>::most_columns;
+  parallel_for(X.rows(), most_columns, [&](Index begin, Index end) {
+    for (Index i = 0; i < X_new.rows(); i += most_rows)
+      recursion.evaluate(begin, end - begin, i, std::min(most_rows, X_new.rows() - i), &kernel(i, begin),
+                         X_new.rows());
   });
   return kernel;
 }
 
 Vector kernel_diagonal(const InfiniteArchitecture& arch, ConstBlock X) {
   check(arch, X);
-  return kernel_of(arch, diagonals(arch, X));
+  return KernelDiagonals(arch, X).kernel(arch);
 }
 
 }  // namespace gradflow

@@ -32,36 +32,56 @@ struct Dual {
 };
 Dual dual(const Activation& activation, double a, double b, double c);
 
-/// The duals of many pairs with given variances: what depends on one variable is computed once.
-class DualActivation {
+/// The duals of many pairs with given variances: what depends on one variable is computed once. Real is float
+/// or double: in float the results err by a few of its rounding units relative to sqrt(ab) E[phi'^2] and to
+/// E[phi'^2], "within 32 rounding units" means float's, and for relu, leaky_relu and abs variances below
+/// 1e-30 count as 0. Loops run in the widest vector registers of the processor: results differ between
+/// processors by rounding.
+template <typename Real>
+class BasicDualActivation {
  public:
-  /// a: variances of the row variables; b: of the column variables. For tanh, memory 2 (terms + 1)
-  /// doubles per variable.
-  DualActivation(const Activation& activation, ConstVector a, ConstVector b);
+  /// a: variances of the row variables; b: of the column variables. Memory 3 numbers per variable, for tanh
+  /// 2 (terms + 1).
+  BasicDualActivation(const Activation& activation, ConstVector a, ConstVector b);
   /// The same variables as rows and columns.
-  DualActivation(const Activation& activation, ConstVector a);
+  BasicDualActivation(const Activation& activation, ConstVector a);
 
   /// value[i], derivative[i] at covariance c[i] of row variable first + i with column variable `column`, for
   /// i in [0, count). The three arrays do not overlap.
-  void column(Index column, Index first, Index count, const double* c, double* value,
-              double* derivative) const;
+  void column(Index column, Index first, Index count, const Real* c, Real* value, Real* derivative) const;
+
+  /// One layer of the kernels in infinite_ntk.h. K and T are count x columns without gaps and do not overlap;
+  /// K holds the covariances c of row variables first + i with column variables column + j:
+  ///
+  ///     K <- sw2 value(c) + sb2,     T <- K + sw2 T derivative(c)
+  void advance(Index column, Index columns, Index first, Index count, Real sw2, Real sb2, Real* K,
+               Real* T) const;
 
   /// The duals at a = b = c of every row variable.
   void diagonal(Vector& value, Vector& derivative) const;
 
  private:
-  /// One number per variable (sqrt(a), 1 + 2a, ...) and, for tanh, its coefficients.
+  using Numbers = Eigen::Matrix<Real, Eigen::Dynamic, 1>;
+  using Coefficients = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic>;
+  /// Three numbers per variable (a, sqrt(a), 1 / sqrt(1 + a), ...) and, for tanh, its coefficients.
   struct Side {
-    Vector variance, root;
-    Matrix value_coefficients, derivative_coefficients;  ///< variables x terms, of odd and of even degree
+    Vector given;
+    Numbers variance, root, inverse;
+    Coefficients value_coefficients, derivative_coefficients;  ///< variables x terms, odd and even degree
   };
   Side prepare(ConstVector variance, Index terms) const;
-  const Side& columns() const noexcept { return columns_.variance.size() > 0 ? columns_ : rows_; }
-  void series_column(Index column, Index first, Index count, const double* c, double* value,
-                     double* derivative) const;
+  const Side& columns() const noexcept { return columns_.given.size() > 0 ? columns_ : rows_; }
+  template <typename Sink>
+  void evaluate(Index column, Index first, Index count, const Real* c, const Sink& sink) const;
+  template <typename Sink>
+  void evaluate_series(Index column, Index first, Index count, const Real* c, const Sink& sink) const;
 
   Activation activation_;
   Side rows_, columns_;
 };
+
+extern template class BasicDualActivation<double>;
+extern template class BasicDualActivation<float>;
+using DualActivation = BasicDualActivation<double>;
 
 }  // namespace gradflow

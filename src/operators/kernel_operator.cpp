@@ -1,0 +1,199 @@
+#include "gradflow/operators/kernel_operator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <variant>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
+#include "gradflow/operators/make_operator.h"
+#include "operators/kernel_tiles.h"
+
+namespace gradflow {
+namespace {
+
+/// Number of the tile (I, J), J <= I, counted row by row, and of all of them.
+Index tile_number(Index I, Index J) { return I * (I + 1) / 2 + J; }
+double tile_count(Index n) {
+  const double blocks = static_cast<double>(tile_blocks(n));
+  return 0.5 * blocks * (blocks + 1.0);
+}
+
+/// Tiles that were evaluated before: the lower triangle of tiles, one after another.
+template <typename Entry>
+class StoredTiles {
+ public:
+  template <typename Real>
+  explicit StoredTiles(const EvaluatedTiles<Real>& evaluated)
+      : entries_(static_cast<std::size_t>(tile_number(evaluated.blocks(), 0)) *
+                 static_cast<std::size_t>(tile_entries)) {
+    parallel_for(evaluated.blocks(), 1, [&](Index block, Index) {
+      const Index I = evaluated.blocks() - 1 - block;  // the longest rows first
+      alignas(64) Real tile[tile_entries];
+      for (Index J = 0; J <= I; ++J) {
+        evaluated.evaluate(I, J, tile);
+        std::copy_n(tile, tile_entries, entries_.data() + tile_number(I, J) * tile_entries);
+      }
+    });
+  }
+  const Entry* tile(Index I, Index J) const { return entries_.data() + tile_number(I, J) * tile_entries; }
+  double entry(Index i, Index j) const {
+    if (i < j) std::swap(i, j);
+    return static_cast<double>(tile(i / tile_size, j / tile_size)[j % tile_size * tile_size + i % tile_size]);
+  }
+
+ private:
+  AlignedArray<Entry> entries_;
+};
+
+/// Throws InputError where float32 cannot hold what is asked of it.
+void check_range(const KernelDiagonals& diagonals, const InfiniteArchitecture& architecture,
+                 const KernelOptions& options) {
+  constexpr double most_variance = 1e12, most_entry = 1e30;
+  const char* const remedy = "is too large for float32: use float64, or scale the features";
+  if (options.precision == Precision::float32) {
+    for (const Vector& K : diagonals.K)
+      require(K.maxCoeff() <= most_variance, "largest variance of a kernel", K.maxCoeff(), remedy);
+    require(diagonals.T.maxCoeff() <= most_entry, "largest entry of a kernel", diagonals.T.maxCoeff(),
+            remedy);
+  }
+  if (options.storage == KernelStorage::float32) {
+    const double largest = diagonals.kernel(architecture).maxCoeff();
+    require(largest <= most_entry, "largest entry of a kernel", largest, remedy);
+  }
+}
+
+void check_rows(ConstBlock X) {
+  require(X.rows() >= 1, "rows of a training operator", X.rows(), "it needs at least one");
+  require(X.cols() >= 1, "number of features", X.cols(), "a kernel needs at least one");
+  for (Index j = 0; j < X.cols(); ++j)
+    for (Index i = 0; i < X.rows(); ++i)
+      if (!std::isfinite(X(i, j)))
+        throw InputError(fmt::format("features have the value {} in row {}, column {}: all must be finite",
+                                     X(i, j), i + 1, j + 1));
+}
+
+}  // namespace
+
+struct KernelOperator::Tiles {
+  std::variant<EvaluatedTiles<double>, EvaluatedTiles<float>, StoredTiles<double>, StoredTiles<float>> tiles;
+
+  template <typename Any>
+  explicit Tiles(Any&& any) : tiles(std::forward<Any>(any)) {}
+
+  template <typename Real>
+  static std::unique_ptr<const Tiles> make(EvaluatedTiles<Real> evaluated, KernelStorage storage) {
+    switch (storage) {
+      case KernelStorage::float32: return std::make_unique<const Tiles>(StoredTiles<float>(evaluated));
+      case KernelStorage::float64: return std::make_unique<const Tiles>(StoredTiles<double>(evaluated));
+      case KernelStorage::none: break;
+    }
+    return std::make_unique<const Tiles>(std::move(evaluated));
+  }
+
+  /// use(entries of the tile (I, J)), J <= I; an evaluated tile lives on the stack.
+  template <typename Use>
+  void with_tile(Index I, Index J, const Use& use) const {
+    std::visit([&](const auto& any) { with_tile(any, I, J, use); }, tiles);
+  }
+  template <typename Real, typename Use>
+  static void with_tile(const EvaluatedTiles<Real>& evaluated, Index I, Index J, const Use& use) {
+    alignas(64) Real tile[tile_entries];
+    evaluated.evaluate(I, J, tile);
+    use(static_cast<const Real*>(tile));
+  }
+  template <typename Entry, typename Use>
+  static void with_tile(const StoredTiles<Entry>& stored, Index I, Index J, const Use& use) {
+    use(stored.tile(I, J));
+  }
+};
+
+KernelOperator::KernelOperator(const InfiniteArchitecture& architecture, ConstBlock X,
+                               const KernelOptions& options)
+    : architecture_(architecture) {
+  architecture.check();
+  check_rows(X);
+  const PaddedRows padded(architecture, X);
+  check_range(padded.diagonals, architecture, options);
+  diagonal_ = padded.diagonals.kernel(architecture).head(X.rows());
+  if (options.storage == KernelStorage::none) X_ = X;
+  tiles_ = options.precision == Precision::float32
+               ? Tiles::make(EvaluatedTiles<float>(architecture, padded), options.storage)
+               : Tiles::make(EvaluatedTiles<double>(architecture, padded), options.storage);
+}
+
+KernelOperator::~KernelOperator() = default;
+
+std::string KernelOperator::description() const { return describe(architecture_); }
+
+double KernelOperator::storage_bytes(Index n, KernelStorage storage) {
+  const double bytes = storage == KernelStorage::none ? 0.0 : storage == KernelStorage::float32 ? 4.0 : 8.0;
+  return bytes * tile_count(n) * static_cast<double>(tile_entries);
+}
+
+double KernelOperator::working_bytes(const InfiniteArchitecture& architecture, Index n, Index d,
+                                     Index columns) {
+  constexpr double most_coefficients = 2.0 * 1025.0;
+  const bool series = architecture.activation.kind == ActivationKind::tanh;
+  const double rows = static_cast<double>(tile_blocks(n) * tile_size);
+  // X as given, padded and in slivers; T, K_0 and two copies of the diagonal; V and Y padded
+  const double once = 3.0 * static_cast<double>(d) + 4.0 + 2.0 * static_cast<double>(columns);
+  // The variance twice and three numbers; tanh's coefficients, of one layer in float64 beside the others
+  const double depth = static_cast<double>(architecture.depth);
+  const double layers = 5.0 * depth + (series && depth > 0.0 ? most_coefficients * (depth + 1.0) : 0.0);
+  return 8.0 * rows * (once + layers);
+}
+
+void KernelOperator::do_apply(ConstBlock X, Block Y) const {
+  const Index n = size(), blocks = tile_blocks(n), rows = blocks * tile_size, columns = X.cols();
+  Matrix V = Matrix::Zero(rows, columns), sums = Matrix::Zero(rows, columns);
+  V.topRows(n) = X;
+  for_each_tile(blocks, [&](Index I, Index J) {
+    const TileOperands operands{V.data() + I * tile_size,
+                                V.data() + J * tile_size,
+                                sums.data() + I * tile_size,
+                                sums.data() + J * tile_size,
+                                columns,
+                                rows};
+    tiles_->with_tile(I, J, [&](const auto* tile) { multiply_tile(tile, I == J, operands); });
+  });
+  Y = sums.topRows(n) / static_cast<double>(n);
+}
+
+Vector KernelOperator::do_diagonal() const { return diagonal_ / static_cast<double>(size()); }
+
+Matrix KernelOperator::do_matrix() const {
+  const Index n = size();
+  Matrix H(n, n);
+  for_each_tile(tile_blocks(n), [&](Index I, Index J) {
+    tiles_->with_tile(I, J, [&](const auto* tile) { store_tile(tile, I, J, static_cast<double>(n), H); });
+  });
+  return H;
+}
+
+Matrix KernelOperator::do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const {
+  Matrix picked(static_cast<Index>(rows.size()), static_cast<Index>(cols.size()));
+  if (picked.size() == 0) return picked;
+  const auto gather = [&](const auto& entry) {
+    parallel_for(picked.cols(), 64, [&](Index begin, Index end) {
+      for (Index j = begin; j < end; ++j)
+        for (Index i = 0; i < picked.rows(); ++i)
+          picked(i, j) = entry(rows[static_cast<std::size_t>(i)], cols[static_cast<std::size_t>(j)]);
+    });
+  };
+  if (const auto* stored = std::get_if<StoredTiles<float>>(&tiles_->tiles))
+    gather([&](Index i, Index j) { return stored->entry(i, j); });
+  else if (const auto* exact = std::get_if<StoredTiles<double>>(&tiles_->tiles))
+    gather([&](Index i, Index j) { return exact->entry(i, j); });
+  else {
+    picked = kernel_cross(architecture_, X_(rows, Eigen::all), X_(cols, Eigen::all));
+    for (Index j = 0; j < picked.cols(); ++j)
+      for (Index i = 0; i < picked.rows(); ++i)
+        if (rows[static_cast<std::size_t>(i)] == cols[static_cast<std::size_t>(j)])
+          picked(i, j) = diagonal_[rows[static_cast<std::size_t>(i)]];
+  }
+  return picked / static_cast<double>(size());
+}
+
+}  // namespace gradflow

@@ -1,0 +1,211 @@
+#include "operators/kernel_tiles.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "gradflow/base/parallel.h"
+#include "operators/kernel_lanes.h"
+
+namespace gradflow {
+namespace {
+
+constexpr Index sliver = 16;  // rows of X whose values of one feature lie side by side
+
+template <typename Number, int bytes>
+struct VectorOf {
+  typedef Number type __attribute__((vector_size(bytes)));
+};
+
+/// tile <- scale (rows of I) (rows of J)', each tile_size x d in slivers. Blocks of 2 vectors x `columns`
+/// sums stay in registers, `depth` features of their operands in the nearest cache.
+template <int bytes, typename Real>
+[[gnu::always_inline]] inline void multiply_rows(const Real* rows_I, const Real* rows_J, Index features,
+                                                 Real scale, Real* tile) {
+  using Lanes = typename VectorOf<Real, bytes>::type;
+  constexpr Index width = bytes / static_cast<Index>(sizeof(Real)), columns = bytes == 64 ? 8 : 4;
+  constexpr Index depth = 128;
+  const auto at = [features](Index row, Index feature) __attribute__((always_inline)) {
+    return row / sliver * sliver * features + feature * sliver + row % sliver;
+  };
+  for (Index begin = 0; begin < features; begin += depth) {
+    const Index count = std::min(depth, features - begin);
+    for (Index i = 0; i < tile_size; i += 2 * width)
+      for (Index j = 0; j < tile_size; j += columns) {
+        const Real *upper = rows_I + at(i, begin), *lower = rows_I + at(i + width, begin);
+        const Real* other = rows_J + at(j, begin);
+        Lanes upper_sums[columns] = {}, lower_sums[columns] = {};
+        for (Index k = 0; k < count; ++k, upper += sliver, lower += sliver, other += sliver) {
+          Lanes a, b;
+          std::memcpy(&a, upper, bytes);
+          std::memcpy(&b, lower, bytes);
+          for (Index c = 0; c < columns; ++c) {
+            upper_sums[c] += a * other[c];
+            lower_sums[c] += b * other[c];
+          }
+        }
+        for (Index c = 0; c < columns; ++c) {
+          Real* const entries = tile + (j + c) * tile_size + i;
+          Lanes a = {}, b = {};
+          if (begin > 0) {
+            std::memcpy(&a, entries, bytes);
+            std::memcpy(&b, entries + width, bytes);
+          }
+          a += scale * upper_sums[c];
+          b += scale * lower_sums[c];
+          std::memcpy(entries, &a, bytes);
+          std::memcpy(entries + width, &b, bytes);
+        }
+      }
+  }
+}
+
+/// For `columns` columns of a tile and one column of V: y_I += panel v_J and, with both, y_J += panel' v_I.
+template <int bytes, bool both, Index columns>
+[[gnu::always_inline]] inline void multiply_panel(const double* panel, const double* v_I, const double* v_J,
+                                                  double* y_I, double* y_J) {
+  using Lanes = typename VectorOf<double, bytes>::type;
+  constexpr Index width = bytes / static_cast<Index>(sizeof(double));
+  Lanes factors[columns], sums[columns] = {};
+  for (Index c = 0; c < columns; ++c) factors[c] = v_J[c] - Lanes{};
+  for (Index i = 0; i < tile_size; i += width) {
+    Lanes even, odd = {}, v;
+    std::memcpy(&even, y_I + i, bytes);
+    std::memcpy(&v, v_I + i, bytes);
+    for (Index c = 0; c < columns; ++c) {
+      Lanes entries;
+      std::memcpy(&entries, panel + c * tile_size + i, bytes);
+      (c % 2 == 0 ? even : odd) += entries * factors[c];
+      if constexpr (both) sums[c] += entries * v;
+    }
+    even += odd;
+    std::memcpy(y_I + i, &even, bytes);
+  }
+  if constexpr (both)
+    for (Index c = 0; c < columns; ++c) {
+      double sum = 0.0;
+      for (Index lane = 0; lane < width; ++lane) sum += sums[c][lane];
+      y_J[c] += sum;
+    }
+}
+
+template <int bytes, bool both, typename Entry>
+[[gnu::always_inline]] inline void multiply_panels(const Entry* tile, const TileOperands& operands) {
+  constexpr Index columns = bytes == 64 ? 8 : 4;
+  alignas(64) double converted[columns * tile_size];
+  for (Index j = 0; j < tile_size; j += columns) {
+    const Entry* const entries = tile + j * tile_size;
+    const double* panel;
+    if constexpr (std::is_same_v<Entry, double>) {
+      panel = entries;
+    } else {
+      for (Index i = 0; i < columns * tile_size; ++i) converted[i] = static_cast<double>(entries[i]);
+      panel = converted;
+    }
+    for (Index b = 0; b < operands.columns; ++b) {
+      const Index shift = b * operands.stride;
+      multiply_panel<bytes, both, columns>(panel, operands.v_I + shift, operands.v_J + shift + j,
+                                           operands.y_I + shift, operands.y_J + shift + j);
+    }
+  }
+}
+
+Matrix pad_rows(ConstBlock X) {
+  Matrix padded = Matrix::Zero(tile_blocks(X.rows()) * tile_size, X.cols());
+  padded.topRows(X.rows()) = X;
+  return padded;
+}
+
+}  // namespace
+
+PaddedRows::PaddedRows(const InfiniteArchitecture& architecture, ConstBlock X)
+    : rows(pad_rows(X)), diagonals(architecture, rows) {}
+
+template <typename Real>
+EvaluatedTiles<Real>::EvaluatedTiles(const InfiniteArchitecture& architecture, const PaddedRows& padded)
+    : features_(padded.rows.cols()),
+      blocks_(padded.rows.rows() / tile_size),
+      scale_(static_cast<Real>(architecture.sw2 / static_cast<double>(features_))),
+      diagonal_(padded.diagonals.kernel(architecture)),
+      recursion_(architecture, padded.diagonals),
+      rows_(static_cast<std::size_t>(padded.rows.size())) {
+  for (Index i = 0; i < padded.rows.rows(); ++i)
+    for (Index k = 0; k < features_; ++k)
+      rows_.data()[i / sliver * sliver * features_ + k * sliver + i % sliver] =
+          static_cast<Real>(padded.rows(i, k));
+}
+
+template <typename Real>
+void EvaluatedTiles<Real>::evaluate(Index I, Index J, Real* tile) const {
+  const Real* const rows_I = rows_.data() + I * tile_size * features_;
+  const Real* const rows_J = rows_.data() + J * tile_size * features_;
+  lanes::dispatch([&](auto bytes) __attribute__((always_inline)) {
+    multiply_rows<decltype(bytes)::value>(rows_I, rows_J, features_, scale_, tile);
+  });
+  constexpr Index group = KernelRecursion<Real>::most_columns;
+  for (Index j = 0; j < tile_size; j += group)
+    recursion_.evaluate(J * tile_size + j, group, I * tile_size, tile_size, tile + j * tile_size, tile_size);
+  if (I == J)
+    for (Index i = 0; i < tile_size; ++i)
+      tile[i * (tile_size + 1)] = static_cast<Real>(diagonal_[I * tile_size + i]);
+}
+
+template class EvaluatedTiles<double>;
+template class EvaluatedTiles<float>;
+
+template <typename Entry>
+void multiply_tile(const Entry* tile, bool on_diagonal, const TileOperands& operands) {
+  lanes::dispatch([&](auto bytes) __attribute__((always_inline)) {
+    if (on_diagonal)
+      multiply_panels<decltype(bytes)::value, false>(tile, operands);
+    else
+      multiply_panels<decltype(bytes)::value, true>(tile, operands);
+  });
+}
+
+template void multiply_tile(const double*, bool, const TileOperands&);
+template void multiply_tile(const float*, bool, const TileOperands&);
+
+template <typename Entry>
+void store_tile(const Entry* tile, Index I, Index J, double divisor, Matrix& matrix) {
+  const Index n = matrix.rows(), i0 = I * tile_size, j0 = J * tile_size;
+  const Index i1 = std::min(n, i0 + tile_size), j1 = std::min(n, j0 + tile_size);
+  for (Index j = j0; j < j1; ++j)
+    for (Index i = std::max(i0, j); i < i1; ++i)
+      matrix(i, j) = static_cast<double>(tile[(j - j0) * tile_size + i - i0]) / divisor;
+  for (Index i = i0; i < i1; ++i)
+    for (Index j = j0; j < std::min(i, j1); ++j) matrix(j, i) = matrix(i, j);
+}
+
+template void store_tile(const double*, Index, Index, double, Matrix&);
+template void store_tile(const float*, Index, Index, double, Matrix&);
+
+void for_each_tile(Index blocks, const std::function<void(Index, Index)>& visit) {
+  const Index most = blocks / 2 + 1;                                         // tiles in a round, or one less
+  std::vector<std::atomic<Index>> rounds(static_cast<std::size_t>(blocks));  // done, of each block row
+  std::atomic<Index> next{0};
+  const auto wait_for = [&](Index block, Index round) {
+    while (rounds[static_cast<std::size_t>(block)].load(std::memory_order_acquire) < round)
+      std::this_thread::yield();
+  };
+  // Whatever order parallel_for has, tiles are claimed in order: a tile waits only for tiles claimed before
+  // it.
+  parallel_for(blocks * most, 1, [&](Index, Index) {
+    const Index claimed = next++, round = claimed / most, step = claimed % most;
+    // I + J = round from the middle outwards, then I + J = round + blocks
+    const bool low = step <= round / 2;
+    const Index J = low ? round / 2 - step : (round + blocks) / 2 - (step - round / 2 - 1);
+    const Index I = (low ? round : round + blocks) - J;
+    if (!low && J <= round) return;
+    wait_for(I, round);
+    wait_for(J, round);
+    visit(std::max(I, J), std::min(I, J));
+    for (const Index block : {I, J})
+      rounds[static_cast<std::size_t>(block)].store(round + 1, std::memory_order_release);
+  });
+}
+
+}  // namespace gradflow
