@@ -20,6 +20,10 @@ void check_outputs(const Settings& s) {
   const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights, s.operator_matrix};
   require_writable(s.output, inputs);
   require_writable(s.json, inputs);
+  require_writable(s.checkpoint, inputs);
+  for (const std::string& result : {s.output, s.json})
+    if (!s.checkpoint.empty() && s.checkpoint == result)
+      throw InputError(fmt::format("--checkpoint and a result name the same file, '{}'", result));
   if (!s.output.empty() && s.output == s.json)
     throw InputError(fmt::format("-o and --json name the same file, '{}'", s.output));
 }
@@ -54,11 +58,19 @@ void write_spectrum(const std::string& path, const Analysis& analysis) {
   csv.commit();
 }
 
+// What a run that takes long or much will cost, before it starts.
+void announce(const Plan& plan, Index rows) {
+  constexpr double worth_a_line = 10.0;  // seconds
+  if (plan.engine == Engine::krylov || plan.seconds > worth_a_line)
+    std::fputs(fmt::format("gradflow: {}\n", plan.text(rows)).c_str(), stderr);
+}
+
 // Runs the work with its progress on the terminal, which is clear again when this returns.
 template <typename Work>
 auto with_progress(const Invocation& invocation, Job& job, Work work) {
   TerminalProgress progress(!invocation.settings.quiet);
   job.analysis.progress = &progress;
+  if (!invocation.settings.quiet) job.announce = announce;
   auto result = work(job);
   job.analysis.progress = nullptr;
   return result;
@@ -109,6 +121,7 @@ int fit_command(Invocation& invocation) {
 int spectrum_command(Invocation& invocation) {
   const Settings& s = invocation.settings;
   Job job = prepare_job(invocation);
+  job.compute.engine = EngineChoice::dense;  // all eigenvalues are the answer
   const JobResult result = with_progress(invocation, job, run);
   if (!s.output.empty()) write_spectrum(s.output, result.analysis);
   write_json(invocation, json_report(invocation.record, job, result));

@@ -66,6 +66,8 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
     add_network_options(*command, s);
     if (command != kernel) add_test_options(*command, s);
     if (command != kernel && command != test) add_stopping_options(*command, s);
+    if (command != kernel && command != spectrum) add_computation_options(*command, s);
+    if (command == stop || command == fit) add_rules_option(*command, s);
   }
   add_new_row_options(*predict, s);
   add_cross_option(*kernel, s);
@@ -160,7 +162,8 @@ int run_program(int argc, char** argv) {
   } catch (const InputError& error) {
     return fail(error.what(), help);
   } catch (const std::bad_alloc&) {
-    return fail("not enough memory for this many rows (5 matrices of n x n doubles are needed)", "");
+    return fail("memory ran out although the plan fitted: give --max-memory less than other programs leave",
+                "");
   } catch (const std::exception& error) {
     std::fputs(fmt::format("gradflow: internal fault: {}\n", error.what()).c_str(), stderr);
     return exit_fault;

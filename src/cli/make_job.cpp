@@ -160,6 +160,28 @@ AnalysisOptions make_analysis(const Settings& s) {
   return options;
 }
 
+ComputeOptions make_compute(const Settings& s) {
+  ComputeOptions compute;
+  compute.engine = parse_engine(s.engine);
+  compute.storage = parse_storage(s.storage);
+  compute.precision = parse_precision_choice(s.precision);
+  if (!s.max_memory.empty()) compute.max_memory = byte_count("--max-memory", s.max_memory);
+  const bool for_krylov = compute.storage != StorageChoice::automatic ||
+                          compute.precision != PrecisionChoice::automatic || !s.checkpoint.empty();
+  if (compute.engine == EngineChoice::dense && for_krylov)
+    throw InputError("--engine dense: --storage, --precision and --checkpoint are for --engine krylov");
+  return compute;
+}
+
+void add_krylov_limits(const Settings& s, KrylovOptions& krylov) {
+  constexpr std::uint64_t most = 1 << 20;
+  if (!s.krylov_steps.empty())
+    krylov.max_steps = static_cast<Index>(std::min(whole_number("--krylov-steps", s.krylov_steps), most));
+  if (!s.probes.empty())
+    krylov.probes = static_cast<Index>(std::min(whole_number("--probes", s.probes), most));
+  krylov.check();
+}
+
 }  // namespace
 
 TableOptions make_table_options(const Settings& settings) {
@@ -190,6 +212,12 @@ Job make_job(const Settings& settings, Purpose purpose) {
   if (purpose == Purpose::inference) {
     check_inference(settings);
     job.analysis = make_analysis(settings);
+    job.compute = make_compute(settings);
+    add_krylov_limits(settings, job.analysis.krylov);
+    job.checkpoint = settings.checkpoint;
+    if (settings.rules != "all" && settings.rules != "chosen")
+      throw InputError(fmt::format("--rules {}: must be all or chosen", settings.rules));
+    job.all_rules = settings.rules == "all";
   }
   return job;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <string_view>
 
 #include "gradflow/base/error.h"
 
@@ -51,6 +52,24 @@ std::uint64_t whole_number(const std::string& option, const std::string& text) {
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc{} || stop != end) reject(option, text, "a whole number >= 0");
   return value;
+}
+
+double byte_count(const std::string& option, const std::string& text) {
+  constexpr const char* must = "a number of bytes > 0, as 800M, 4G or 1.5GiB";
+  double value = 0.0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || !(value > 0.0) || !std::isfinite(value)) reject(option, text, must);
+  std::string unit(stop, end);
+  for (const char* tail : {"iB", "B"})
+    if (unit.ends_with(tail)) {
+      unit.erase(unit.size() - std::string_view(tail).size());
+      break;
+    }
+  if (unit.empty()) return value;
+  const std::size_t power = std::string_view("KMGT").find(unit.front());
+  if (unit.size() != 1 || power == std::string_view::npos) reject(option, text, must);
+  return value * std::pow(1024.0, static_cast<double>(power + 1));
 }
 
 std::vector<std::string> split_list(const std::string& text) {

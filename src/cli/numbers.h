@@ -13,6 +13,9 @@ double nonnegative_number(const std::string& option, const std::string& text);  
 double open_fraction(const std::string& option, const std::string& text);        ///< in (0, 1)
 std::uint64_t whole_number(const std::string& option, const std::string& text);  ///< >= 0
 
+/// Bytes: a number, or one with K, M, G or T (powers of 1024; "4G", "1.5GiB", "800MB").
+double byte_count(const std::string& option, const std::string& text);
+
 /// "a,b" -> {"a", "b"}; "" -> {}.
 std::vector<std::string> split_list(const std::string& text);
 

@@ -13,6 +13,7 @@ namespace {
 constexpr const char* data_group = "Data";
 constexpr const char* network_group = "Network";
 constexpr const char* inference_group = "Inference";
+constexpr const char* computation_group = "Computation";
 constexpr const char* output_group = "Output";
 
 CLI::Option* text_option(CLI::App& command, const std::string& names, std::string& target,
@@ -139,6 +140,38 @@ void add_stopping_options(CLI::App& command, Settings& s) {
   text_option(command, "--validation-fraction", s.validation_fraction,
               "Part of the rows held out by rule validation", inference_group, "NUMBER")
       ->check(CLI::Validator(checked("--validation-fraction", open_fraction), ""));
+}
+
+void add_computation_options(CLI::App& command, Settings& s) {
+  text_option(command, "--engine", s.engine,
+              "dense (an eigendecomposition), krylov (products only), or auto: dense up to 4000 rows",
+              computation_group, "NAME");
+  text_option(command, "--storage", s.storage,
+              "krylov: keep the operator's entries in memory, or none; auto: what fits and is faster",
+              computation_group, "WHERE");
+  text_option(command, "--precision", s.precision,
+              "krylov: float32 or float64 entries and sweeps; auto: float32 where evaluated anew",
+              computation_group, "TYPE");
+  text_option(command, "--max-memory", s.max_memory, "Most memory to plan with (default: what is available)",
+              computation_group, "SIZE")
+      ->check(CLI::Validator(checked("--max-memory", byte_count), ""));
+  text_option(command, "--krylov-steps", s.krylov_steps,
+              "Most steps of the response's Krylov space (default: 1000, or what memory allows)",
+              computation_group, "INTEGER")
+      ->check(CLI::Validator(checked("--krylov-steps", whole_number), ""));
+  text_option(command, "--probes", s.probes,
+              "Random probes of the spectrum (default: as many as the results need, at most 64)",
+              computation_group, "INTEGER")
+      ->check(CLI::Validator(checked("--probes", whole_number), ""));
+  text_option(command, "--checkpoint", s.checkpoint,
+              "krylov: record products here, so that the same command goes on after an interruption",
+              computation_group, "FILE");
+}
+
+void add_rules_option(CLI::App& command, Settings& s) {
+  text_option(command, "--rules", s.rules,
+              "krylov: run all rules, or only the chosen one (reml-flow alone is many times cheaper)",
+              computation_group, "WHICH");
 }
 
 void add_new_row_options(CLI::App& command, Settings& s) {

@@ -24,6 +24,10 @@ struct Settings {
   std::string rule, path = "flow", decay_rate, implicit_steps, learning_rate;
   std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", seed = "1";
 
+  // Computation
+  std::string engine = "auto", storage = "auto", precision = "auto", max_memory, krylov_steps, probes,
+              rules = "all", checkpoint;
+
   // New rows
   std::string model, cross, cross_diagonal;
 

@@ -1,5 +1,6 @@
 #include "gradflow/inference/flow_bracket.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -23,7 +24,11 @@ double log_laplace(const Quadrature& rule, double t) {
 class SlopeBounds {
  public:
   SlopeBounds(const Tridiagonal& T, double mass, double trace, double dimension)
-      : trace_(trace), dimension_(dimension), A_lower_(gauss_rule(T, mass)), A_upper_(radau_rule(T, mass)) {
+      : trace_(trace),
+        dimension_(dimension),
+        log_mass_(std::log(mass)),
+        A_lower_(gauss_rule(T, mass)),
+        A_upper_(radau_rule(T, mass)) {
     largest_ = A_lower_.nodes.cwiseMax(0.0).maxCoeff();
     A_lower_.nodes = A_lower_.nodes.cwiseMax(0.0);
     exact_ = T.next == 0.0;
@@ -56,11 +61,13 @@ class SlopeBounds {
   }
 
   double allowance(double t, double pull) const {
-    return allowance_units * std::numeric_limits<double>::epsilon() * (1.0 + t * largest_) * (trace_ + pull);
+    const double log_lost = 0.5 * (log_mass_ - t * A_lower_.nodes(0) - log_laplace(A_lower_, t));  // >= 0
+    return allowance_units * std::numeric_limits<double>::epsilon() *
+           (1.0 + t * largest_ / (1.0 + std::max(0.0, log_lost))) * std::exp(log_lost) * (trace_ + pull);
   }
 
  private:
-  double trace_, dimension_, largest_ = 0.0;
+  double trace_, dimension_, log_mass_, largest_ = 0.0;
   bool exact_ = false;
   Quadrature A_lower_, A_upper_, B_lower_, B_upper_;
 };

@@ -11,7 +11,9 @@ namespace gradflow {
 namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
+constexpr Index test_steps = 24;  // where only the test is asked for: eigenpairs spare it probes
 constexpr Index first_probe_steps = 8;
+constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
 constexpr Index batch_columns = 8;  // probes that share a product
 constexpr Index rough_probes = 4, rough_steps = 12;
@@ -44,13 +46,14 @@ KrylovEngine::KrylovEngine(const TrainingOperator& H, const FixedEffects& fixed,
             ++products_;
             M_.apply(x, y);
           },
-          w_, std::min(options.krylov.max_steps, fixed.residual_dimension()), options.krylov.basis) {}
+          w_, std::min(options.krylov.max_steps, fixed.residual_dimension()), options.krylov.basis,
+          [this](Block x) { M_.project(x); }) {}
 
 void KrylovEngine::solve(Need need) {
   report_.resolved_shrinkage = options_.largest_shrinkage;
   if (w_.squaredNorm() > 0.0) {
     if (need == Need::test)
-      space_.extend(first_steps + 4);
+      space_.extend(test_steps);
     else
       solve_flow();
     if (need == Need::every_rule) solve_ridge();
@@ -198,6 +201,7 @@ void KrylovEngine::settle_steps(Need need) {
 
 void KrylovEngine::start_probes(Need need) {
   if (covered()) return;
+  if (squared_norm_ < 0.0) squared_norm_ = M_.squared_norm();
   const Index kept = need == Need::every_rule ? options_.krylov.loo_probes : 0;
   const Index wanted = options_.krylov.probes > 0 ? options_.krylov.probes : std::max(kept, first_probes);
   add_probes(std::min(wanted, batch_columns), first_probe_steps, kept > 0);
@@ -213,18 +217,33 @@ std::vector<const SpectralProbes*> KrylovEngine::kept() const {
 }
 
 void KrylovEngine::sharpen_probes(Need need) {
-  if (covered() || options_.krylov.probes > 0) return;
-  while (true) {
+  if (options_.krylov.probes > 0) return;
+  while (!covered()) {  // a regrown space may leave nothing to probe
     const Vector tolerance = decide(data(), need).tolerance;
     const Vector error = jackknife([&](const SpectralData& data) { return decide(data, need).value; });
     const double worst = (error.array() / tolerance.array()).maxCoeff();
     if (!(worst > 1.0) || probes() >= options_.krylov.max_probes) return;
     const double wanted = std::ceil(static_cast<double>(probes()) * worst * worst);
+    if (wanted > 4.0 * static_cast<double>(probes()) && regrow(need)) continue;
     const auto target = static_cast<Index>(std::clamp(wanted, static_cast<double>(probes() + 2),
                                                       static_cast<double>(options_.krylov.max_probes)));
     add_probes(std::min(target, 4 * probes()) - probes(), probe_steps(), false);
     settle_steps(need);
   }
+}
+
+// Where many probes would be needed, a larger space finds more eigenpairs to take out of their way.
+bool KrylovEngine::regrow(Need need) {
+  if (regrowths_ == most_regrowths || space_.at_limit()) return false;
+  ++regrowths_;
+  space_.extend(space_.steps() + space_.steps() / 2);
+  Eigenpairs pairs = converged_pairs(space_);
+  if (pairs.count() <= pairs_.count()) return true;
+  pairs_ = std::move(pairs);
+  batches_.clear();
+  kept_batches_ = 0;
+  start_probes(need);
+  return true;
 }
 
 std::vector<Quadrature> KrylovEngine::probe_rules(Index steps) const {
@@ -237,7 +256,7 @@ std::vector<Quadrature> KrylovEngine::probe_rules(Index steps) const {
 SpectralData KrylovEngine::data_from(const std::vector<Quadrature>& probe_rules) const {
   const SpectralDensity density = make_density(
       pairs_.values, probe_rules,
-      {.dimension = static_cast<double>(M_.dimension()), .trace = M_.trace(), .squared_norm = -1.0});
+      {.dimension = static_cast<double>(M_.dimension()), .trace = M_.trace(), .squared_norm = squared_norm_});
   const Quadrature signal = gauss_rule(space_.tridiagonal(), w_.squaredNorm());
   const Index traces = density.values.size(), size = traces + signal.nodes.size();
   SpectralData data{Vector(size), Vector::Zero(size), Vector::Zero(size), M_.trace()};

@@ -48,6 +48,7 @@ class KrylovEngine {
   void solve_ridge();
   void start_probes(Need need);
   void sharpen_probes(Need need);
+  bool regrow(Need need);
   bool settle_space();  // until the space resolves what the spectrum asks of it; true if that took steps
   double fit_movement(const Tridiagonal& earlier, const Tridiagonal& now, double time) const;
   double resolved_shrinkage() const;
@@ -70,6 +71,8 @@ class KrylovEngine {
   Eigenpairs pairs_;
   std::vector<std::unique_ptr<SpectralProbes>> batches_;
   Index kept_batches_ = 0;  // the first ones
+  int regrowths_ = 0;
+  double squared_norm_ = -1.0;  // tr M^2; negative: not asked for yet, NaN: not known
   KrylovReport report_;
 };
 

@@ -10,10 +10,10 @@
 namespace gradflow {
 namespace {
 
-constexpr Index paths_at_once = 8;                  // n doubles each per probe
-constexpr Index pairs_at_once = 32;                 // eigenvectors formed together, n doubles each
-constexpr double largest_relative_variance = 0.02;  // of a divisor, beyond which no residual is given
-constexpr double parabola_step = 0.1;               // in log time, for the minimiser's standard error
+constexpr Index paths_at_once = 8;               // n doubles each per probe
+constexpr Index pairs_at_once = 32;              // eigenvectors formed together, n doubles each
+constexpr double largest_relative_error = 0.03;  // of the root mean square, beyond which none is given
+constexpr double parabola_step = 0.1;            // in log time, for the minimiser's standard error
 
 // phi ~ a + b lambda over the part of the spectrum that the probes stand for.
 struct Line {
@@ -47,7 +47,8 @@ Matrix row_features(const Vector& identity, const Vector& diagonal, const Vector
 // Residuals over divisors of which `known` is exact and the probes' mean estimates the rest, without bias but
 // noisily. The rest is first predicted by its regression on the rows' features; what a row's estimate adds to
 // that is believed by the share of its spread that is not error. Given all that, E[1/d^2] is 1/mean^2 (1 + 3
-// variance/mean^2) to second order. NaN where the error of the divisors is too large for that.
+// variance/mean^2) to second order. NaN where the error of the divisors moves the root mean square by too
+// much: near interpolation a few rows with small divisors make most of it.
 Vector divide(const Vector& residual, const Vector& known, const std::vector<Vector>& probed,
               const Matrix& features) {
   const auto R = static_cast<double>(probed.size());
@@ -56,7 +57,8 @@ Vector divide(const Vector& residual, const Vector& known, const std::vector<Vec
     estimate += x / R;
     squares += x.cwiseAbs2();
   }
-  const double error = (squares - R * estimate.cwiseAbs2()).mean() / (R * std::max(1.0, R - 1.0));
+  const double error =
+      probed.empty() ? 0.0 : (squares - R * estimate.cwiseAbs2()).mean() / (R * std::max(1.0, R - 1.0));
   const Matrix gram = features.transpose() * features;
   const Vector predicted =
       features * gram.completeOrthogonalDecomposition().solve(features.transpose() * estimate);
@@ -66,7 +68,10 @@ Vector divide(const Vector& residual, const Vector& known, const std::vector<Vec
   const double believed = between > 0.0 ? between / (between + error) : 0.0;
   const double variance = believed * std::max(0.0, error);
   const Eigen::ArrayXd d = (known + predicted + believed * beyond).array().max(std::sqrt(variance));
-  if (variance > largest_relative_variance * d.square().mean())
+  const Eigen::ArrayXd squared = (d > 0.0).select((residual.array() / d).square(), 0.0);
+  const double relative_error =
+      std::sqrt((d > 0.0).select(squared.square() * error / d.square(), 0.0).sum()) / squared.sum();
+  if (probed.size() == 1 || relative_error > largest_relative_error)
     return Vector::Constant(residual.size(), std::numeric_limits<double>::quiet_NaN());
   return (d > 0.0).select(residual.array() / d * (1.0 + 3.0 * variance / d.square()).sqrt(), 0.0);
 }

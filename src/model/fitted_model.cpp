@@ -9,6 +9,7 @@
 #include "gradflow/inference/posterior.h"
 #include "gradflow/model/memory.h"
 #include "gradflow/model/version.h"
+#include "gradflow/operators/jacobian_operator.h"
 
 namespace gradflow {
 namespace {
@@ -65,6 +66,25 @@ void check_given(const FittedModel& model, const NewRows& rows, const GivenCross
     throw InputError("the cross matrix and its diagonal must be finite");
 }
 
+std::string why_no_sd(const FittedModel& model) {
+  if (model.rows() > FittedModel::most_factored_rows)
+    return fmt::format(
+        "Standard deviations and intervals are NA: they need a factorisation of {0} x {0} entries, which is "
+        "made "
+        "up to {1} training rows.",
+        model.rows(), FittedModel::most_factored_rows);
+  return model.kernel ? "Standard deviations are NA: the model has no variance components."
+                      : "Standard deviations are NA: they need the new rows' own kernel values.";
+}
+
+// mean(x) = f0(x) + x'beta + h_x'alpha, by the linearised weights where the model has them.
+Vector mean_at(const FittedModel& model, const NewRows& rows, const CrossKernel& cross, const Matrix& design,
+               Index begin) {
+  const Vector base = unstandardize_response(model.recipe, cross.output) + design * model.beta;
+  if (!model.linearised) return base + cross.H_cross * model.alpha;
+  return base + model.kernel->network()->jvp(rows.X.middleRows(begin, design.rows()), *model.linearised);
+}
+
 Predictions empty_predictions(const NewRows& rows) {
   Predictions out;
   out.ids = rows.ids;
@@ -90,7 +110,11 @@ FittedModel make_model(const Job& job, JobResult result) {
                             ? to_string(model.kernel->network()->architecture())
                             : job.operator_spec.text();
   model.X = std::move(result.prepared.dataset.X);
-  if (!model.kernel) model.H = result.prepared.H->entries();
+  if (!model.kernel) model.H = result.prepared.H->matrix();
+  if (const auto* jacobian = dynamic_cast<const JacobianOperator*>(result.prepared.H.get())) {
+    model.linearised = jacobian->pullback(analysis.fit.alpha);
+    if (analysis.fit.alpha.size() > FittedModel::most_factored_rows) model.X.resize(model.X.rows(), 0);
+  }
   model.design = analysis.fixed.design();
   model.fixed_names = analysis.fixed.names();
   model.intercept = job.analysis.intercept && !job.analysis.paper;
@@ -120,7 +144,8 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   const auto count = static_cast<Index>(rows.row.size());
   if (count == 0) return out;
 
-  const bool with_sd = std::isfinite(model.tau) && std::isfinite(model.ridge_variance) &&
+  const bool small = model.rows() <= FittedModel::most_factored_rows;
+  const bool with_sd = std::isfinite(model.tau) && std::isfinite(model.ridge_variance) && small &&
                        (model.kernel || given.H_self.size() > 0);
   const FixedEffects fixed(model.design, model.fixed_names);
   std::optional<PosteriorVariance> variance;
@@ -129,9 +154,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
     report_progress(progress, "building the training operator", 0.0);
     variance = PosteriorVariance::for_ridge(*training_operator(model), fixed, model.tau);
   } else {
-    out.warnings.push_back(model.kernel
-                               ? "Standard deviations are NA: the model has no variance components."
-                               : "Standard deviations are NA: they need the new rows' own kernel values.");
+    out.warnings.push_back(why_no_sd(model));
   }
 
   const double z = boost::math::quantile(boost::math::normal(), 0.5 + 0.5 * model.level);
@@ -139,11 +162,13 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   for (Index begin = 0; begin < count; begin += block) {
     report_progress(progress, "predicting", static_cast<double>(begin) / static_cast<double>(count));
     const Index size = std::min(block, count - begin);
-    CrossKernel cross = cross_at(model, rows, given, begin, size);
+    CrossKernel cross;
+    if (model.linearised && !variance)
+      cross.output = model.kernel->output(rows.X.middleRows(begin, size));
+    else
+      cross = cross_at(model, rows, given, begin, size);
     const Matrix design = design_at(model, rows, begin, size);
-    // mean(x) = f0(x) + x'beta + h_x'alpha
-    const Vector mean = unstandardize_response(model.recipe, cross.output) + design * model.beta +
-                        cross.H_cross * model.alpha;
+    const Vector mean = mean_at(model, rows, cross, design, begin);
     Vector sd = Vector::Constant(size, nan);
     if (variance)
       sd = (model.ridge_variance *

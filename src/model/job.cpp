@@ -1,9 +1,12 @@
 #include "gradflow/model/job.h"
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 #include "gradflow/base/error.h"
-#include "gradflow/model/memory.h"
+#include "gradflow/model/version.h"
+#include "gradflow/operators/recorded_operator.h"
 
 namespace gradflow {
 namespace {
@@ -21,8 +24,6 @@ class Stopwatch {
   PreparedJob& job_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-constexpr double analysis_copies = 5.0;  // n x n matrices alive at the peak of analyse()
 
 std::unique_ptr<DenseOperator> user_operator(const OperatorSpec& spec, const DataReport& report) {
   Matrix H = read_operator_matrix(spec.matrix, report.rows_read);
@@ -44,29 +45,119 @@ Observations observe(const Dataset& dataset, const Vector& output) {
   return observations;
 }
 
+std::vector<FileStamp> stamp_files(const Job& job) {
+  std::vector<FileStamp> stamps;
+  for (const std::string& name : {job.source.table, job.source.features, job.source.response,
+                                  job.operator_spec.weights, job.operator_spec.matrix}) {
+    const std::string path =
+        name.substr(0, name.find(".npz:") == std::string::npos ? name.size() : name.find(".npz:") + 4);
+    std::error_code ignored;
+    if (!path.empty() && std::filesystem::exists(path, ignored)) stamps.push_back(stamp_file(path));
+  }
+  return stamps;
+}
+
+std::vector<std::string> changed_files(const PreparedJob& prepared) {
+  std::vector<std::string> warnings;
+  for (const FileStamp& stamp : prepared.files)
+    if (!unchanged(stamp))
+      warnings.push_back(fmt::format(
+          "'{}' changed while the run was going on: the results are of the data as they were read first",
+          stamp.path));
+  return warnings;
+}
+
+// What the plan decides for the analysis.
+AnalysisOptions planned(const Job& job, const Plan& plan) {
+  AnalysisOptions options = job.analysis;
+  options.engine = plan.engine;
+  if (plan.engine == Engine::dense) return options;
+  KrylovOptions& krylov = options.krylov;
+  krylov.max_steps = std::min(krylov.max_steps, plan.max_steps);
+  krylov.loo_probes = std::min(krylov.loo_probes, plan.loo_probes);
+  krylov.basis = plan.basis;
+  krylov.all_rules = job.all_rules;
+  return options;
+}
+
+// Everything that decides the numbers of a run.
+std::string fingerprint_of(const PreparedJob& prepared, const AnalysisOptions& options) {
+  Fingerprint print;
+  const auto numbers = [&](const auto& values) {
+    print.add(static_cast<std::int64_t>(values.size()));
+    print.add(values.data(), static_cast<std::size_t>(values.size()));
+  };
+  const KrylovOptions& krylov = options.krylov;
+  const std::string text =
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", version,
+                  prepared.H->description(), static_cast<int>(prepared.plan.form),
+                  static_cast<int>(prepared.plan.storage), static_cast<int>(prepared.plan.precision),
+                  krylov.max_steps, krylov.time_tolerance, krylov.fit_tolerance,
+                  static_cast<int>(krylov.basis), krylov.all_rules, krylov.probes, krylov.max_probes,
+                  krylov.loo_probes, static_cast<int>(options.rule), static_cast<int>(options.path.kind),
+                  options.seed, options.level, options.paper, options.validation_fraction);
+  print.add(text);
+  numbers(prepared.observations.y);
+  numbers(prepared.observations.f0);
+  numbers(prepared.observations.covariates);
+  numbers(prepared.dataset.X);
+  print.add(options.path.decay);
+  print.add(options.path.learning_rate);
+  print.add(static_cast<std::int64_t>(options.intercept));
+  if (prepared.kernel && prepared.kernel->network())
+    numbers(prepared.kernel->network()->parameters().flatten());
+  else if (!prepared.kernel)
+    numbers(prepared.H->diagonal());
+  return print.hex();
+}
+
+// Runs `work` on the operator, through a record of its products where a checkpoint is asked for; the warnings
+// are what the user must know of either.
+template <typename Work>
+auto with_record(const Job& job, const PreparedJob& prepared, std::vector<std::string>& warnings,
+                 Work&& work) {
+  const AnalysisOptions options = planned(job, prepared.plan);
+  if (job.checkpoint.empty() || prepared.plan.engine == Engine::dense) {
+    if (!job.checkpoint.empty())
+      warnings.push_back("no checkpoint was written: --checkpoint is for --engine krylov");
+    return work(*prepared.H, options);
+  }
+  RecordedOperator record(*prepared.H, job.checkpoint, fingerprint_of(prepared, options));
+  auto result = work(record, options);
+  if (!record.problem().empty()) warnings.push_back(record.problem());
+  record.finish();
+  return result;
+}
+
 }  // namespace
 
-PreparedJob prepare(const Job& job) {
+PreparedJob prepare(const Job& job, Question question) {
   job.analysis.check();
   PreparedJob prepared;
   Stopwatch watch(prepared);
   const bool user_matrix = job.operator_spec.kind == OperatorKind::matrix;
   report_progress(job.analysis.progress, "reading the data", 0.0);
+  prepared.files = stamp_files(job);
   prepared.dataset = user_matrix ? load_dataset_without_features(job.source, job.dataset)
                                  : load_dataset(job.source, job.dataset);
   const Index n = prepared.dataset.y.size();
-  require_memory(n, analysis_copies);
   watch.lap("read the data");
 
-  const std::string stage = fmt::format("building the training operator ({} rows; about {:.2g} GB of memory)",
-                                        n, memory_of(n, analysis_copies) / 1e9);
+  OperatorSpec spec = job.operator_spec;
+  if (!user_matrix) prepared.kernel = KernelSource::make(spec, prepared.dataset.X.cols());
+  if (prepared.kernel && prepared.kernel->network())
+    spec.network = prepared.kernel->network()->architecture();
+  prepared.plan =
+      make_plan(n, prepared.dataset.X.cols(), prepared.dataset.Z.cols() + 1, spec, question, job.compute);
+  if (job.announce) job.announce(prepared.plan, n);
+  const std::string stage = fmt::format(
+      "building the training operator ({} rows; at most {:.2g} GB of memory)", n, prepared.plan.memory / 1e9);
   report_progress(job.analysis.progress, stage, 0.0);
   Vector output = Vector::Zero(n);
   if (user_matrix) {
     prepared.H = user_operator(job.operator_spec, prepared.dataset.report);
   } else {
-    prepared.kernel = KernelSource::make(job.operator_spec, prepared.dataset.X.cols());
-    prepared.H = prepared.kernel->training(prepared.dataset.X);
+    prepared.H = build_operator(*prepared.kernel, prepared.dataset.X, prepared.plan);
     output = prepared.kernel->output(prepared.dataset.X);
   }
   watch.lap("build the training operator");
@@ -75,15 +166,28 @@ PreparedJob prepare(const Job& job) {
 }
 
 JobResult run(const Job& job) {
-  JobResult result{prepare(job), {}};
-  result.analysis = analyse(*result.prepared.H, result.prepared.observations, job.analysis);
+  JobResult result{prepare(job, job.all_rules ? Question::every_rule : Question::one_rule), {}};
+  std::vector<std::string> warnings;
+  result.analysis = with_record(job, result.prepared, warnings,
+                                [&](const TrainingOperator& H, const AnalysisOptions& options) {
+                                  return analyse(H, result.prepared.observations, options);
+                                });
+  for (std::string& warning : changed_files(result.prepared)) warnings.push_back(std::move(warning));
+  result.analysis.warnings.insert(result.analysis.warnings.end(), warnings.begin(), warnings.end());
   return result;
 }
 
 std::pair<PreparedJob, ScoreTest> run_test(const Job& job) {
-  PreparedJob prepared = prepare(job);
+  PreparedJob prepared = prepare(job, Question::test);
   Stopwatch watch(prepared);
-  ScoreTest test = analyse_test(*prepared.H, prepared.observations, job.analysis);
+  std::vector<std::string> warnings;
+  ScoreTest test =
+      with_record(job, prepared, warnings, [&](const TrainingOperator& H, const AnalysisOptions& options) {
+        return analyse_test(H, prepared.observations, options);
+      });
+  for (std::string& warning : changed_files(prepared)) warnings.push_back(std::move(warning));
+  std::vector<std::string>& shown = prepared.dataset.report.warnings;
+  shown.insert(shown.end(), warnings.begin(), warnings.end());
   watch.lap("test");
   return {std::move(prepared), std::move(test)};
 }

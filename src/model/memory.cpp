@@ -1,20 +1,67 @@
 #include "gradflow/model/memory.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
 #include <fstream>
+#include <limits>
+#include <string>
 
 #include "gradflow/base/error.h"
 
 namespace gradflow {
 
-double available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key, unit;
-  double kilobytes = 0.0;
-  while (file >> key >> kilobytes) {
-    std::getline(file, unit);
-    if (key == "MemAvailable:") return kilobytes * 1024.0;
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// The number after `key` in a file of "key: number unit" lines, in bytes for kB; infinite when absent.
+double field_of(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  std::string name, rest;
+  double value = 0.0;
+  while (file >> name >> value) {
+    std::getline(file, rest);
+    if (name == key) return value * (rest.find("kB") != std::string::npos ? 1024.0 : 1.0);
   }
-  return 0.0;
+  return infinity;
+}
+
+// The whole file as one number; infinite when absent or "max".
+double number_in(const std::string& path) {
+  std::ifstream file(path);
+  double value = 0.0;
+  return file >> value ? value : infinity;
+}
+
+// What the control group of this process still allows (version 2; the root group has no limit).
+double left_in_group() {
+  std::ifstream file("/proc/self/cgroup");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (!line.starts_with("0::")) continue;
+    const std::string folder = "/sys/fs/cgroup" + line.substr(3);
+    return number_in(folder + "/memory.max") - number_in(folder + "/memory.current");
+  }
+  return infinity;
+}
+
+// What a limit on the address space (ulimit -v) still allows.
+double left_in_address_space() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return infinity;
+  const double used = field_of("/proc/self/status", "VmSize:");
+  return static_cast<double>(limit.rlim_cur) - (std::isfinite(used) ? used : 0.0);
+}
+
+}  // namespace
+
+double available_memory() {
+  double available = field_of("/proc/meminfo", "MemAvailable:");
+  for (const double left : {left_in_group(), left_in_address_space()})
+    if (!std::isnan(left)) available = std::min(available, std::max(left, 1.0));
+  return std::isfinite(available) ? available : 0.0;
 }
 
 double memory_of(Index n, double copies) {

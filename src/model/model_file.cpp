@@ -30,11 +30,15 @@ Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : 
 
 Json header(const FittedModel& model) {
   const Index layers = model.kernel && model.kernel->network() ? model.kernel->network()->layers() : 0;
-  return {{"format_version", FittedModel::format_version},
+  // What has no linearised weights is readable by the programs of format 1.
+  return {{"format_version", model.linearised ? FittedModel::format_version : 1},
           {"gradflow_version", model.gradflow_version},
           {"recipe", to_json(model.recipe)},
           {"operator",
-           {{"kind", to_string(model.operator_kind)}, {"text", model.operator_text}, {"layers", layers}}},
+           {{"kind", to_string(model.operator_kind)},
+            {"text", model.operator_text},
+            {"layers", layers},
+            {"linearised", model.linearised.has_value()}}},
           {"fixed_effects", {{"names", model.fixed_names}, {"intercept", model.intercept}}},
           {"rule", model.rule},
           {"path", to_json(model.path)},
@@ -91,14 +95,27 @@ class TensorReader {
   const std::string& source_;
 };
 
-DenseNetwork read_network(const std::string& text, Index layers, TensorReader& tensors) {
-  Architecture architecture = parse_architecture(text);
+Parameters read_parameters(const std::string& prefix, bool bias, Index layers, TensorReader& tensors) {
   Parameters parameters;
   for (Index layer = 0; layer < layers; ++layer) {
-    parameters.weights.push_back(tensors.matrix(fmt::format("network.W{}", layer), -1, -1));
-    if (architecture.bias) parameters.biases.push_back(tensors.vector(fmt::format("network.b{}", layer), -1));
+    parameters.weights.push_back(tensors.matrix(fmt::format("{}.W{}", prefix, layer), -1, -1));
+    if (bias) parameters.biases.push_back(tensors.vector(fmt::format("{}.b{}", prefix, layer), -1));
   }
+  return parameters;
+}
+
+DenseNetwork read_network(const std::string& text, Index layers, TensorReader& tensors) {
+  Architecture architecture = parse_architecture(text);
+  Parameters parameters = read_parameters("network", architecture.bias, layers, tensors);
   return {std::move(architecture), std::move(parameters)};
+}
+
+// The change of the weights of a model whose fit was matrix-free, of the shapes of the network's own.
+Parameters read_linearised(const DenseNetwork& network, TensorReader& tensors) {
+  Parameters change = read_parameters("linearised", network.architecture().bias, network.layers(), tensors);
+  const DenseNetwork checked(network.architecture(), change);
+  if (checked.inputs() != network.inputs()) tensors.fail("its linearised weights are of another network");
+  return change;
 }
 
 void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& tensors) {
@@ -112,7 +129,11 @@ void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& 
     return;
   }
   if (d < 1) tensors.fail("it has no features");
-  model.X = tensors.matrix("X_train", n, d);
+  const bool linearised = fields.flag_or("linearised", false);
+  if (!linearised || tensors.has("X_train"))
+    model.X = tensors.matrix("X_train", n, d);
+  else
+    model.X.resize(n, 0);
   if (kind == to_string(OperatorKind::infinite)) {
     model.operator_kind = OperatorKind::infinite;
     model.kernel = KernelSource(parse_infinite_architecture(model.operator_text));
@@ -123,6 +144,7 @@ void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& 
     if (model.kernel->network()->inputs() != d)
       tensors.fail(fmt::format("its network takes {} features, and its encoding gives {}",
                                model.kernel->network()->inputs(), d));
+    if (linearised) model.linearised = read_linearised(*model.kernel->network(), tensors);
   } else {
     fields.fail("kind", "finite, infinite or matrix");
   }
@@ -214,6 +236,13 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
   return model;
 }
 
+void add_parameters(TensorFile& file, const std::string& prefix, const Parameters& parameters) {
+  for (std::size_t layer = 0; layer < parameters.weights.size(); ++layer)
+    file.tensors[fmt::format("{}.W{}", prefix, layer)] = array_of(parameters.weights[layer]);
+  for (std::size_t layer = 0; layer < parameters.biases.size(); ++layer)
+    file.tensors[fmt::format("{}.b{}", prefix, layer)] = array_of(parameters.biases[layer]);
+}
+
 }  // namespace
 
 void FittedModel::save(const std::string& path_name) const {
@@ -224,15 +253,10 @@ void FittedModel::save(const std::string& path_name) const {
   file.tensors["fixed_effects"] = array_of(design);
   if (operator_kind == OperatorKind::matrix)
     file.tensors["H_train"] = array_of(H);
-  else
+  else if (X.cols() > 0)
     file.tensors["X_train"] = array_of(X);
-  if (kernel && kernel->network()) {
-    const Parameters& parameters = kernel->network()->parameters();
-    for (std::size_t layer = 0; layer < parameters.weights.size(); ++layer)
-      file.tensors[fmt::format("network.W{}", layer)] = array_of(parameters.weights[layer]);
-    for (std::size_t layer = 0; layer < parameters.biases.size(); ++layer)
-      file.tensors[fmt::format("network.b{}", layer)] = array_of(parameters.biases[layer]);
-  }
+  if (kernel && kernel->network()) add_parameters(file, "network", kernel->network()->parameters());
+  if (linearised) add_parameters(file, "linearised", *linearised);
   write_safetensors(path_name, file);
 }
 

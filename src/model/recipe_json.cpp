@@ -94,6 +94,10 @@ std::uint64_t FieldReader::seed(const std::string& name) const {
   return at(name).get<std::uint64_t>();
 }
 
+bool FieldReader::flag_or(const std::string& name, bool absent) const {
+  return object_->contains(name) ? flag(name) : absent;
+}
+
 bool FieldReader::flag(const std::string& name) const {
   if (!at(name).is_boolean()) fail(name, "true or false");
   return at(name).get<bool>();

@@ -24,6 +24,7 @@ class FieldReader {
   Index count(const std::string& name, Index largest) const;  ///< -1 <= value <= largest
   std::uint64_t seed(const std::string& name) const;
   bool flag(const std::string& name) const;
+  bool flag_or(const std::string& name, bool absent) const;  ///< `absent` where there is no such field
   [[noreturn]] void fail(const std::string& name, const std::string& must) const;
 
  private:

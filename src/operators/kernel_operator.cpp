@@ -163,6 +163,28 @@ void KernelOperator::do_apply(ConstBlock X, Block Y) const {
 
 Vector KernelOperator::do_diagonal() const { return diagonal_ / static_cast<double>(size()); }
 
+double KernelOperator::do_squared_norm() const {
+  const Index n = size(), blocks = tile_blocks(n);
+  Vector sums(blocks);
+  parallel_for(blocks, 1, [&](Index I, Index) {
+    double sum = 0.0;
+    for (Index J = 0; J <= I; ++J)
+      tiles_->with_tile(I, J, [&](const auto* tile) {
+        const Index rows = std::min(tile_size, n - I * tile_size),
+                    cols = std::min(tile_size, n - J * tile_size);
+        double square = 0.0;
+        for (Index j = 0; j < cols; ++j)
+          for (Index i = 0; i < rows; ++i) {
+            const auto entry = static_cast<double>(tile[j * tile_size + i]);
+            square += entry * entry;
+          }
+        sum += I == J ? square : 2.0 * square;
+      });
+    sums(I) = sum;
+  });
+  return sums.sum() / (static_cast<double>(n) * static_cast<double>(n));
+}
+
 Matrix KernelOperator::do_matrix() const {
   const Index n = size();
   Matrix H(n, n);

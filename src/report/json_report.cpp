@@ -85,6 +85,7 @@ Json test_json(const ScoreTest& test) {
           {"log10_p_value_exact", number(test.log10_p_value_exact)},
           {"relative_error", number(test.relative_error)},
           {"quadrature_nodes", test.quadrature_nodes},
+          {"log10_standard_error", number(test.log10_standard_error)},
           {"p_value_satterthwaite", number(test.p_value_satterthwaite)},
           {"log10_p_value_satterthwaite", number(test.log10_p_value_satterthwaite)},
           {"satterthwaite_scale", number(test.satterthwaite_scale)},
@@ -113,6 +114,7 @@ Json rules_json(const Analysis& analysis) {
     rules[rule.name] = {{"outcome", to_string(rule.outcome)},
                         {"reason", rule.reason},
                         {"time", number(rule.time)},
+                        {"log_time_standard_error", number(rule.log_time_standard_error)},
                         {"steps", number(rule.steps)},
                         {"interval", interval_json(rule.interval)},
                         {"effective_dof", number(rule.effective_dof)},
@@ -132,7 +134,34 @@ Json fixed_json(const JobResult& result) {
   return list;
 }
 
+Json plan_json(const PreparedJob& prepared) {
+  const Plan& plan = prepared.plan;
+  return {{"engine", to_string(plan.engine)},           {"text", plan.text(prepared.dataset.y.size())},
+          {"memory_bytes", number(plan.memory)},        {"available_bytes", number(plan.available)},
+          {"expected_products", number(plan.products)}, {"expected_flops", number(plan.flops)},
+          {"expected_seconds", number(plan.seconds)}};
+}
+
+Json krylov_json(const Analysis& analysis) {
+  if (!analysis.krylov) return nullptr;
+  const KrylovReport& krylov = *analysis.krylov;
+  return {{"steps", krylov.steps},
+          {"invariant", krylov.exhausted},
+          {"flow_time_lower", number(krylov.bracket.lower)},
+          {"flow_time_upper", number(krylov.bracket.upper)},
+          {"fit_movement", number(krylov.fit_movement)},
+          {"eigenpairs", krylov.eigenpairs},
+          {"probes", krylov.probes},
+          {"probe_steps", krylov.probe_steps},
+          {"resolved_shrinkage", number(krylov.resolved_shrinkage)},
+          {"decision_movement", number(krylov.decision_movement)},
+          {"products", krylov.products}};
+}
+
 Json spectrum_json(const Analysis& analysis) {
+  if (analysis.krylov)
+    return {{"largest", number(analysis.data.values.size() > 0 ? analysis.data.values.maxCoeff() : 0.0)},
+            {"trace", number(analysis.data.trace_of_M())}};
   const SpectrumSummary summary = summarise(analysis.spectrum.values);
   return {{"largest", number(summary.largest)},
           {"smallest", number(summary.smallest)},
@@ -187,6 +216,8 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
   json["signal_share"] = number(analysis.signal_share);
   json["fixed_effects"] = fixed_json(result);
   json["spectrum"] = spectrum_json(analysis);
+  json["plan"] = plan_json(result.prepared);
+  json["krylov"] = krylov_json(analysis);
   json["fits"] = {{"ridge", fit_json(analysis.ridge)},
                   {"flow", fit_json(analysis.flow)},
                   {"path", fit_json(analysis.path)}};
@@ -205,6 +236,7 @@ std::string json_test_report(const RunRecord& record, const Job& job, const Prep
   json["reason"] = test.reason;
   add_data(json, job, prepared);
   json["test"] = test_json(test);
+  json["plan"] = plan_json(prepared);
   json["warnings"] = prepared.dataset.report.warnings;
   json["seconds"] = seconds_json(prepared.seconds);
   return dump(json);

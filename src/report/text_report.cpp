@@ -89,9 +89,17 @@ std::string size_verdict(const JobResult& result) {
       shown_number(response_sd(result.prepared.observations)), shown_number(analysis.signal_share));
 }
 
+// A standard error of log time as a percentage of the time; 0 where no random probe went into it.
+std::string shown_error(const StoppingRule& rule) {
+  if (!usable(rule.outcome)) return "NA";
+  return rule.log_time_standard_error == 0.0 ? "0"
+                                             : shown_number(100.0 * rule.log_time_standard_error) + " %";
+}
+
 std::string rules_table(const Analysis& analysis, double level) {
   std::vector<std::vector<std::string>> rows{
       {"rule", "time", "steps", "dof", "est. RMSE", "LOO RMSE", percent(level) + " interval", ""}};
+  if (analysis.krylov) rows.front().insert(rows.front().begin() + 2, "s.e.");
   for (std::size_t i = 0; i < analysis.rules.size(); ++i) {
     const StoppingRule& rule = analysis.rules[i];
     std::string note = i == analysis.chosen ? "<- chosen" : "";
@@ -100,6 +108,7 @@ std::string rules_table(const Analysis& analysis, double level) {
     rows.push_back({rule.name, shown_number(rule.time), shown_steps(rule.steps),
                     shown_number(rule.effective_dof), shown_number(rule.estimated_rmse),
                     shown_number(rule.loo_rmse), shown_interval(rule.interval), std::move(note)});
+    if (analysis.krylov) rows.back().insert(rows.back().begin() + 2, shown_error(rule));
   }
   std::string text = aligned_table(rows);
   for (const StoppingRule& rule : analysis.rules)
@@ -170,6 +179,22 @@ std::string fixed_effects_text(const JobResult& result) {
   return text;
 }
 
+// How the Krylov engine came to its numbers, and how sure they are.
+std::string krylov_text(const Analysis& analysis) {
+  if (!analysis.krylov) return "";
+  const KrylovReport& krylov = *analysis.krylov;
+  std::string text = fmt::format(
+      "Krylov: {}{}; reml-flow time in [{:.12g}, {:.12g}]", counted_text(krylov.steps, "step"),
+      krylov.exhausted ? " (the space is invariant)" : "", krylov.bracket.lower, krylov.bracket.upper);
+  text += fmt::format("; spectrum from {}", counted_text(krylov.eigenpairs, "eigenpair"));
+  if (krylov.probes > 0)
+    text += fmt::format(" and {} of the rest ({} each)", counted_text(krylov.probes, "random probe"),
+                        counted_text(krylov.probe_steps, "step"));
+  if (analysis.test.log10_standard_error > 0.0)
+    text += fmt::format("; log10 p has standard error {}", shown_number(analysis.test.log10_standard_error));
+  return text + ".\n";
+}
+
 std::vector<std::string> all_warnings(const PreparedJob& prepared, const Analysis* analysis) {
   std::vector<std::string> warnings = prepared.dataset.report.warnings;
   if (analysis != nullptr)
@@ -190,8 +215,8 @@ std::string text_report(const Job& job, const JobResult& result) {
   const Analysis& analysis = result.analysis;
   return test_verdict(analysis.test, job.analysis.level) + stop_verdict(job, analysis) +
          size_verdict(result) + '\n' + rules_table(analysis, job.analysis.level) +
-         disagreement_text(analysis) + '\n' + data_facts(job, result.prepared) + fixed_effects_text(result) +
-         text_warnings(all_warnings(result.prepared, &analysis));
+         disagreement_text(analysis) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
+         fixed_effects_text(result) + text_warnings(all_warnings(result.prepared, &analysis));
 }
 
 std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test) {
@@ -200,6 +225,9 @@ std::string text_test_report(const Job& job, const PreparedJob& prepared, const 
   text += fmt::format("  p, exact           {} (log10 p = {}; {} quadrature nodes)\n",
                       shown_p(test.p_value_exact, test.log10_p_value_exact),
                       shown_number(test.log10_p_value_exact), test.quadrature_nodes);
+  if (test.log10_standard_error > 0.0)
+    text += fmt::format("  standard error of log10 p, exact: {} (random probes of the spectrum)\n",
+                        shown_number(test.log10_standard_error));
   text += fmt::format("  p, Satterthwaite   {} (log10 p = {}; for comparison)\n\n",
                       shown_p(test.p_value_satterthwaite, test.log10_p_value_satterthwaite),
                       shown_number(test.log10_p_value_satterthwaite));

@@ -9,8 +9,10 @@
 
 namespace gradflow {
 
-KrylovSpace::KrylovSpace(Apply apply, const Vector& start, Index max_steps, BasisPrecision precision)
+KrylovSpace::KrylovSpace(Apply apply, const Vector& start, Index max_steps, BasisPrecision precision,
+                         Project project)
     : apply_(std::move(apply)),
+      project_(std::move(project)),
       max_steps_(std::min(max_steps, start.size())),
       basis_(start.size(), precision),
       current_(start),
@@ -31,6 +33,11 @@ void KrylovSpace::extend(Index steps) {
     product -= alpha * current_;
     if (!beta_.empty()) product -= beta_.back() * previous_;
     basis_.orthogonalise(product);
+    // Against its two neighbours as they were, not as they are kept: what is left along them goes into T to
+    // first order, and along all others to second order only.
+    product -= current_.dot(product) * current_;
+    if (!beta_.empty()) product -= previous_.dot(product) * previous_;
+    if (project_) project_(product);
     double beta = product.norm();
     scale_ = std::max({scale_, std::abs(alpha), beta});
     exhausted_ =

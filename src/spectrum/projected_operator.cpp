@@ -13,6 +13,11 @@ ProjectedOperator::ProjectedOperator(const TrainingOperator& H, const FixedEffec
   trace_ -= Q1_.cwiseProduct(HQ1_).sum();
 }
 
+double ProjectedOperator::squared_norm() const {
+  // |PHP|^2 = |H|^2 - 2 |H Q1|^2 + |Q1'H Q1|^2
+  return H_.squared_norm() - 2.0 * HQ1_.squaredNorm() + (Q1_.transpose() * HQ1_).squaredNorm();
+}
+
 void ProjectedOperator::project(Block X) const {
   if (Q1_.cols() > 0) X -= Q1_ * (Q1_.transpose() * X).eval();
 }

@@ -71,16 +71,25 @@ Quadrature rule_of(Vector diagonal, const Vector& off_diagonal, double mass) {
   return {diagonal(order), mass * s(order).cwiseAbs2()};
 }
 
-// The last pivot of T - 0 I's elimination, b^2 / d_k: what the next diagonal entry must be for T_{k+1} to
-// have the eigenvalue 0. Pivots lost to rounding are held at rounding's size.
-double entry_for_node_at_zero(const Tridiagonal& T) {
+// What the node at 0 of the Gauss-Radau rule needs. d_j are the pivots of T's elimination; those lost to
+// rounding are held at rounding's size.
+struct NodeAtZero {
+  double entry;   // b_k^2 / d_k: the next diagonal entry with which T_{k+1} has the eigenvalue 0
+  double weight;  // 1 / sum_j p_j(0)^2, p_j(0) = prod_i -d_i / b_i the orthonormal polynomials
+};
+
+NodeAtZero node_at_zero(const Tridiagonal& T) {
   const double floor = eps * T.diagonal.cwiseAbs().maxCoeff();
-  double pivot = std::max(T.diagonal(0), floor);
-  for (Index j = 1; j < T.size(); ++j) {
-    const double b = T.off_diagonal(j - 1);
-    pivot = std::max(T.diagonal(j) - b * b / pivot, floor);
+  const Index k = T.size();
+  double pivot = std::max(T.diagonal(0), floor), square = 1.0, sum = 1.0;
+  for (Index j = 0;; ++j) {
+    const double b = j + 1 < k ? T.off_diagonal(j) : T.next;
+    square *= pivot / b * (pivot / b);
+    sum += square;
+    if (j + 1 == k) break;
+    pivot = std::max(T.diagonal(j + 1) - b * b / pivot, floor);
   }
-  return T.next * T.next / pivot;
+  return {T.next * T.next / pivot, std::max(1.0 / sum, std::numeric_limits<double>::min())};
 }
 
 }  // namespace
@@ -96,11 +105,15 @@ Quadrature radau_rule(const Tridiagonal& T, double mass) {
   if (T.next == 0.0 || T.size() == 0) return gauss_rule(T, mass);
   const Index k = T.size();
   Vector diagonal(k + 1), off_diagonal(k);
-  diagonal << T.diagonal, entry_for_node_at_zero(T);
+  const NodeAtZero zero = node_at_zero(T);
+  diagonal << T.diagonal, zero.entry;
   off_diagonal << T.off_diagonal, T.next;
   Quadrature rule = rule_of(std::move(diagonal), off_diagonal, mass);
   rule.nodes(0) = 0.0;  // exactly, where rounding left it near
   rule.nodes = rule.nodes.cwiseMax(0.0);
+  // The iteration leaves weights to an absolute eps^2 only. This one, far from the spectrum, decides at long
+  // times, when nothing is left of the others.
+  if (rule.weights(0) < eps * mass) rule.weights(0) = mass * zero.weight;
   return rule;
 }
 

@@ -47,7 +47,7 @@ Vector calibrate(const Pool& pool, const Vector& wanted) {
   for (Index p = 0; p < degree; ++p) target(p) = wanted(p) / std::pow(scale, static_cast<double>(p));
   const Matrix gram = powers.transpose() * pool.weights.asDiagonal() * powers;
   const Eigen::FullPivLU<Matrix> solver(gram);
-  if (solver.rcond() < 1e-13) return {};
+  if (!solver.isInvertible() || solver.rcond() < 1e-13) return {};
   const Vector factor = powers * solver.solve(target);
   if (!(factor.minCoeff() > 0.0)) return {};
   return pool.weights.cwiseProduct(factor);
@@ -118,6 +118,7 @@ void SpectralProbes::extend(Index steps) {
       if (steps_ > 0) product.col(j) -= beta_.back()(j) * previous_.col(j);
     }
     pairs_.project_off(product);
+    M_.project(product);  // rounding outside the range of P would grow from step to step
     for (Index j = 0; j < count(); ++j) {
       beta(j) = product.col(j).norm();
       scale_ = std::max({scale_, std::abs(alpha(j)), beta(j)});

@@ -387,11 +387,14 @@ TEST_F(Program, TooManyRowsAreRefusedBeforeTheWork) {
   for (int i = 0; i < 300000; ++i) csv += fmt::format("{},{}\n", i, i % 7);
   folder.write("long.csv", csv);
 
-  const ProgramResult result = run({"stop", "long.csv", "--target", "y"});
+  const ProgramResult dense = run({"stop", "long.csv", "--target", "y", "--engine", "dense"});
+  const ProgramResult krylov = run({"stop", "long.csv", "--target", "y", "--max-memory", "100M"});
 
-  EXPECT_EQ(result.exit_code, 2);
-  EXPECT_EQ(result.err.find("gradflow: error: n = 300000 rows need about 3.6e+03 GB of memory"), 0U)
-      << result.err;
+  EXPECT_EQ(dense.exit_code, 2);
+  EXPECT_EQ(dense.err.find("gradflow: error: n = 300000 rows need about 3.6e+03 GB of memory"), 0U) << dense.err;
+  EXPECT_NE(dense.err.find("--engine krylov"), std::string::npos) << dense.err;
+  EXPECT_EQ(krylov.exit_code, 2);
+  EXPECT_EQ(krylov.err.find("gradflow: error: n = 300000 rows need about "), 0U) << krylov.err;
 }
 
 TEST_F(Program, TheDiabetesExampleRuns) {

@@ -13,10 +13,13 @@ namespace gradflow {
 /// above: Q' lies between tr M - N B_upper/A_lower and tr M - N B_lower/A_upper, and Q' increases. Every end
 /// is moved outwards until the sign of Q' is certain beyond the rounding allowance
 ///
-///     64 eps (1 + t lambda_1) (tr M + N B/A),
+///     64 eps (1 + t lambda_1 / (1 + log c)) c (tr M + N B/A),     c = exp(-t theta/2) |w| / A^1/2 >= 1,
 ///
-/// what a relative perturbation of some units of rounding in M does to Q'. M must have no negative
-/// eigenvalue.
+/// theta the smallest Ritz value: what a relative perturbation of some units of rounding in M and w does to
+/// Q'. Of w's own rounding the share exp(-t theta/2) is left at time t, when exp(-tM/2) w has the length
+/// A^1/2; a perturbation E of M moves the latter by at most |E| Int_0^(t/2) exp(-(t/2 - s) theta) |exp(-sM)
+/// w| ds, which is at most |E| t A^1/2 c / (1 + log c) as the logarithm of the norm is convex in s. M must
+/// have no negative eigenvalue.
 struct FlowBracket {
   double lower = 0.0;
   double upper = 0.0;     ///< infinite: no upper bound yet

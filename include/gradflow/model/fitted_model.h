@@ -17,7 +17,7 @@ namespace gradflow {
 ///
 /// alpha, beta and s2 are in units of y.
 struct FittedModel {
-  static constexpr int format_version = 1;  ///< of the file; a program reads files up to its own
+  static constexpr int format_version = 2;  ///< of the file; a program reads files up to its own
 
   std::string gradflow_version;  ///< that fitted the model
   Recipe recipe;                 ///< the encoding of the data
@@ -25,13 +25,18 @@ struct FittedModel {
   std::string operator_text;           ///< network or kernel text, or the matrix's file name
   std::optional<KernelSource> kernel;  ///< with the network's weights; empty for a user's matrix
 
-  Matrix X;                              ///< n x d, encoded training rows; n x 0 for a user's matrix
+  /// n x d, encoded training rows; n x 0 for a user's matrix, and for a linearised network of more than
+  /// most_factored_rows rows.
+  Matrix X;
   Matrix H;                              ///< n x n for a user's matrix; empty otherwise
   Matrix design;                         ///< n x q, fixed effects
   std::vector<std::string> fixed_names;  ///< q
   bool intercept = true;                 ///< the first column of the design is one
   Vector alpha;                          ///< n
   Vector beta;                           ///< q
+  /// J' alpha / n, in units of y: the change of the network's weights, where the fit was matrix-free. Its
+  /// predictions are f0(x) + x'beta + J(x) of this, without the training rows.
+  std::optional<Parameters> linearised;
 
   std::string rule;                                       ///< that chose the time
   Path path;                                              ///< stopped at the chosen time
@@ -47,6 +52,8 @@ struct FittedModel {
   std::vector<std::string> warnings;  ///< of the fit
 
   Index rows() const noexcept { return alpha.size(); }  ///< n
+  /// Most training rows for which predict() factors an n x n matrix for standard deviations: about a minute.
+  static constexpr Index most_factored_rows = 8000;
 
   /// One safetensors file: the arrays as float64 tensors, everything else as JSON under "gradflow_model".
   /// Appears whole or not at all.
@@ -76,8 +83,9 @@ struct Predictions {
   std::vector<std::string> warnings;  ///< complete sentences
 };
 
-/// Cost: the operator is built again and factored (n^3/3) for the standard deviations; new rows are taken in
-/// blocks, so that no matrix of new by training rows exceeds about 200 MB.
+/// Cost: up to most_factored_rows training rows, the operator is built again and factored (n^3/3) for the
+/// standard deviations, which are NaN beyond (with a warning); new rows are taken in blocks, so that no
+/// matrix of new by training rows exceeds about 200 MB. A linearised network predicts by one forward sweep.
 Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given = {},
                     Progress* progress = nullptr);
 

@@ -1,13 +1,16 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "gradflow/data/file_stamp.h"
 #include "gradflow/inference/analysis.h"
 #include "gradflow/model/data_source.h"
 #include "gradflow/model/operator_spec.h"
+#include "gradflow/model/plan.h"
 
 namespace gradflow {
 
@@ -16,33 +19,44 @@ struct Job {
   DataSource source;
   DatasetOptions dataset;
   OperatorSpec operator_spec;
-  AnalysisOptions analysis;
+  AnalysisOptions analysis;  ///< engine and the Krylov limits are the plan's, not these
+  ComputeOptions compute;
+  bool all_rules = true;   ///< Krylov only: false runs the chosen rule alone
+  std::string checkpoint;  ///< Krylov only: file that records products for a resumed run; empty: none
+  /// Called once, before the work starts, with the plan; may be empty.
+  std::function<void(const Plan&, Index rows)> announce;
 };
 
 /// The data and the operator, before any inference.
 struct PreparedJob {
   Dataset dataset;
   std::optional<KernelSource> kernel;  ///< empty for a user's matrix
-  std::unique_ptr<DenseOperator> H;
+  Plan plan;
+  std::unique_ptr<TrainingOperator> H;
+  std::vector<FileStamp> files;                         ///< as they were read
   Observations observations;                            ///< in raw units of y
   std::vector<std::pair<std::string, double>> seconds;  ///< stage, wall time
 };
 
-/// Reads the data, builds the operator and states the observations in raw units:
+/// Reads the data, plans the computation, builds the operator and states the observations in raw units:
 ///
 ///     y = center + scale * y_standardised,     f0 = center + scale * f(X)
 ///
 /// center and scale are the recipe's (0 and 1 where the response is not standardised), f the network at
 /// initialization (0 for infinite width and for a user's matrix). So every estimate, alpha and beta are in
-/// units of y and a prediction needs no unscaling. Throws InputError; never prints.
-PreparedJob prepare(const Job& job);
+/// units of y and a prediction needs no unscaling. Throws InputError, also where memory is too small; never
+/// prints.
+PreparedJob prepare(const Job& job, Question question);
 
 struct JobResult {
   PreparedJob prepared;
   Analysis analysis;
 };
 
-JobResult run(const Job& job);                               ///< prepare() and analyse()
-std::pair<PreparedJob, ScoreTest> run_test(const Job& job);  ///< prepare() and analyse_test()
+/// prepare() and analyse(), with products recorded in job.checkpoint where that is asked for. A data file
+/// that changed meanwhile, and a checkpoint that could not be written to its end, are warnings of the result.
+JobResult run(const Job& job);
+/// prepare() and analyse_test(), likewise.
+std::pair<PreparedJob, ScoreTest> run_test(const Job& job);
 
 }  // namespace gradflow

@@ -6,7 +6,8 @@
 
 namespace gradflow {
 
-/// Bytes of memory that this machine can still give (MemAvailable), or 0 where that cannot be known.
+/// Bytes of memory that this process can still get, or 0 where that cannot be known: the least of what the
+/// machine has (MemAvailable), what its control group allows and what a limit on its address space leaves.
 double available_memory();
 
 /// Bytes of `copies` matrices of n x n doubles.

@@ -22,6 +22,7 @@ class DenseOperator final : public TrainingOperator {
  private:
   void do_apply(ConstBlock X, Block Y) const override;
   Vector do_diagonal() const override { return H_.diagonal(); }
+  double do_squared_norm() const override { return H_.squaredNorm(); }
   Matrix do_matrix() const override { return H_; }
   Matrix do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const override;
 

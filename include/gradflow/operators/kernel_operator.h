@@ -62,6 +62,7 @@ class KernelOperator final : public TrainingOperator {
 
   void do_apply(ConstBlock X, Block Y) const override;
   Vector do_diagonal() const override;
+  double do_squared_norm() const override;  ///< reads or evaluates every tile once
   Matrix do_matrix() const override;
   /// Cost: with storage none, of kernel_cross between these rows, in float64.
   Matrix do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const override;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,9 @@ class TrainingOperator {
   Vector diagonal() const { return do_diagonal(); }
   double trace() const { return do_diagonal().sum(); }
 
+  /// Sum of the squared entries of H, tr H^2. NaN where that would cost more than a few products.
+  double squared_norm() const { return do_squared_norm(); }
+
   /// H as a matrix, n x n, both triangles filled. Cost n^2 doubles.
   Matrix matrix() const { return do_matrix(); }
 
@@ -43,6 +47,7 @@ class TrainingOperator {
  private:
   virtual void do_apply(ConstBlock X, Block Y) const = 0;
   virtual Vector do_diagonal() const = 0;
+  virtual double do_squared_norm() const { return std::numeric_limits<double>::quiet_NaN(); }
   virtual Matrix do_matrix() const;  ///< default: apply() to the identity
   virtual Matrix do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const;
 };

@@ -19,10 +19,13 @@ namespace gradflow {
 class KrylovSpace {
  public:
   using Apply = std::function<void(ConstVector x, Eigen::Ref<Vector> y)>;  ///< y <- M x
+  using Project = std::function<void(Block x)>;                            ///< x <- P x
 
-  /// max_steps: the dimension of the space that w lives in, or less.
+  /// max_steps: the dimension of the space that w lives in, or less. project: onto that space, where it is
+  /// not the whole one. Every new vector is projected again, as what rounding puts outside the space grows
+  /// from step to step by alpha / beta.
   KrylovSpace(Apply apply, const Vector& start, Index max_steps,
-              BasisPrecision precision = BasisPrecision::float64);
+              BasisPrecision precision = BasisPrecision::float64, Project project = {});
 
   /// Grows to `steps` vectors, or until the space is invariant (then exhausted() is true and f(M) w is
   /// exact).
@@ -37,6 +40,7 @@ class KrylovSpace {
 
  private:
   Apply apply_;
+  Project project_;
   Index max_steps_;
   KrylovBasis basis_;
   std::vector<double> alpha_, beta_;

@@ -19,6 +19,7 @@ class ProjectedOperator {
   Index rows() const noexcept { return H_.size(); }                         ///< n
   Index dimension() const noexcept { return fixed_.residual_dimension(); }  ///< N
   double trace() const noexcept { return trace_; }  ///< tr M = tr H - tr Q1'HQ1, exact
+  double squared_norm() const;                      ///< tr M^2, exact; NaN where H's is not known
   const TrainingOperator& H() const noexcept { return H_; }
   const FixedEffects& fixed() const noexcept { return fixed_; }
 

@@ -92,7 +92,7 @@ struct SpectralDensity {
 struct SpectralMoments {
   double dimension = 0.0;      ///< N
   double trace = 0.0;          ///< tr M
-  double squared_norm = -1.0;  ///< tr M^2; negative: not known
+  double squared_norm = -1.0;  ///< tr M^2; negative or NaN: not known
 };
 
 SpectralDensity make_density(const Vector& eigenvalues, const std::vector<Quadrature>& probes,
