@@ -12,15 +12,16 @@ namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 24;  // where only the test is asked for: eigenpairs spare it probes
-constexpr Index first_probe_steps = 8;
+constexpr Index first_probe_steps = 6;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
-constexpr Index batch_columns = 8;  // probes that share a product
+constexpr Index most_batch_entries = 2 << 20;  // of the probes that share a product: n x columns, 16 MB
 constexpr Index rough_probes = 4, rough_steps = 12;
 constexpr double criterion_tolerance =
     0.02;                                    // in Q: a shift of the estimate by less than 1 % of its interval
 constexpr double risk_fit_tolerance = 1e-5;  // movement of the fit at the time of reml-risk, of |w|
 constexpr double bin_width = 0.03;           // relative: nodes merged for the jackknife
+constexpr double regrow_beyond = 1.5;        // times the least probes: where a larger space is cheaper
 constexpr Index jackknife_groups = 16;
 constexpr double settled = 0.25;  // of a tolerance: the last steps' movement that ends the growing
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -94,20 +95,22 @@ double KrylovEngine::fit_movement(const Tridiagonal& earlier, const Tridiagonal&
 
 void KrylovEngine::solve_flow() {
   const double mass = w_.squaredNorm(), N = static_cast<double>(M_.dimension());
-  Tridiagonal earlier;
-  for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 6)) {
+  for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 12)) {
     space_.extend(steps);
     const Tridiagonal T = space_.tridiagonal();
     report_.bracket = bracket_flow_time(T, mass, M_.trace(), N);
     const double time = report_.bracket.estimate;
-    const bool moving = earlier.size() > 0 && std::isfinite(time);
-    report_.fit_movement = space_.exhausted() ? 0.0 : moving ? fit_movement(earlier, T, time) : infinity;
+    // Movement over the last sixth of the steps: the error of the fit before them, more than that of this
+    // one.
+    const Tridiagonal earlier = T.leading(T.size() - std::max<Index>(2, T.size() / 6));
+    report_.fit_movement = space_.exhausted()    ? 0.0
+                           : std::isfinite(time) ? fit_movement(earlier, T, time)
+                                                 : infinity;
     const double width = report_.bracket.relative_width();
     progress(fmt::format("Krylov step {}", space_.steps()),
              std::log(std::clamp(width, 1e-12, 1.0)) / std::log(options_.krylov.time_tolerance));
     const bool certain = width <= std::max(options_.krylov.time_tolerance, 4.0 * report_.bracket.rounding);
     if ((certain && report_.fit_movement <= options_.krylov.fit_tolerance) || space_.at_limit()) return;
-    earlier = T;
   }
 }
 
@@ -163,6 +166,8 @@ bool KrylovEngine::settle_space() {
   return space_.steps() > before;
 }
 
+Index KrylovEngine::batch_columns() const { return std::clamp<Index>(most_batch_entries / M_.rows(), 8, 16); }
+
 bool KrylovEngine::covered() const { return M_.dimension() - pairs_.count() < 1; }
 
 Index KrylovEngine::probes() const {
@@ -173,7 +178,7 @@ Index KrylovEngine::probes() const {
 
 void KrylovEngine::add_probes(Index count, Index steps, bool keep) {
   while (count > 0) {
-    const Index columns = std::min(count, batch_columns);
+    const Index columns = std::min(count, batch_columns());
     batches_.push_back(std::make_unique<SpectralProbes>(
         M_, pairs_, random_signs(M_.rows(), options_.seed, probes(), columns), keep));
     kept_batches_ += keep ? 1 : 0;
@@ -199,15 +204,21 @@ void KrylovEngine::settle_steps(Need need) {
   }
 }
 
+Index KrylovEngine::wanted_at_least(Need need) const {
+  const Index kept = need == Need::every_rule ? options_.krylov.loo_probes : 0;
+  return options_.krylov.probes > 0 ? options_.krylov.probes : std::max(kept, first_probes);
+}
+
+// A few probes to judge by; those of rule loo are among the kept.
 void KrylovEngine::start_probes(Need need) {
   if (covered()) return;
   if (squared_norm_ < 0.0) squared_norm_ = M_.squared_norm();
-  const Index kept = need == Need::every_rule ? options_.krylov.loo_probes : 0;
-  const Index wanted = options_.krylov.probes > 0 ? options_.krylov.probes : std::max(kept, first_probes);
-  add_probes(std::min(wanted, batch_columns), first_probe_steps, kept > 0);
+  add_probes(std::min(wanted_at_least(need), first_probes), first_probe_steps, keeps(need));
   settle_steps(need);
-  if (kept > probes()) add_probes(std::min(kept, wanted) - probes(), probe_steps(), true);
-  if (wanted > probes()) add_probes(wanted - probes(), probe_steps(), false);
+}
+
+bool KrylovEngine::keeps(Need need) const {
+  return need == Need::every_rule && probes() < options_.krylov.loo_probes;
 }
 
 std::vector<const SpectralProbes*> KrylovEngine::kept() const {
@@ -217,17 +228,20 @@ std::vector<const SpectralProbes*> KrylovEngine::kept() const {
 }
 
 void KrylovEngine::sharpen_probes(Need need) {
-  if (options_.krylov.probes > 0) return;
-  while (!covered()) {  // a regrown space may leave nothing to probe
+  if (covered()) return;
+  const Index least = wanted_at_least(need);
+  const Index most = options_.krylov.probes > 0 ? least : std::max(least, options_.krylov.max_probes);
+  while (!covered() && probes() < most) {  // a regrown space may leave nothing to probe
     const Vector tolerance = decide(data(), need).tolerance;
     const Vector error = jackknife([&](const SpectralData& data) { return decide(data, need).value; });
     const double worst = (error.array() / tolerance.array()).maxCoeff();
-    if (!(worst > 1.0) || probes() >= options_.krylov.max_probes) return;
     const double wanted = std::ceil(static_cast<double>(probes()) * worst * worst);
-    if (wanted > 4.0 * static_cast<double>(probes()) && regrow(need)) continue;
-    const auto target = static_cast<Index>(std::clamp(wanted, static_cast<double>(probes() + 2),
-                                                      static_cast<double>(options_.krylov.max_probes)));
-    add_probes(std::min(target, 4 * probes()) - probes(), probe_steps(), false);
+    if (wanted > regrow_beyond * static_cast<double>(least) && regrow(need)) continue;
+    if (!(worst > 1.0) && probes() >= least) return;
+    const auto target = static_cast<Index>(
+        std::clamp(wanted, static_cast<double>(std::max(least, probes() + 2)), static_cast<double>(most)));
+    while (probes() < std::min(target, std::max(least, 4 * probes())))
+      add_probes(std::min(batch_columns(), target - probes()), probe_steps(), keeps(need));
     settle_steps(need);
   }
 }

@@ -14,6 +14,8 @@ constexpr Index paths_at_once = 8;               // n doubles each per probe
 constexpr Index pairs_at_once = 32;              // eigenvectors formed together, n doubles each
 constexpr double largest_relative_error = 0.03;  // of the root mean square, beyond which none is given
 constexpr double parabola_step = 0.1;            // in log time, for the minimiser's standard error
+constexpr double rival_step = 1.4;               // in log time, between the times that may be as good
+constexpr int rivals_each_side = 3;
 
 // phi ~ a + b lambda over the part of the spectrum that the probes stand for.
 struct Line {
@@ -47,10 +49,15 @@ Matrix row_features(const Vector& identity, const Vector& diagonal, const Vector
 // Residuals over divisors of which `known` is exact and the probes' mean estimates the rest, without bias but
 // noisily. The rest is first predicted by its regression on the rows' features; what a row's estimate adds to
 // that is believed by the share of its spread that is not error. Given all that, E[1/d^2] is 1/mean^2 (1 + 3
-// variance/mean^2) to second order. NaN where the error of the divisors moves the root mean square by too
-// much: near interpolation a few rows with small divisors make most of it.
-Vector divide(const Vector& residual, const Vector& known, const std::vector<Vector>& probed,
-              const Matrix& features) {
+// variance/mean^2) to second order.
+struct Quotients {
+  Vector residuals;
+  double
+      relative_error;  // of their root mean square: near interpolation a few small divisors make most of it
+};
+
+Quotients divide(const Vector& residual, const Vector& known, const std::vector<Vector>& probed,
+                 const Matrix& features) {
   const auto R = static_cast<double>(probed.size());
   Vector estimate = Vector::Zero(known.size()), squares = Vector::Zero(known.size());
   for (const Vector& x : probed) {
@@ -71,9 +78,8 @@ Vector divide(const Vector& residual, const Vector& known, const std::vector<Vec
   const Eigen::ArrayXd squared = (d > 0.0).select((residual.array() / d).square(), 0.0);
   const double relative_error =
       std::sqrt((d > 0.0).select(squared.square() * error / d.square(), 0.0).sum()) / squared.sum();
-  if (probed.size() == 1 || relative_error > largest_relative_error)
-    return Vector::Constant(residual.size(), std::numeric_limits<double>::quiet_NaN());
-  return (d > 0.0).select(residual.array() / d * (1.0 + 3.0 * variance / d.square()).sqrt(), 0.0);
+  return {(d > 0.0).select(residual.array() / d * (1.0 + 3.0 * variance / d.square()).sqrt(), 0.0),
+          probed.size() == 1 ? std::numeric_limits<double>::infinity() : relative_error};
 }
 
 // Minimiser in log time of the parabola through three mean squares, relative to the middle one.
@@ -154,8 +160,12 @@ Matrix ProbedLeaveOneOut::residuals_along(const std::vector<Path>& paths) const 
     for (Index p = 0; p < r.cols(); ++p) {
       std::vector<Vector> probed;
       for (const Matrix& x : d.probed) probed.emplace_back(x.col(p));
-      all.col(static_cast<Index>(first) + p) =
+      const Quotients quotients =
           divide(r.col(p), d.known.col(p), probed, row_features(d.identity, d.diagonal, r.col(p)));
+      if (quotients.relative_error > largest_relative_error)
+        all.col(static_cast<Index>(first) + p).setConstant(std::numeric_limits<double>::quiet_NaN());
+      else
+        all.col(static_cast<Index>(first) + p) = quotients.residuals;
     }
   }
   return all;
@@ -170,35 +180,51 @@ Vector ProbedLeaveOneOut::residuals(const Path& path) const { return residuals_a
 double ProbedLeaveOneOut::log_time_standard_error(const Path& path) const {
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   if (!(path.time > 0.0) || !std::isfinite(path.time)) return none;
-  const std::vector<Path> around{path.at(path.time * std::exp(-parabola_step)), path,
-                                 path.at(path.time * std::exp(parabola_step))};
-  const Divisors d = divisors(around);
-  const Matrix r = fitted_residuals(around);
+  // The parabola's three times first, then those far away whose mean square may be as small.
+  std::vector<double> offsets{-parabola_step, 0.0, parabola_step};
+  for (int k = 1; k <= rivals_each_side; ++k)
+    for (const int side : {-k, k}) offsets.push_back(side * rival_step);
+  std::vector<Path> paths;
+  for (const double offset : offsets) paths.push_back(path.at(path.time * std::exp(offset)));
+  const Divisors d = divisors(paths);
+  const Matrix r = fitted_residuals(paths);
   const std::size_t R = d.probed.size();
   if (R == 0) return 0.0;
   if (R < 4) return none;
   std::vector<Matrix> features;
-  for (Index p = 0; p < 3; ++p) features.push_back(row_features(d.identity, d.diagonal, r.col(p)));
-  const auto minimiser = [&](auto&& keeps) {
-    Vector value(3);
-    for (Index p = 0; p < 3; ++p) {
+  for (Index p = 0; p < r.cols(); ++p) features.push_back(row_features(d.identity, d.diagonal, r.col(p)));
+  const auto mean_squares = [&](auto&& keeps) {
+    Vector value(r.cols());
+    for (Index p = 0; p < r.cols(); ++p) {
       std::vector<Vector> probed;
       for (std::size_t j = 0; j < R; ++j)
         if (keeps(j)) probed.emplace_back(d.probed[j].col(p));
-      value(p) =
-          divide(r.col(p), d.known.col(p), probed, features[static_cast<std::size_t>(p)]).cwiseAbs2().mean();
+      const Matrix& known_of_rows = features[static_cast<std::size_t>(p)];
+      value(p) = divide(r.col(p), d.known.col(p), probed, known_of_rows).residuals.cwiseAbs2().mean();
     }
-    return parabola_minimiser(value);
+    return value;
   };
-  Vector left_out(static_cast<Index>(R));
+  const Vector all = mean_squares([](std::size_t) { return true; });
+  const Vector first_half = mean_squares([R](std::size_t i) { return i < R / 2; }),
+               second_half = mean_squares([R](std::size_t i) { return i >= R / 2; });
+  Matrix left_out(r.cols(), static_cast<Index>(R));
   for (std::size_t j = 0; j < R; ++j)
-    left_out(static_cast<Index>(j)) = minimiser([j](std::size_t i) { return i != j; });
-  const double all = minimiser([](std::size_t) { return true; });
-  const double halves = 0.5 * (minimiser([R](std::size_t i) { return i < R / 2; }) +
-                               minimiser([R](std::size_t i) { return i >= R / 2; }));
-  const double factor = static_cast<double>(R - 1) / static_cast<double>(R);
-  const double variance = factor * (left_out.array() - left_out.mean()).square().sum();
-  return std::sqrt(variance + (halves - all) * (halves - all));
+    left_out.col(static_cast<Index>(j)) = mean_squares([j](std::size_t i) { return i != j; });
+  const auto error_of = [&](auto&& estimate) {
+    Vector values(left_out.cols());
+    for (Index j = 0; j < values.size(); ++j) values(j) = estimate(left_out.col(j));
+    const double shift = 0.5 * (estimate(first_half) + estimate(second_half)) - estimate(all);
+    const double factor = static_cast<double>(R - 1) / static_cast<double>(R);
+    return std::sqrt(factor * (values.array() - values.mean()).square().sum() + shift * shift);
+  };
+  double error = error_of([](const Vector& value) { return parabola_minimiser(value); });
+  for (Index p = 3; p < r.cols(); ++p) {
+    const auto excess = [p](const Vector& value) { return value(p) - value(1); };
+    // A rival within two standard errors is within two of the time.
+    if (excess(all) <= 2.0 * error_of(excess))
+      error = std::max(error, 0.5 * std::abs(offsets[static_cast<std::size_t>(p)]));
+  }
+  return error;
 }
 
 }  // namespace gradflow

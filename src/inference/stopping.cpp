@@ -241,6 +241,10 @@ StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
   finish(rule, minimum, problem.data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);
   rule.log_time_standard_error = loo.log_time_standard_error(options.path.at(rule.time));
+  if (std::isnan(rule.log_time_standard_error) && rule.outcome == Outcome::converged) {
+    rule.outcome = Outcome::on_boundary;
+    rule.reason += ": the best of the times at which the probes know the leave-one-out error";
+  }
   return rule;
 }
 

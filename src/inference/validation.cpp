@@ -46,8 +46,10 @@ class HeldOutPath {
     Vector y = problem.response(split.train);
     base_ = X_held_ * fixed_.coefficients(y).col(0);
     project(y);
-    krylov_ = std::make_unique<KrylovSpace>([this](ConstVector x, Eigen::Ref<Vector> out) { apply(x, out); },
-                                            y, std::min<Index>(fixed_.residual_dimension(), 2000));
+    krylov_ =
+        std::make_unique<KrylovSpace>([this](ConstVector x, Eigen::Ref<Vector> out) { apply(x, out); }, y,
+                                      std::min<Index>(fixed_.residual_dimension(), 2000),
+                                      BasisPrecision::float64, [this](Eigen::Ref<Vector> v) { project(v); });
   }
 
   void extend(Index steps) {

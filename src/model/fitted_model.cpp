@@ -66,6 +66,15 @@ void check_given(const FittedModel& model, const NewRows& rows, const GivenCross
     throw InputError("the cross matrix and its diagonal must be finite");
 }
 
+// Of reml-flow or validation alone the Krylov engine resolves what that rule needs of the spectrum: too
+// little for the variance components of ridge.
+bool has_variance_components(const Job& job, const Analysis& analysis) {
+  const RuleKind rule = analysis.rule().kind;
+  const bool one_decision = analysis.krylov && !job.all_rules && job.analysis.path.kind == PathKind::flow &&
+                            (rule == RuleKind::reml_path || rule == RuleKind::validation);
+  return usable(analysis.ridge.outcome) && !one_decision;
+}
+
 std::string why_no_sd(const FittedModel& model) {
   if (model.rows() > FittedModel::most_factored_rows)
     return fmt::format(
@@ -122,7 +131,7 @@ FittedModel make_model(const Job& job, JobResult result) {
   model.beta = analysis.fit.beta;
   model.rule = analysis.rule().name;
   model.path = analysis.chosen_path;
-  if (usable(analysis.ridge.outcome)) {
+  if (has_variance_components(job, analysis)) {
     model.tau = analysis.ridge.path.time;
     model.ridge_variance = analysis.ridge.noise_variance;
   }
@@ -140,6 +149,7 @@ FittedModel make_model(const Job& job, JobResult result) {
 Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given,
                     Progress* progress) {
   check_given(model, rows, given);
+  require_address_space();
   Predictions out = empty_predictions(rows);
   const auto count = static_cast<Index>(rows.row.size());
   if (count == 0) return out;

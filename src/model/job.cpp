@@ -67,6 +67,8 @@ std::vector<std::string> changed_files(const PreparedJob& prepared) {
   return warnings;
 }
 
+constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 1e-4;
+
 // What the plan decides for the analysis.
 AnalysisOptions planned(const Job& job, const Plan& plan) {
   AnalysisOptions options = job.analysis;
@@ -77,6 +79,13 @@ AnalysisOptions planned(const Job& job, const Plan& plan) {
   krylov.loo_probes = std::min(krylov.loo_probes, plan.loo_probes);
   krylov.basis = plan.basis;
   krylov.all_rules = job.all_rules;
+  // A float32 operator is itself only known to about 1e-6.
+  const bool narrow = plan.form != Plan::Form::matrix &&
+                      (plan.precision == Precision::float32 || plan.storage == KernelStorage::float32);
+  if (narrow) {
+    krylov.time_tolerance = std::max(krylov.time_tolerance, float32_time_tolerance);
+    krylov.fit_tolerance = std::max(krylov.fit_tolerance, float32_fit_tolerance);
+  }
   return options;
 }
 

@@ -6,24 +6,32 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <sstream>
 #include <string>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+// Addresses that a thread takes beside its data. OpenBLAS maps a work area of 128 MB for each of its own
+// threads and of those that call it, and waits forever when that is refused; the allocator reserves 64 MB.
+constexpr double addresses_per_thread = (2.0 * 128.0 + 64.0) * 1024.0 * 1024.0;
 
-// The number after `key` in a file of "key: number unit" lines, in bytes for kB; infinite when absent.
+// The number after `key` in a file of "key: value" lines, in bytes for kB; infinite when absent.
 double field_of(const char* path, const std::string& key) {
   std::ifstream file(path);
-  std::string name, rest;
-  double value = 0.0;
-  while (file >> name >> value) {
-    std::getline(file, rest);
-    if (name == key) return value * (rest.find("kB") != std::string::npos ? 1024.0 : 1.0);
+  std::string line, name, unit;
+  while (std::getline(file, line)) {
+    std::istringstream words(line);
+    double value = 0.0;
+    if (!(words >> name) || name != key) continue;
+    if (!(words >> value)) break;
+    words >> unit;
+    return value * (unit == "kB" ? 1024.0 : 1.0);
   }
   return infinity;
 }
@@ -47,7 +55,7 @@ double left_in_group() {
   return infinity;
 }
 
-// What a limit on the address space (ulimit -v) still allows.
+// What a limit on the address space (ulimit -v) still allows; may be negative.
 double left_in_address_space() {
   rlimit limit{};
   if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return infinity;
@@ -55,13 +63,25 @@ double left_in_address_space() {
   return static_cast<double>(limit.rlim_cur) - (std::isfinite(used) ? used : 0.0);
 }
 
+double addresses_of_threads() { return addresses_per_thread * static_cast<double>(threads()); }
+
 }  // namespace
 
 double available_memory() {
   double available = field_of("/proc/meminfo", "MemAvailable:");
-  for (const double left : {left_in_group(), left_in_address_space()})
+  for (const double left : {left_in_group(), left_in_address_space() - addresses_of_threads()})
     if (!std::isnan(left)) available = std::min(available, std::max(left, 1.0));
   return std::isfinite(available) ? available : 0.0;
+}
+
+void require_address_space() {
+  const double left = left_in_address_space(), needed = addresses_of_threads();
+  if (left < needed)
+    throw InputError(fmt::format(
+        "the limit on the address space (ulimit -v) leaves {:.2g} GB, and {} take {:.2g} GB before "
+        "any data: raise the limit{}",
+        std::max(left, 0.0) / 1e9, threads() == 1 ? "1 thread" : fmt::format("{} threads", threads()),
+        needed / 1e9, threads() == 1 ? "" : " or give --threads 1"));
 }
 
 double memory_of(Index n, double copies) {
@@ -70,6 +90,7 @@ double memory_of(Index n, double copies) {
 }
 
 void require_memory(Index n, double copies) {
+  require_address_space();
   const double needed = memory_of(n, copies), available = available_memory();
   if (available > 0.0 && needed > available)
     throw InputError(fmt::format(

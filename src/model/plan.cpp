@@ -19,7 +19,7 @@ namespace {
 constexpr Index most_dense_rows = 4000;  // about 5 s for an eigendecomposition on two cores
 constexpr double dense_copies = 5.0;     // n x n matrices alive at the peak of the dense engine
 constexpr double matrix_copies = 2.2;    // while a matrix is built for Krylov
-constexpr double vectors_alive = 60.0;   // of n doubles: data, probes of a batch, workspace
+constexpr double vectors_alive = 75.0;   // of n doubles: data, probes of a batch, workspace
 constexpr Index fewest_steps = 40, most_steps = 1000, most_probe_steps = 200;
 constexpr double spare = 0.9;                // of the memory: the rest is the program's and the allocator's
 constexpr double kernel_entry_flops = 60.0;  // per hidden layer: measured, against DGEMM's flops
@@ -126,11 +126,11 @@ class Planner {
 
   void plan_dense() {
     plan_.memory = data_ + dense_copies * 8.0 * n_ * n_;
-    plan_.flops = (question_ == Question::test ? 2.0 : 7.0) * n_ * n_ * n_ + forming_flops();
-    plan_.seconds = plan_.flops / product_rate();
     if (!fits(plan_.memory))
       refuse(plan_.memory, "5 matrices of n x n for --engine dense",
              "--engine krylov needs none (or give more with --max-memory)");
+    plan_.flops = (question_ == Question::test ? 2.0 : 7.0) * n_ * n_ * n_ + forming_flops();
+    plan_.seconds = plan_.flops / product_rate();
   }
 
   double forming_flops() const {
@@ -306,6 +306,7 @@ std::string Plan::text(Index n) const {
 
 Plan make_plan(Index n, Index d, Index fixed_effects, const OperatorSpec& spec, Question question,
                const ComputeOptions& compute) {
+  require_address_space();
   return Planner(n, d, fixed_effects, spec, question, compute).make();
 }
 

@@ -91,7 +91,7 @@ std::string size_verdict(const JobResult& result) {
 
 // A standard error of log time as a percentage of the time; 0 where no random probe went into it.
 std::string shown_error(const StoppingRule& rule) {
-  if (!usable(rule.outcome)) return "NA";
+  if (!usable(rule.outcome) || std::isnan(rule.log_time_standard_error)) return "NA";
   return rule.log_time_standard_error == 0.0 ? "0"
                                              : shown_number(100.0 * rule.log_time_standard_error) + " %";
 }

@@ -27,7 +27,8 @@ std::string_view to_string(Engine engine);
 struct KrylovOptions {
   Index max_steps = 1000;        ///< of the Krylov space of the response, >= 2
   double time_tolerance = 1e-9;  ///< relative width of the certified bracket for the flow's time, > 0
-  double fit_tolerance = 1e-8;   ///< movement of the fitted vector over the last steps, of |w|, > 0
+  double fit_tolerance =
+      1e-8;  ///< movement of the fitted vector over the last sixth of the steps, of |w|, > 0
   BasisPrecision basis = BasisPrecision::float64;
   bool all_rules = true;  ///< false: only the chosen rule, the others are not run
   /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below a
@@ -82,7 +83,7 @@ struct KrylovReport {
   Index steps = 0;            ///< of the response's Krylov space
   bool exhausted = false;     ///< the space is invariant: f(M)w is exact
   FlowBracket bracket;        ///< certified, for the time of reml-flow
-  double fit_movement = 0.0;  ///< of the fitted vector over the last steps, of |w|
+  double fit_movement = 0.0;  ///< of reml-flow's fitted vector over the last sixth of the steps, of |w|
   Index eigenpairs = 0;       ///< found and taken out of the probes' way
   Index probes = 0, probe_steps = 0;
   double resolved_shrinkage = 0.0;  ///< largest tau lambda_1 that the space resolves, at most the bound

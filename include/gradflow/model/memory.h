@@ -7,8 +7,13 @@
 namespace gradflow {
 
 /// Bytes of memory that this process can still get, or 0 where that cannot be known: the least of what the
-/// machine has (MemAvailable), what its control group allows and what a limit on its address space leaves.
+/// machine has (MemAvailable), what its control group allows and what a limit on its address space leaves
+/// beside what threads() threads take of it.
 double available_memory();
+
+/// Throws InputError when a limit on the address space (ulimit -v) leaves less than what threads() threads
+/// take of it before any data: the linear algebra would wait forever for its work area.
+void require_address_space();
 
 /// Bytes of `copies` matrices of n x n doubles.
 double memory_of(Index n, double copies);

@@ -19,8 +19,9 @@ struct Eigenpairs {
 };
 
 /// The Ritz pairs of the space whose residual |M u - theta u| = beta_k |s_k| is at most tolerance times the
-/// largest Ritz value; all of them when the space is invariant. The space outlives the result.
-Eigenpairs converged_pairs(const KrylovSpace& space, double tolerance = 1e-9);
+/// largest Ritz value; all of them when the space is invariant. What the residual does to a trace is of
+/// second order in it. The space outlives the result.
+Eigenpairs converged_pairs(const KrylovSpace& space, double tolerance = 1e-5);
 
 /// Lanczos recurrences of many start vectors side by side, on the part of M that no eigenpair covers:
 ///
