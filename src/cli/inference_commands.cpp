@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 
 #include "cli/commands.h"
 #include "cli/make_job.h"
@@ -16,15 +17,24 @@
 namespace gradflow::cli {
 namespace {
 
+// Whether two files to be written are one, however their paths are spelt.
+bool same_file(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  if (a.empty() || b.empty()) return false;
+  std::error_code ignored;
+  return a == b ||
+         fs::weakly_canonical(fs::absolute(a), ignored) == fs::weakly_canonical(fs::absolute(b), ignored);
+}
+
 void check_outputs(const Settings& s) {
   const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights, s.operator_matrix};
   require_writable(s.output, inputs);
   require_writable(s.json, inputs);
   require_writable(s.checkpoint, inputs);
   for (const std::string& result : {s.output, s.json})
-    if (!s.checkpoint.empty() && s.checkpoint == result)
+    if (same_file(s.checkpoint, result))
       throw InputError(fmt::format("--checkpoint and a result name the same file, '{}'", result));
-  if (!s.output.empty() && s.output == s.json)
+  if (same_file(s.output, s.json))
     throw InputError(fmt::format("-o and --json name the same file, '{}'", s.output));
 }
 

@@ -167,9 +167,12 @@ ComputeOptions make_compute(const Settings& s) {
   compute.precision = parse_precision_choice(s.precision);
   if (!s.max_memory.empty()) compute.max_memory = byte_count("--max-memory", s.max_memory);
   const bool for_krylov = compute.storage != StorageChoice::automatic ||
-                          compute.precision != PrecisionChoice::automatic || !s.checkpoint.empty();
+                          compute.precision != PrecisionChoice::automatic || !s.krylov_steps.empty() ||
+                          !s.probes.empty() || !s.checkpoint.empty();
   if (compute.engine == EngineChoice::dense && for_krylov)
-    throw InputError("--engine dense: --storage, --precision and --checkpoint are for --engine krylov");
+    throw InputError(
+        "--engine dense: --storage, --precision, --krylov-steps, --probes and --checkpoint are for --engine "
+        "krylov");
   return compute;
 }
 
@@ -177,8 +180,12 @@ void add_krylov_limits(const Settings& s, KrylovOptions& krylov) {
   constexpr std::uint64_t most = 1 << 20;
   if (!s.krylov_steps.empty())
     krylov.max_steps = static_cast<Index>(std::min(whole_number("--krylov-steps", s.krylov_steps), most));
+  if (krylov.max_steps < 2) throw InputError(fmt::format("--krylov-steps {}: must be >= 2", s.krylov_steps));
   if (!s.probes.empty())
     krylov.probes = static_cast<Index>(std::min(whole_number("--probes", s.probes), most));
+  if (krylov.probes == 1)
+    throw InputError(
+        "--probes 1: must be >= 2 (a standard error needs two), or 0 for as many as the results need");
   krylov.check();
 }
 

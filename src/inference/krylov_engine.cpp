@@ -12,7 +12,7 @@ namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 24;  // where only the test is asked for: eigenpairs spare it probes
-constexpr Index first_probe_steps = 6;
+constexpr Index first_probe_steps = 5;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
 constexpr Index most_batch_entries = 2 << 20;  // of the probes that share a product: n x columns, 16 MB

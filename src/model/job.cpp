@@ -67,7 +67,7 @@ std::vector<std::string> changed_files(const PreparedJob& prepared) {
   return warnings;
 }
 
-constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 1e-4;
+constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 1e-3;
 
 // What the plan decides for the analysis.
 AnalysisOptions planned(const Job& job, const Plan& plan) {
