@@ -89,6 +89,12 @@ RemlFit fit_path(const Analysis& analysis, const AnalysisOptions& options, const
   return fit_reml(analysis.data, options.path, reml);
 }
 
+// Where nothing is asked but the flow's own likelihood, the space need not resolve that of ridge.
+bool only_the_flow(const AnalysisOptions& options) {
+  return options.engine == Engine::krylov && !options.krylov.all_rules &&
+         options.path.kind == PathKind::flow && options.rule == RuleKind::reml_path;
+}
+
 // What an engine supplies to the rules.
 struct Foundation {
   std::unique_ptr<KrylovEngine> engine;  // krylov only
@@ -112,14 +118,16 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOn
                                   [&] { return stop_by_gcv(problem, stopping); },
                                   [&] { return stop_by_loo(problem, *loo, stopping); },
                                   [&] { return stop_by_validation(problem, each.validation); }};
-  const bool identified = usable(analysis.ridge.outcome);
+  const bool identified = usable(only_the_flow(options) ? analysis.flow.outcome : analysis.ridge.outcome);
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const std::string name = rule_name(all_rules[i], stopping.path.kind);
     StoppingRule rule;
     rule.kind = all_rules[i];
     rule.name = name;
-    rule.outcome = identified ? Outcome::not_run : analysis.ridge.outcome;
-    rule.reason = identified ? "not asked for" : analysis.ridge.reason;
+    rule.outcome = identified ? Outcome::not_run
+                              : (only_the_flow(options) ? analysis.flow.outcome : analysis.ridge.outcome);
+    rule.reason =
+        identified ? "not asked for" : (only_the_flow(options) ? analysis.flow : analysis.ridge).reason;
     if (identified && asked_for(options, all_rules[i])) {
       if (all_rules[i] == RuleKind::loo && loo == nullptr)
         rule.reason = "not computed: no probes were kept for it";
@@ -196,7 +204,7 @@ void fit_chosen(Analysis& analysis, const StoppingProblem& problem, const Stoppi
           : dual_fit(problem.H, problem.fixed, analysis.spectrum, problem.response, analysis.chosen_path);
 }
 
-void warn(Analysis& analysis, double fit_tolerance) {
+void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
   if (analysis.spectrum.clipped > 0)
     analysis.warnings.push_back(fmt::format(
         "{} negative eigenvalues (the lowest {:.3g}, the largest eigenvalue being {:.3g}) "
@@ -213,6 +221,12 @@ void warn(Analysis& analysis, double fit_tolerance) {
         "{} steps of the spectrum's probes were not enough: the last ones moved a result by {:.2g} times its "
         "tolerance (raise the limit of Krylov steps)",
         krylov.probe_steps, krylov.decision_movement));
+  if (krylov.resolved_shrinkage < largest_shrinkage && usable(analysis.ridge.outcome))
+    analysis.warnings.push_back(
+        fmt::format("the likelihood of ridge was searched up to tau lambda_1 = {:.3g} only, the most that {} "
+                    "Krylov steps "
+                    "resolve (the bound is {:g}): raise the limit of Krylov steps, or use the dense engine",
+                    krylov.resolved_shrinkage, krylov.steps, largest_shrinkage));
   if (!(krylov.fit_movement <= 10.0 * fit_tolerance))
     analysis.warnings.push_back(fmt::format(
         "{} Krylov steps did not bring reml-flow's fit to rest (it last moved by {:.2g} of the response): "
@@ -234,8 +248,7 @@ Foundation explore(Analysis& analysis, const TrainingOperator& H, const Vector& 
                    const AnalysisOptions& options, StageClock& clock) {
   Foundation foundation;
   foundation.engine = std::make_unique<KrylovEngine>(H, analysis.fixed, response, options);
-  const bool flow_only = !options.krylov.all_rules && options.path.kind == PathKind::flow &&
-                         (options.rule == RuleKind::reml_path || options.rule == RuleKind::validation);
+  const bool flow_only = only_the_flow(options);
   clock.run("Krylov space and probes", 0.05, [&] {
     foundation.engine->solve(flow_only ? KrylovEngine::Need::path_rule : KrylovEngine::Need::every_rule);
   });
@@ -329,7 +342,10 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
                            .validation_fraction = options.validation_fraction,
                            .seed = options.seed};
   clock.run("likelihoods", 0.65, [&] {
-    analysis.ridge = fit_reml(analysis.data, Path{.kind = PathKind::ridge}, reml);
+    if (only_the_flow(options))
+      analysis.ridge.reason = "not asked for";
+    else
+      analysis.ridge = fit_reml(analysis.data, Path{.kind = PathKind::ridge}, reml);
     analysis.flow = fit_reml(analysis.data, Path{.kind = PathKind::flow}, reml);
     analysis.path = fit_path(analysis, options, reml);
   });
@@ -347,7 +363,7 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
     clock.run("standard errors", 0.97, [&] { add_standard_errors(analysis, *engine, stopping); });
   else
     decorrelate(analysis);
-  warn(analysis, options.krylov.fit_tolerance);
+  warn(analysis, options.krylov.fit_tolerance, options.largest_shrinkage);
   report_progress(options.progress, "done", 1.0);
   return analysis;
 }

@@ -218,6 +218,7 @@ double gcv_minimiser(const SpectralData& data, const StoppingOptions& options) {
 StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options) {
   StoppingRule rule = named(RuleKind::gcv, options);
   rule.reason = "generalised cross-validation";
+  if (problem.data.multiplicity.size() > 0) rule.reason += ", up to 99 % of N effective degrees of freedom";
   const Minimum minimum = minimise_gcv(problem.data, options);
   finish(rule, minimum, problem.data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);

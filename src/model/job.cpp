@@ -67,7 +67,7 @@ std::vector<std::string> changed_files(const PreparedJob& prepared) {
   return warnings;
 }
 
-constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 1e-3;
+constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 1e-3, float32_shrinkage = 1e6;
 
 // What the plan decides for the analysis.
 AnalysisOptions planned(const Job& job, const Plan& plan) {
@@ -85,6 +85,7 @@ AnalysisOptions planned(const Job& job, const Plan& plan) {
   if (narrow) {
     krylov.time_tolerance = std::max(krylov.time_tolerance, float32_time_tolerance);
     krylov.fit_tolerance = std::max(krylov.fit_tolerance, float32_fit_tolerance);
+    options.largest_shrinkage = std::min(options.largest_shrinkage, float32_shrinkage);
   }
   return options;
 }

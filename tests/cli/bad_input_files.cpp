@@ -97,7 +97,7 @@ void write_models(const TemporaryFolder& folder) {
     text.replace(text.find(from), from.size(), to);
   };
   variant("newer.model", [&](TensorFile& file) {
-    rewrite(file, "\"format_version\":1", "\"format_version\":2");
+    rewrite(file, "\"format_version\":1", "\"format_version\":3");
     rewrite(file, "\"gradflow_version\":\"0.1.0\"", "\"gradflow_version\":\"9.1\"");
   });
   variant("plain.safetensors", [](TensorFile& file) { file.metadata.clear(); });
@@ -124,6 +124,7 @@ void write_bad_input_files(const TemporaryFolder& folder) {
   write_arrays(folder);
   write_models(folder);
   folder.write("not_a_folder", "x");
+  folder.write("notes.txt", "no checkpoint\n");
 }
 
 }  // namespace gradflow::cli_test

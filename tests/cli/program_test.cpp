@@ -391,7 +391,8 @@ TEST_F(Program, TooManyRowsAreRefusedBeforeTheWork) {
   const ProgramResult krylov = run({"stop", "long.csv", "--target", "y", "--max-memory", "100M"});
 
   EXPECT_EQ(dense.exit_code, 2);
-  EXPECT_EQ(dense.err.find("gradflow: error: n = 300000 rows need about 3.6e+03 GB of memory"), 0U) << dense.err;
+  EXPECT_EQ(dense.err.find("gradflow: error: n = 300000 rows need about 3.6e+03 GB of memory"), 0U)
+      << dense.err;
   EXPECT_NE(dense.err.find("--engine krylov"), std::string::npos) << dense.err;
   EXPECT_EQ(krylov.exit_code, 2);
   EXPECT_EQ(krylov.err.find("gradflow: error: n = 300000 rows need about "), 0U) << krylov.err;
