@@ -19,7 +19,7 @@ AnalysisOptions options_for_float32() {
   options.rule = RuleKind::reml_path;
   options.krylov.all_rules = false;
   options.krylov.time_tolerance = 1e-6;
-  options.krylov.fit_tolerance = 1e-3;
+  options.krylov.fit_tolerance = 5e-3;
   return options;
 }
 

@@ -193,7 +193,7 @@ void KrylovEngine::settle_steps(Need need) {
   for (;;) {
     const Index steps = probe_steps();
     const Decision now = decide(data(), need),
-                   earlier = decide(data_from(probe_rules(steps - std::max<Index>(2, steps / 4))), need);
+                   earlier = decide(data_from(probe_rules(steps - std::max<Index>(1, steps / 4))), need);
     report_.decision_movement =
         ((now.value - earlier.value).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
     if (!(report_.decision_movement > settled) || steps >= options_.krylov.max_steps) return;
@@ -236,7 +236,8 @@ void KrylovEngine::sharpen_probes(Need need) {
     const Vector error = jackknife([&](const SpectralData& data) { return decide(data, need).value; });
     const double worst = (error.array() / tolerance.array()).maxCoeff();
     const double wanted = std::ceil(static_cast<double>(probes()) * worst * worst);
-    if (wanted > regrow_beyond * static_cast<double>(least) && regrow(need)) continue;
+    const bool few = probes() <= first_probes;  // more are not thrown away
+    if (few && wanted > regrow_beyond * static_cast<double>(least) && regrow(need)) continue;
     if (!(worst > 1.0) && probes() >= least) return;
     const auto target = static_cast<Index>(
         std::clamp(wanted, static_cast<double>(std::max(least, probes() + 2)), static_cast<double>(most)));

@@ -67,7 +67,7 @@ std::vector<std::string> changed_files(const PreparedJob& prepared) {
   return warnings;
 }
 
-constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 1e-3, float32_shrinkage = 1e6;
+constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 5e-3, float32_shrinkage = 1e6;
 
 // What the plan decides for the analysis.
 AnalysisOptions planned(const Job& job, const Plan& plan) {
