@@ -112,7 +112,7 @@ std::string rules_table(const Analysis& analysis, double level) {
   }
   std::string text = aligned_table(rows);
   for (const StoppingRule& rule : analysis.rules)
-    if (!usable(rule.outcome) && rule.reason != analysis.rule().reason)
+    if (!usable(rule.outcome) && rule.reason != analysis.rule().reason && rule.reason != "not asked for")
       text += fmt::format("  {}: {}\n", rule.name, rule.reason);
   return text;
 }
@@ -184,7 +184,7 @@ std::string krylov_text(const Analysis& analysis) {
   if (!analysis.krylov) return "";
   const KrylovReport& krylov = *analysis.krylov;
   std::string text = fmt::format(
-      "Krylov: {}{}; reml-flow time in [{:.12g}, {:.12g}]", counted_text(krylov.steps, "step"),
+      "Krylov: {}{}; reml-flow time certified in [{:.12g}, {:.12g}]", counted_text(krylov.steps, "step"),
       krylov.exhausted ? " (the space is invariant)" : "", krylov.bracket.lower, krylov.bracket.upper);
   text += fmt::format("; spectrum from {}", counted_text(krylov.eigenpairs, "eigenpair"));
   if (krylov.probes > 0)
