@@ -13,6 +13,7 @@ namespace {
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 24;  // where only the test is asked for: eigenpairs spare it probes
 constexpr Index first_probe_steps = 5;
+constexpr Index most_probe_steps = 200;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
 constexpr Index most_batch_entries = 2 << 20;  // of the probes that share a product: n x columns, 16 MB
@@ -98,8 +99,13 @@ void KrylovEngine::solve_flow() {
   for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 12)) {
     space_.extend(steps);
     const Tridiagonal T = space_.tridiagonal();
-    report_.bracket = bracket_flow_time(T, mass, M_.trace(), N);
-    const double time = report_.bracket.estimate;
+    // Every bracket holds the root, and so does what they have in common.
+    const FlowBracket bracket = bracket_flow_time(T, mass, M_.trace(), N);
+    const double time = bracket.estimate, last_time = report_.bracket.estimate;
+    const bool disjoint = bracket.lower > report_.bracket.upper || bracket.upper < report_.bracket.lower;
+    const FlowBracket all{std::max(bracket.lower, report_.bracket.lower),
+                          std::min(bracket.upper, report_.bracket.upper), time, bracket.rounding};
+    report_.bracket = steps == first_steps || disjoint ? bracket : all;
     // Movement over the last sixth of the steps: the error of the fit before them, more than that of this
     // one.
     const Tridiagonal earlier = T.leading(T.size() - std::max<Index>(2, T.size() / 6));
@@ -110,7 +116,11 @@ void KrylovEngine::solve_flow() {
     progress(fmt::format("Krylov step {}", space_.steps()),
              std::log(std::clamp(width, 1e-12, 1.0)) / std::log(options_.krylov.time_tolerance));
     const bool certain = width <= std::max(options_.krylov.time_tolerance, 4.0 * report_.bracket.rounding);
-    if ((certain && report_.fit_movement <= options_.krylov.fit_tolerance) || space_.at_limit()) return;
+    // Beyond the precision of H nothing is certified any more, and nothing moves either.
+    const bool still = report_.fit_movement <= 0.01 * options_.krylov.fit_tolerance &&
+                       std::abs(time - last_time) <= 0.01 * options_.krylov.time_tolerance * time;
+    const bool at_rest = report_.fit_movement <= options_.krylov.fit_tolerance;
+    if ((certain && at_rest) || still || space_.at_limit()) return;
   }
 }
 
@@ -196,7 +206,8 @@ void KrylovEngine::settle_steps(Need need) {
                    earlier = decide(data_from(probe_rules(steps - std::max<Index>(1, steps / 4))), need);
     report_.decision_movement =
         ((now.value - earlier.value).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
-    if (!(report_.decision_movement > settled) || steps >= options_.krylov.max_steps) return;
+    if (!(report_.decision_movement > settled) || steps >= std::min(options_.krylov.max_steps, most_probe_steps))
+      return;
     const Index further = std::max<Index>(4, steps / 2);
     for (const auto& batch : batches_) batch->extend(steps + further);
     products_ += probes() * further;

@@ -227,7 +227,8 @@ class Planner {
       refuse(data_ + operator_ + least_krylov(), fmt::format("{} Krylov vectors among it", fewest_steps),
              plan_.form == Plan::Form::jacobian && compute_.precision == PrecisionChoice::float64
                  ? "--precision float32 takes less"
-                 : "use fewer rows or a machine with more memory");
+             : compute_.max_memory > 0.0 ? "raise --max-memory"
+                                         : "use fewer rows or a machine with more memory");
     const double share = question_ == Question::every_rule ? 0.6 : 0.9;
     double steps = share * left / (8.0 * n_);
     if (steps < 200.0) {

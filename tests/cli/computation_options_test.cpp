@@ -31,7 +31,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"MaxMemoryTooSmall", krylov({"--threads", "1", "--max-memory", "1K"}), 2,
              error(
                  "n = 30 rows need about 6.61e-05 GB of memory (40 Krylov vectors among it), and 1.02e-06 GB "
-                 "are available: use fewer rows or a machine with more memory")},
+                 "are available: raise --max-memory")},
         Case{"KrylovStepsOne", krylov({"--krylov-steps", "1"}), 2, error("--krylov-steps 1: must be >= 2")},
         Case{"KrylovStepsNotANumber", krylov({"--krylov-steps", "many"}), 2,
              usage("--krylov-steps many: must be a whole number >= 0", "stop ")},
