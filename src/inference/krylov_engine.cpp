@@ -206,7 +206,8 @@ void KrylovEngine::settle_steps(Need need) {
                    earlier = decide(data_from(probe_rules(steps - std::max<Index>(1, steps / 4))), need);
     report_.decision_movement =
         ((now.value - earlier.value).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
-    if (!(report_.decision_movement > settled) || steps >= std::min(options_.krylov.max_steps, most_probe_steps))
+    if (!(report_.decision_movement > settled) ||
+        steps >= std::min(options_.krylov.max_steps, most_probe_steps))
       return;
     const Index further = std::max<Index>(4, steps / 2);
     for (const auto& batch : batches_) batch->extend(steps + further);
@@ -251,7 +252,8 @@ void KrylovEngine::sharpen_probes(Need need) {
     if (few && wanted > regrow_beyond * static_cast<double>(least) && regrow(need)) continue;
     if (!(worst > 1.0) && probes() >= least) return;
     const auto target = static_cast<Index>(
-        std::clamp(wanted, static_cast<double>(std::max(least, probes() + 2)), static_cast<double>(most)));
+        std::clamp(wanted, static_cast<double>(std::min(most, std::max(least, probes() + 2))),
+                   static_cast<double>(most)));
     while (probes() < std::min(target, std::max(least, 4 * probes())))
       add_probes(std::min(batch_columns(), target - probes()), probe_steps(), keeps(need));
     settle_steps(need);
