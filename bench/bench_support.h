@@ -28,12 +28,22 @@ inline double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// best, median and worst seconds of `repeats` runs.
-inline Json timing_of(int repeats, const std::function<void()>& work) {
+struct Timing {
+  double best = 0.0, median = 0.0, worst = 0.0;
+};
+
+/// Seconds of `repeats` runs.
+inline Timing time_of(int repeats, const std::function<void()>& work) {
   std::vector<double> seconds;
   for (int i = 0; i < repeats; ++i) seconds.push_back(seconds_of(work));
   std::sort(seconds.begin(), seconds.end());
-  return {{"best", seconds.front()}, {"median", seconds[seconds.size() / 2]}, {"worst", seconds.back()}};
+  return {seconds.front(), seconds[seconds.size() / 2], seconds.back()};
+}
+
+inline Json to_json(const Timing& t) { return {{"best", t.best}, {"median", t.median}, {"worst", t.worst}}; }
+
+inline Json timing_of(int repeats, const std::function<void()>& work) {
+  return to_json(time_of(repeats, work));
 }
 
 /// Runs `work` in a process of its own; its result with "peak_bytes", the most memory that it held.

@@ -3,12 +3,10 @@
 #include <fmt/core.h>
 #include <lapacke.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <vector>
 
+#include "bench_support.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
@@ -22,25 +20,9 @@ namespace {
 
 using namespace gradflow;
 
-struct Timing {
-  double best = 0.0, median = 0.0, worst = 0.0;
-};
-
-template <typename Work>
-Timing time_of(int repeats, Work&& work) {
-  std::vector<double> seconds;
-  for (int i = 0; i < repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds.front(), seconds[seconds.size() / 2], seconds.back()};
-}
-
-nlohmann::json to_json(const Timing& t) {
-  return {{"best", t.best}, {"median", t.median}, {"worst", t.worst}};
-}
+using bench::time_of;
+using bench::Timing;
+using bench::to_json;
 
 double gemm_rate(Index n) {
   RandomStream random(1, "bench");

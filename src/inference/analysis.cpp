@@ -118,16 +118,15 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOn
                                   [&] { return stop_by_gcv(problem, stopping); },
                                   [&] { return stop_by_loo(problem, *loo, stopping); },
                                   [&] { return stop_by_validation(problem, each.validation); }};
-  const bool identified = usable(only_the_flow(options) ? analysis.flow.outcome : analysis.ridge.outcome);
+  const RemlFit& likelihood = only_the_flow(options) ? analysis.flow : analysis.ridge;
+  const bool identified = usable(likelihood.outcome);
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const std::string name = rule_name(all_rules[i], stopping.path.kind);
     StoppingRule rule;
     rule.kind = all_rules[i];
     rule.name = name;
-    rule.outcome = identified ? Outcome::not_run
-                              : (only_the_flow(options) ? analysis.flow.outcome : analysis.ridge.outcome);
-    rule.reason =
-        identified ? "not asked for" : (only_the_flow(options) ? analysis.flow : analysis.ridge).reason;
+    rule.outcome = identified ? Outcome::not_run : likelihood.outcome;
+    rule.reason = identified ? "not asked for" : likelihood.reason;
     if (identified && asked_for(options, all_rules[i])) {
       if (all_rules[i] == RuleKind::loo && loo == nullptr)
         rule.reason = "not computed: no probes were kept for it";
@@ -222,11 +221,10 @@ void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
         "tolerance (raise the limit of Krylov steps)",
         krylov.probe_steps, krylov.decision_movement));
   if (krylov.resolved_shrinkage < largest_shrinkage && usable(analysis.ridge.outcome))
-    analysis.warnings.push_back(
-        fmt::format("the likelihood of ridge was searched up to tau lambda_1 = {:.3g} only, the most that {} "
-                    "Krylov steps "
-                    "resolve (the bound is {:g}): raise the limit of Krylov steps, or use the dense engine",
-                    krylov.resolved_shrinkage, krylov.steps, largest_shrinkage));
+    analysis.warnings.push_back(fmt::format(
+        "the likelihood of ridge was searched up to tau lambda_1 = {:.3g} only, the most that {} "
+        "Krylov steps resolve (the bound is {:g}): raise the limit of Krylov steps, or use the dense engine",
+        krylov.resolved_shrinkage, krylov.steps, largest_shrinkage));
   if (!(krylov.fit_movement <= 10.0 * fit_tolerance))
     analysis.warnings.push_back(fmt::format(
         "{} Krylov steps did not bring reml-flow's fit to rest (it last moved by {:.2g} of the response): "

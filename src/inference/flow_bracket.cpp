@@ -31,8 +31,8 @@ class SlopeBounds {
         A_upper_(radau_rule(T, mass)) {
     largest_ = A_lower_.nodes.cwiseMax(0.0).maxCoeff();
     A_lower_.nodes = A_lower_.nodes.cwiseMax(0.0);
-    exact_ = T.next == 0.0;
-    if (exact_) {
+    if (T.next == 0.0) {  // an invariant space: the Gauss rule is exact
+
       B_lower_ = B_upper_ = {A_lower_.nodes, A_lower_.weights.cwiseProduct(A_lower_.nodes)};
       return;
     }
@@ -68,7 +68,6 @@ class SlopeBounds {
 
  private:
   double trace_, dimension_, log_mass_, largest_ = 0.0;
-  bool exact_ = false;
   Quadrature A_lower_, A_upper_, B_lower_, B_upper_;
 };
 

@@ -10,7 +10,7 @@
 namespace gradflow {
 namespace {
 
-constexpr Index paths_at_once = 8;               // n doubles each per probe
+constexpr Index most_probed_entries = 1 << 25;   // n x probes x paths at once: 256 MB
 constexpr Index pairs_at_once = 32;              // eigenvectors formed together, n doubles each
 constexpr double largest_relative_error = 0.03;  // of the root mean square, beyond which none is given
 constexpr double parabola_step = 0.1;            // in log time, for the minimiser's standard error
@@ -151,8 +151,12 @@ ProbedLeaveOneOut::Divisors ProbedLeaveOneOut::divisors(const std::vector<Path>&
 
 Matrix ProbedLeaveOneOut::residuals_along(const std::vector<Path>& paths) const {
   Matrix all(engine_.projected().rows(), static_cast<Index>(paths.size()));
-  for (std::size_t first = 0; first < paths.size(); first += paths_at_once) {
-    const std::size_t last = std::min(paths.size(), first + static_cast<std::size_t>(paths_at_once));
+  Index probes = 1;
+  for (const SpectralProbes* batch : engine_.kept()) probes += batch->count();
+  const auto at_once =
+      static_cast<std::size_t>(std::max<Index>(4, most_probed_entries / (all.rows() * probes)));
+  for (std::size_t first = 0; first < paths.size(); first += at_once) {
+    const std::size_t last = std::min(paths.size(), first + at_once);
     const std::vector<Path> some(paths.begin() + static_cast<std::ptrdiff_t>(first),
                                  paths.begin() + static_cast<std::ptrdiff_t>(last));
     const Divisors d = divisors(some);

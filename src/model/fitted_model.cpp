@@ -66,21 +66,11 @@ void check_given(const FittedModel& model, const NewRows& rows, const GivenCross
     throw InputError("the cross matrix and its diagonal must be finite");
 }
 
-// Of reml-flow or validation alone the Krylov engine resolves what that rule needs of the spectrum: too
-// little for the variance components of ridge.
-bool has_variance_components(const Job& job, const Analysis& analysis) {
-  const RuleKind rule = analysis.rule().kind;
-  const bool one_decision = analysis.krylov && !job.all_rules && job.analysis.path.kind == PathKind::flow &&
-                            (rule == RuleKind::reml_path || rule == RuleKind::validation);
-  return usable(analysis.ridge.outcome) && !one_decision;
-}
-
 std::string why_no_sd(const FittedModel& model) {
   if (model.rows() > FittedModel::most_factored_rows)
     return fmt::format(
-        "Standard deviations and intervals are NA: they need a factorisation of {0} x {0} entries, which is "
-        "made "
-        "up to {1} training rows.",
+        "Standard deviations and intervals are NA: they need a factorisation of {0} x {0} entries, which "
+        "is made up to {1} training rows.",
         model.rows(), FittedModel::most_factored_rows);
   return model.kernel ? "Standard deviations are NA: the model has no variance components."
                       : "Standard deviations are NA: they need the new rows' own kernel values.";
@@ -131,7 +121,7 @@ FittedModel make_model(const Job& job, JobResult result) {
   model.beta = analysis.fit.beta;
   model.rule = analysis.rule().name;
   model.path = analysis.chosen_path;
-  if (has_variance_components(job, analysis)) {
+  if (usable(analysis.ridge.outcome)) {
     model.tau = analysis.ridge.path.time;
     model.ridge_variance = analysis.ridge.noise_variance;
   }

@@ -30,17 +30,6 @@ void KrylovBasis::append(ConstVector v) {
   ++size_;
 }
 
-Vector KrylovBasis::row(Index i) const {
-  Vector entries(size_);
-  for (Index j = 0; j < size_; ++j) {
-    const auto chunk = static_cast<std::size_t>(j / chunk_columns);
-    entries(j) = precision_ == BasisPrecision::float64
-                     ? doubles_[chunk](i, j % chunk_columns)
-                     : static_cast<double>(singles_[chunk](i, j % chunk_columns));
-  }
-  return entries;
-}
-
 template <typename Body>
 void KrylovBasis::for_each_block(Body&& body) const {
   parallel_for(rows_, block_rows,
@@ -53,22 +42,23 @@ Matrix KrylovBasis::rows_of(std::size_t chunk, Index begin, Index count, Index c
   return singles_[chunk].block(begin, 0, count, columns).cast<double>();
 }
 
-Matrix KrylovBasis::inner(ConstBlock X) const {
+Matrix KrylovBasis::inner(ConstBlock X, Index first) const {
   require(X.rows() == rows_, "KrylovBasis::inner X.rows", X.rows(), "must equal rows()");
+  require(first >= 0 && first <= size_, "KrylovBasis::inner columns", first, "must not exceed size()");
   const Index blocks = (rows_ + block_rows - 1) / block_rows;
   // One sum per block of rows, added in the order of the blocks.
   std::vector<Matrix> sums(static_cast<std::size_t>(blocks));
   for_each_block([&](Index block, Index begin, Index count) {
-    Matrix sum(size_, X.cols());
-    for (Index c = 0; c < chunks(size_); ++c) {
-      const Index columns = columns_in(c, chunk_columns, size_);
+    Matrix sum(first, X.cols());
+    for (Index c = 0; c < chunks(first); ++c) {
+      const Index columns = columns_in(c, chunk_columns, first);
       sum.middleRows(c * chunk_columns, columns).noalias() =
           rows_of(static_cast<std::size_t>(c), begin, count, columns).transpose() *
           X.middleRows(begin, count);
     }
     sums[static_cast<std::size_t>(block)] = std::move(sum);
   });
-  Matrix total = Matrix::Zero(size_, X.cols());
+  Matrix total = Matrix::Zero(first, X.cols());
   for (const Matrix& sum : sums) total += sum;
   return total;
 }

@@ -101,9 +101,9 @@ TEST_P(KrylovBasisIn, SubtractTakesTheProductOff) {
 
 TEST_P(KrylovBasisIn, RowHoldsTheEntriesAsKept) {
   at_every_size([&](const Case& c) {
+    const Matrix kept = c.basis.times(Matrix::Identity(c.V.cols(), c.V.cols()));
     for (const Index i : {Index{0}, c.V.rows() / 2, c.V.rows() - 1})
-      EXPECT_TRUE(
-          within(c.basis.row(i) - c.V.row(i).transpose(), c.V.row(i).cwiseAbs().transpose(), tolerance(0)));
+      EXPECT_TRUE(within(kept.row(i) - c.V.row(i), c.V.row(i).cwiseAbs(), tolerance(0)));
     EXPECT_EQ(c.basis.size(), c.V.cols());
     EXPECT_EQ(c.basis.rows(), c.V.rows());
   });

@@ -58,7 +58,7 @@ Vector calibrate(const Pool& pool, const Vector& wanted) {
 void Eigenpairs::project_off(Block X) const {
   if (count() == 0) return;
   // UU' = V S S' V'
-  basis->subtract(coordinates * (coordinates.transpose() * basis->inner(X).topRows(coordinates.rows())), X);
+  basis->subtract(coordinates * (coordinates.transpose() * basis->inner(X, coordinates.rows())), X);
 }
 
 Eigenpairs converged_pairs(const KrylovSpace& space, double tolerance) {

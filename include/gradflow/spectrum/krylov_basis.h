@@ -23,9 +23,9 @@ class KrylovBasis {
   Index size() const noexcept { return size_; }  ///< k
 
   void append(ConstVector v);
-  Vector row(Index i) const;                      ///< of V, k
-  Matrix inner(ConstBlock X) const;               ///< V'X, k x b; 2 n k b flops
-  void subtract(const Matrix& C, Block X) const;  ///< X <- X - V C
+  Matrix inner(ConstBlock X, Index columns) const;              ///< of V's first columns only
+  Matrix inner(ConstBlock X) const { return inner(X, size_); }  ///< V'X, k x b; 2 n k b flops
+  void subtract(const Matrix& C, Block X) const;                ///< X <- X - V C
   Matrix times(const Matrix& C) const;  ///< V C, n x b; C may have fewer rows than k: V's first columns
   void orthogonalise(Block X, int passes = 2) const;  ///< X <- (I - VV') X
 
