@@ -14,7 +14,7 @@
 namespace gradflow {
 namespace {
 
-struct Response {
+struct RowNumbers {                                // the response, or the weights
   std::vector<double> values;                      // NaN where missing
   std::string where;                               // "FILE, column 'y'"
   std::function<std::string(Index)> where_in_row;  // "FILE, line 7, column 'y'"
@@ -30,8 +30,12 @@ struct Response {
 /// the report.
 class Learner {
  public:
-  Learner(const Cells& cells, Response response, const Roles& roles, DatasetOptions options)
+  /// `skip`: rows that are left out, 0-based and ascending.
+  Learner(const Cells& cells, RowNumbers response, const Roles& roles, DatasetOptions options,
+          const std::vector<Index>& skip = {})
       : cells_(cells), roles_(roles), response_(std::move(response)) {
+    skip_.assign(static_cast<std::size_t>(cells.rows()), false);
+    for (const Index row : skip) skip_[static_cast<std::size_t>(row)] = true;
     data_.recipe.options = std::move(options);
     data_.recipe.input_columns = cells.names();
     data_.report.rows_read = cells.rows();
@@ -39,15 +43,19 @@ class Learner {
 
   Dataset learn() {
     check_response();
+    read_weights();
     read_columns();
     select_rows();
     encode_response();
     encode_columns();
     check_columns();
     name_rows();
-    count_duplicates();
+    find_duplicates();
     return std::move(data_);
   }
+
+  /// Rows of the input that are copies of an earlier one, 0-based; known after learn().
+  const std::vector<Index>& copies() const { return copies_; }
 
  private:
   const DatasetOptions& options() const { return data_.recipe.options; }
@@ -57,6 +65,15 @@ class Learner {
     if (values.empty()) fail_too_few_rows(0, 0);
     if (std::all_of(values.begin(), values.end(), [](double y) { return std::isnan(y); }))
       throw InputError(fmt::format("{}: every value of the response is missing", response_.where));
+  }
+
+  void read_weights() {
+    if (!roles_.weights) return;
+    weights_ = cells_.numbers(*roles_.weights, "a weight must be numeric");
+    for (std::size_t row = 0; row < weights_.size(); ++row)
+      if (weights_[row] <= 0.0)
+        throw InputError(fmt::format("{}: the weight is {}; it must be > 0",
+                                     cells_.place(static_cast<Index>(row), *roles_.weights), weights_[row]));
   }
 
   [[noreturn]] void fail_too_few_rows(Index used, Index dropped) const {
@@ -98,6 +115,7 @@ class Learner {
   void select_rows() {
     std::vector<Index> kept;
     for (Index row = 0; row < cells_.rows(); ++row) {
+      if (skip_[static_cast<std::size_t>(row)]) continue;
       if (keeps(row)) {
         kept.push_back(row);
       } else {
@@ -117,6 +135,12 @@ class Learner {
     for (std::size_t i = 0; i < kept.size(); ++i)
       response_.values[i] = response_.values[static_cast<std::size_t>(kept[i])];
     response_.values.resize(kept.size());
+    if (!weights_.empty()) {
+      data_.weights.resize(report.rows_used);
+      for (std::size_t i = 0; i < kept.size(); ++i)
+        data_.weights(static_cast<Index>(i)) = weights_[static_cast<std::size_t>(kept[i])];
+      data_.weights /= data_.weights.mean();
+    }
     kept_ = std::move(kept);
   }
 
@@ -125,8 +149,10 @@ class Learner {
     const bool is_error = options().missing == MissingPolicy::error;
     const bool no_response = std::isnan(response_.values[static_cast<std::size_t>(row)]);
     if (no_response && is_error) fail_missing(response_.where_in_row(row));
+    const bool no_weight = !weights_.empty() && std::isnan(weights_[static_cast<std::size_t>(row)]);
+    if (no_weight && is_error) fail_missing(cells_.place(row, *roles_.weights));
     bool complete = true;
-    Index missing = 0;
+    Index missing = no_weight ? 1 : 0;
     for (const RawColumn& column : columns_) {
       if (!column.is_missing(row)) continue;
       if (is_error) fail_missing(cells_.place(row, column.input));
@@ -136,7 +162,7 @@ class Learner {
       missing += counted_already ? 0 : 1;
     }
     data_.report.missing_cells += missing + (no_response ? 1 : 0);
-    return !no_response && (complete || options().missing == MissingPolicy::mean);
+    return !no_response && !no_weight && (complete || options().missing == MissingPolicy::mean);
   }
 
   bool is_feature(Index input) const {
@@ -222,19 +248,40 @@ class Learner {
       data_.ids.push_back(roles_.id ? cells_.identifier(row, *roles_.id) : fmt::format("{}", row + 1));
   }
 
-  void count_duplicates() {
-    data_.report.duplicate_inputs = count_repeated_rows({data_.X, data_.Z});
-    data_.report.duplicate_rows =
-        data_.report.duplicate_inputs == 0 ? 0 : count_repeated_rows({data_.X, data_.Z, data_.y});
+  void find_duplicates() {
+    data_.report.duplicate_inputs = static_cast<Index>(repeated_rows({data_.X, data_.Z}).size());
+    if (data_.report.duplicate_inputs > 0) {
+      std::vector<ConstBlock> blocks{data_.X, data_.Z, data_.y};
+      if (data_.weights.size() > 0) blocks.emplace_back(data_.weights);
+      for (const Index row : repeated_rows(blocks)) copies_.push_back(kept_[static_cast<std::size_t>(row)]);
+    }
+    data_.report.duplicate_rows = static_cast<Index>(copies_.size());
   }
 
   const Cells& cells_;
   const Roles& roles_;
-  Response response_;
+  RowNumbers response_;
+  std::vector<double> weights_;
+  std::vector<bool> skip_;  // per row of the input
   std::vector<RawColumn> columns_;
-  std::vector<Index> kept_;
+  std::vector<Index> kept_, copies_;
   Dataset data_;
 };
+
+// Copies are known only when the rows are encoded; what is learned of the columns is learned again without
+// them.
+Dataset learn(const Cells& cells, const RowNumbers& response, const Roles& roles,
+              const DatasetOptions& options) {
+  Learner learner(cells, response, roles, options);
+  Dataset data = learner.learn();
+  if (options.copies == CopiesPolicy::all || learner.copies().empty()) return data;
+  const DataReport first = std::move(data.report);
+  data = Learner(cells, response, roles, options, learner.copies()).learn();
+  data.report.duplicate_rows = first.duplicate_rows;
+  data.report.duplicate_inputs = first.duplicate_inputs;
+  for (const Index row : learner.copies()) data.report.dropped_copies.push_back(row + 1);
+  return data;
+}
 
 }  // namespace
 
@@ -247,9 +294,9 @@ Dataset make_dataset(const Table& table, const DatasetOptions& options) {
   DatasetOptions named = options;
   const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
   const Index target = *roles.target;
-  Response response{cells.numbers(target, "the response must be numeric"), cells.column_place(target),
-                    [&](Index row) { return cells.place(row, target); }};
-  Dataset data = Learner(cells, std::move(response), roles, std::move(named)).learn();
+  const RowNumbers response{cells.numbers(target, "the response must be numeric"), cells.column_place(target),
+                            [&](Index row) { return cells.place(row, target); }};
+  Dataset data = learn(cells, response, roles, named);
   data.recipe.missing_values = table.missing_values;
   return data;
 }
@@ -266,8 +313,45 @@ Dataset make_dataset(const Matrix& features, const Vector& response, const Datas
   named.target = response_name;
   const auto where = [&](Index row) { return fmt::format("{}, row {}", response_name, row + 1); };
   for (Index row = 0; row < response.size(); ++row) check_value(response[row], where(row));
-  return Learner(cells, {{response.begin(), response.end()}, response_name, where}, roles, std::move(named))
-      .learn();
+  return learn(cells, {{response.begin(), response.end()}, response_name, where}, roles, named);
+}
+
+WithinGroups merge_replicates(Dataset& data) {
+  WithinGroups within;
+  const std::vector<Index> first = first_equal_rows({data.X, data.Z});
+  const Index n = data.y.size();
+  std::vector<Index> kept, group(first.size());
+  for (Index row = 0; row < n; ++row) {
+    const auto i = static_cast<std::size_t>(row);
+    if (first[i] == row) kept.push_back(row);
+    group[i] =
+        first[i] == row ? static_cast<Index>(kept.size()) - 1 : group[static_cast<std::size_t>(first[i])];
+  }
+  const auto groups = static_cast<Index>(kept.size());
+  if (groups == n) return within;
+  const Vector each = data.weights.size() > 0 ? data.weights : Vector(Vector::Ones(n));
+  Vector weight = Vector::Zero(groups), mean = Vector::Zero(groups);
+  for (Index row = 0; row < n; ++row) {
+    weight(group[static_cast<std::size_t>(row)]) += each(row);
+    mean(group[static_cast<std::size_t>(row)]) += each(row) * data.y(row);
+  }
+  mean.array() /= weight.array();
+  for (Index row = 0; row < n; ++row) {
+    const double off = data.y(row) - mean(group[static_cast<std::size_t>(row)]);
+    within.squares += each(row) * off * off;
+  }
+  within.dof = n - groups;
+  data.report.merged_rows = within.dof;
+  data.report.pure_error_sd =
+      data.recipe.target_scale * std::sqrt(within.squares / static_cast<double>(within.dof));
+  data.X = Matrix(data.X(kept, Eigen::all));
+  data.Z = Matrix(data.Z(kept, Eigen::all));
+  data.y = std::move(mean);
+  data.weights = std::move(weight);
+  std::vector<std::string> ids;
+  for (const Index row : kept) ids.push_back(std::move(data.ids[static_cast<std::size_t>(row)]));
+  data.ids = std::move(ids);
+  return within;
 }
 
 }  // namespace gradflow

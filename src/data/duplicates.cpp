@@ -29,7 +29,7 @@ std::vector<std::uint64_t> row_hashes(const std::vector<ConstBlock>& blocks, Ind
 
 }  // namespace
 
-Index count_repeated_rows(const std::vector<ConstBlock>& blocks) {
+std::vector<Index> first_equal_rows(const std::vector<ConstBlock>& blocks) {
   const Index rows = blocks.empty() ? 0 : blocks.front().rows();
   const std::vector<std::uint64_t> hashes = row_hashes(blocks, rows);
   const auto equal = [&](Index a, Index b) {
@@ -38,15 +38,22 @@ Index count_repeated_rows(const std::vector<ConstBlock>& blocks) {
     });
   };
   std::unordered_map<std::uint64_t, std::vector<Index>> first_of;  // rows unlike any earlier one, by hash
-  Index repeated = 0;
+  std::vector<Index> first(static_cast<std::size_t>(rows));
   for (Index row = 0; row < rows; ++row) {
     std::vector<Index>& earlier = first_of[hashes[static_cast<std::size_t>(row)]];
-    if (std::any_of(earlier.begin(), earlier.end(), [&](Index other) { return equal(row, other); })) {
-      ++repeated;
-    } else {
-      earlier.push_back(row);
-    }
+    const auto found =
+        std::find_if(earlier.begin(), earlier.end(), [&](Index other) { return equal(row, other); });
+    first[static_cast<std::size_t>(row)] = found != earlier.end() ? *found : row;
+    if (found == earlier.end()) earlier.push_back(row);
   }
+  return first;
+}
+
+std::vector<Index> repeated_rows(const std::vector<ConstBlock>& blocks) {
+  const std::vector<Index> first = first_equal_rows(blocks);
+  std::vector<Index> repeated;
+  for (std::size_t row = 0; row < first.size(); ++row)
+    if (first[row] != static_cast<Index>(row)) repeated.push_back(static_cast<Index>(row));
   return repeated;
 }
 

@@ -59,6 +59,8 @@ Roles assign_roles(const Cells& cells, ResponseIs response, DatasetOptions& opti
     roles.target = assignment.take(options.target, option_name::target);
   }
   if (!options.id.empty()) roles.id = assignment.take(options.id, option_name::id);
+  if (!options.row_weights.empty())
+    roles.weights = assignment.take(options.row_weights, option_name::row_weights);
   assignment.take_all(options.exclude, option_name::exclude);
   roles.covariates = assignment.take_all(options.covariates, option_name::covariates);
   roles.features = options.features.empty() ? assignment.free_columns()

@@ -12,6 +12,7 @@ namespace gradflow {
 struct Roles {
   std::optional<Index> target;  ///< none when the response is not one of the columns
   std::optional<Index> id;
+  std::optional<Index> weights;
   std::vector<Index> features;  ///< at least one
   std::vector<Index> covariates;
   std::vector<bool> categorical;  ///< per input column: named in DatasetOptions::categorical

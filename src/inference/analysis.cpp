@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/operators/scaled_operator.h"
 #include "inference/krylov_engine.h"
 
 namespace gradflow {
@@ -23,36 +24,82 @@ void check_sizes(const TrainingOperator& H, const Observations& observations) {
   require(observations.covariates.cols() == 0 || observations.covariates.rows() == n,
           "number of covariate rows", observations.covariates.rows(),
           fmt::format("must equal the number of responses, {}", n));
+  require(observations.weights.size() == 0 || observations.weights.size() == n, "number of weights",
+          observations.weights.size(), fmt::format("must equal the number of responses, {}, or be 0", n));
+  require(observations.weights.size() == 0 ||
+              (observations.weights.allFinite() && observations.weights.minCoeff() > 0.0),
+          "row weight", observations.weights.size() == 0 ? 1.0 : observations.weights.minCoeff(),
+          "must be > 0 and finite in every row");
+  require(observations.pure.squares >= 0.0 && observations.pure.dof >= 0, "within-group sum of squares",
+          observations.pure.squares, "must be >= 0, and so must its degrees of freedom");
   require(observations.y.allFinite() && observations.f0.allFinite(), "response", "not finite",
           "every response and initial output must be finite");
 }
+
+// The problem as whitened rows see it; what was given where there are no weights.
+class Whitened {
+ public:
+  Whitened(const TrainingOperator& H, const Observations& observations)
+      : given_(H), scale_(observations.weights.cwiseSqrt()), response_(observations.y - observations.f0) {
+    if (scale_.size() == 0) return;
+    factor_ = static_cast<double>(H.size()) / observations.total_weight();
+    response_.array() *= scale_.array();
+    scaled_ = std::make_unique<ScaledOperator>(H, scale_, factor_);
+  }
+
+  const TrainingOperator& H() const { return scaled_ ? *scaled_ : given_; }
+  const Vector& response() const { return response_; }
+  // Rows of the mean square of whitened residuals over the sum of weights.
+  double factor() const { return factor_; }
+
+  // Back to the rows as given: H~ alpha~ = D H (factor D alpha~).
+  void restore(Analysis& analysis) const {
+    if (!scaled_) return;
+    if (analysis.fit.alpha.size() > 0) {
+      analysis.fit.alpha.array() *= factor_ * scale_.array();
+      analysis.fit.fitted.array() /= scale_.array();
+    }
+    if (analysis.loo_residuals.size() > 0) analysis.loo_residuals.array() /= scale_.array();
+  }
+
+ private:
+  const TrainingOperator& given_;
+  Vector scale_, response_;
+  double factor_ = 1.0;
+  std::unique_ptr<ScaledOperator> scaled_;
+};
 
 // Paper mode: the network's initial output is the test's only fixed effect; none when it is zero everywhere.
 FixedEffects test_fixed_effects(const Observations& observations) {
   const Vector& direction =
       observations.test_direction.size() > 0 ? observations.test_direction : observations.f0;
   if (!(direction.norm() > 0.0)) return FixedEffects::none(observations.y.size());
-  return {direction, {"initial output"}};
-}
-
-ScoreTest test_beside(const FixedEffects& fixed, const TrainingOperator& H, const Observations& observations,
-                      const AnalysisOptions& options) {
-  if (options.engine == Engine::krylov) {
-    KrylovEngine engine(H, fixed, observations.y - observations.f0, options);
-    engine.solve(KrylovEngine::Need::test);
-    return engine.test();
-  }
-  // w'Mw = (Qw)'H(Qw), with Qw = Q Q'(y - f0)
-  const Matrix w = fixed.lift(fixed.reduce(observations.y - observations.f0));
-  Matrix Hw(w.rows(), 1);
-  H.apply(w, Hw);
-  return score_test(projected_eigenvalues(H, fixed), {}, w.col(0).dot(Hw.col(0)), w.squaredNorm(),
-                    options.p_value);
+  if (observations.weights.size() == 0) return {direction, {"initial output"}};
+  return {observations.weights.cwiseSqrt().cwiseProduct(direction), {"initial output"}};
 }
 
 ScoreTest test_from(const SpectralData& data, const AnalysisOptions& options) {
   return score_test(data.values, data.multiplicity, (data.values.array() * data.z.array().square()).sum(),
                     data.z.squaredNorm(), options.p_value);
+}
+
+ScoreTest test_beside(const FixedEffects& fixed, const Whitened& whitened, const PureError& pure,
+                      const AnalysisOptions& options) {
+  if (options.engine == Engine::krylov) {
+    KrylovEngine engine(whitened.H(), fixed, whitened.response(), pure, options);
+    engine.solve(KrylovEngine::Need::test);
+    return engine.test();
+  }
+  // w'Mw = (Qw)'H(Qw), with Qw = Q Q'(y - f0)
+  const Matrix w = fixed.lift(fixed.reduce(whitened.response()));
+  Matrix Hw(w.rows(), 1);
+  whitened.H().apply(w, Hw);
+  SpectralData data;
+  data.values = projected_eigenvalues(whitened.H(), fixed);
+  data.z = Vector::Zero(data.values.size());
+  data = data.with(pure);
+  return score_test(data.values, data.multiplicity, w.col(0).dot(Hw.col(0)), w.squaredNorm() + pure.squares,
+                    options.p_value);
 }
 
 class StageClock {
@@ -140,7 +187,7 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOn
 // What every usable rule gets in the same way: its steps, and the leave-one-out error of ridge with as many
 // degrees of freedom; and the chosen rule's residuals of that kind.
 void compare_rules(Analysis& analysis, const LeaveOneOut* loo, const Path& family,
-                   const AnalysisOptions& options, double largest_shrinkage) {
+                   const AnalysisOptions& options, double largest_shrinkage, double factor) {
   std::vector<std::size_t> usable_rules;
   std::vector<Path> paths;
   for (std::size_t i = 0; i < analysis.rules.size(); ++i) {
@@ -151,7 +198,7 @@ void compare_rules(Analysis& analysis, const LeaveOneOut* loo, const Path& famil
                                    {.level = options.level, .largest_shrinkage = largest_shrinkage}));
   }
   if (loo == nullptr) return;
-  const Vector mean_squares = loo->mean_squares(paths);
+  const Vector mean_squares = factor * loo->mean_squares(paths);
   for (std::size_t j = 0; j < usable_rules.size(); ++j) {
     analysis.rules[usable_rules[j]].loo_rmse = std::sqrt(mean_squares(static_cast<Index>(j)));
     if (usable_rules[j] == analysis.chosen) analysis.loo_residuals = loo->residuals(paths[j]);
@@ -179,8 +226,9 @@ void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const S
 void decorrelate(Analysis& analysis) {
   if (!(analysis.flow.path.time > 0.0) || !std::isfinite(analysis.flow.path.time)) return;
   Decorrelation& d = analysis.decorrelation;
-  d.eigenvalues = analysis.data.values;
-  d.losses = analysis.flow.path.phi(analysis.data.values).array() * analysis.data.z.array().square();
+  d.eigenvalues = analysis.spectrum.values;
+  d.losses = analysis.flow.path.phi(d.eigenvalues).array() *
+             analysis.data.z.head(d.eigenvalues.size()).array().square();
   const Eigen::ArrayXd x = d.eigenvalues.array() - d.eigenvalues.mean(),
                        y = d.losses.array() - d.losses.mean();
   d.correlation = (x * y).sum() / std::sqrt(x.square().sum() * y.square().sum());
@@ -233,19 +281,22 @@ void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
 }
 
 // What the dense engine finds: every eigenvalue and vector.
-Foundation decompose(Analysis& analysis, const TrainingOperator& H, const Vector& response,
-                     StageClock& clock) {
-  analysis.spectrum = clock.run("eigendecomposition", 0.05, [&] { return project(H, analysis.fixed); });
-  analysis.data = {.values = analysis.spectrum.values, .z = analysis.spectrum.coordinates(response)};
-  analysis.data.trace = analysis.spectrum.trace;
+Foundation decompose(Analysis& analysis, const Whitened& whitened, const PureError& pure, StageClock& clock) {
+  analysis.spectrum =
+      clock.run("eigendecomposition", 0.05, [&] { return project(whitened.H(), analysis.fixed); });
+  SpectralData data{.values = analysis.spectrum.values,
+                    .z = analysis.spectrum.coordinates(whitened.response())};
+  data.trace = analysis.spectrum.trace;
+  analysis.data = data.with(pure);
   return {nullptr, std::make_unique<SpectralLeaveOneOut>(analysis.spectrum, analysis.data)};
 }
 
 // What the Krylov engine finds, as sharp as the rules asked for need it.
-Foundation explore(Analysis& analysis, const TrainingOperator& H, const Vector& response,
+Foundation explore(Analysis& analysis, const Whitened& whitened, const PureError& pure,
                    const AnalysisOptions& options, StageClock& clock) {
   Foundation foundation;
-  foundation.engine = std::make_unique<KrylovEngine>(H, analysis.fixed, response, options);
+  foundation.engine =
+      std::make_unique<KrylovEngine>(whitened.H(), analysis.fixed, whitened.response(), pure, options);
   const bool flow_only = only_the_flow(options);
   clock.run("Krylov space and probes", 0.05, [&] {
     foundation.engine->solve(flow_only ? KrylovEngine::Need::path_rule : KrylovEngine::Need::every_rule);
@@ -283,6 +334,10 @@ void AnalysisOptions::check() const {
           "must be > 0 on path 'descent', whose steps have that size");
 }
 
+double Observations::total_weight() const {
+  return weights.size() > 0 ? weights.sum() : static_cast<double>(y.size());
+}
+
 double steps_at(const Path& path, const AnalysisOptions& options) {
   if (path.kind == PathKind::descent) return path.time;
   if (path.kind != PathKind::flow && path.kind != PathKind::decay) return not_computed;
@@ -304,6 +359,7 @@ FixedEffects make_fixed_effects(Index n, const Observations& observations, const
     names.push_back(known ? observations.covariate_names[static_cast<std::size_t>(j)]
                           : fmt::format("covariate {}", j + 1));
   }
+  if (observations.weights.size() > 0) design = observations.weights.cwiseSqrt().asDiagonal() * design;
   return {std::move(design), std::move(names)};
 }
 
@@ -313,7 +369,7 @@ ScoreTest analyse_test(const TrainingOperator& H, const Observations& observatio
   check_sizes(H, observations);
   const FixedEffects fixed =
       options.paper ? test_fixed_effects(observations) : make_fixed_effects(H.size(), observations, options);
-  return test_beside(fixed, H, observations, options);
+  return test_beside(fixed, Whitened(H, observations), observations.pure, options);
 }
 
 Analysis analyse(const TrainingOperator& H, const Observations& observations,
@@ -322,14 +378,15 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
   check_sizes(H, observations);
   Analysis analysis;
   StageClock clock(analysis, options.progress);
-  const Vector response = observations.y - observations.f0;
+  const Whitened whitened(H, observations);
   analysis.fixed = make_fixed_effects(H.size(), observations, options);
   const Foundation foundation = options.engine == Engine::dense
-                                    ? decompose(analysis, H, response, clock)
-                                    : explore(analysis, H, response, options, clock);
+                                    ? decompose(analysis, whitened, observations.pure, clock)
+                                    : explore(analysis, whitened, observations.pure, options, clock);
   const KrylovEngine* const engine = foundation.engine.get();
   analysis.test = clock.run("test", 0.6, [&] {
-    if (options.paper) return test_beside(test_fixed_effects(observations), H, observations, options);
+    if (options.paper)
+      return test_beside(test_fixed_effects(observations), whitened, observations.pure, options);
     return engine != nullptr ? engine->test() : test_from(analysis.data, options);
   });
   const RemlOptions reml{
@@ -351,16 +408,19 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
   // Validation has a Krylov space of its own: what the response's resolves is no bound for it.
   StoppingOptions validation = stopping;
   validation.reml.largest_shrinkage = options.largest_shrinkage;
-  const StoppingProblem problem{H, analysis.fixed, response, analysis.data};
+  const StoppingProblem problem{whitened.H(), analysis.fixed, whitened.response(), analysis.data,
+                                observations.weights};
   for (std::size_t i = 0; i < all_rules.size(); ++i)
     if (all_rules[i] == options.rule) analysis.chosen = i;
   run_rules(analysis, problem, foundation.loo.get(), {stopping, validation}, options, clock);
-  compare_rules(analysis, foundation.loo.get(), stopping.path, options, reml.largest_shrinkage);
+  compare_rules(analysis, foundation.loo.get(), stopping.path, options, reml.largest_shrinkage,
+                whitened.factor());
   clock.run("fit", 0.95, [&] { fit_chosen(analysis, problem, stopping, engine); });
   if (engine != nullptr)
     clock.run("standard errors", 0.97, [&] { add_standard_errors(analysis, *engine, stopping); });
   else
     decorrelate(analysis);
+  whitened.restore(analysis);
   warn(analysis, options.krylov.fit_tolerance, options.largest_shrinkage);
   report_progress(options.progress, "done", 1.0);
   return analysis;

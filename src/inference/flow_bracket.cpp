@@ -21,14 +21,24 @@ double log_laplace(const Quadrature& rule, double t) {
   return std::isfinite(shift) ? shift + std::log((exponent - shift).exp().sum()) : -infinity;
 }
 
+// The rule of a measure and of a mass at 0 beside it.
+Quadrature beside_zero(Quadrature rule, double null_squares) {
+  if (!(null_squares > 0.0)) return rule;
+  rule.nodes.conservativeResize(rule.nodes.size() + 1);
+  rule.weights.conservativeResize(rule.nodes.size());
+  rule.nodes(rule.nodes.size() - 1) = 0.0;
+  rule.weights(rule.nodes.size() - 1) = null_squares;
+  return rule;
+}
+
 class SlopeBounds {
  public:
-  SlopeBounds(const Tridiagonal& T, double mass, double trace, double dimension)
+  SlopeBounds(const Tridiagonal& T, double mass, double trace, double dimension, double null_squares)
       : trace_(trace),
         dimension_(dimension),
-        log_mass_(std::log(mass)),
-        A_lower_(gauss_rule(T, mass)),
-        A_upper_(radau_rule(T, mass)) {
+        log_mass_(std::log(mass + null_squares)),
+        A_lower_(beside_zero(gauss_rule(T, mass), null_squares)),
+        A_upper_(beside_zero(radau_rule(T, mass), null_squares)) {
     largest_ = A_lower_.nodes.cwiseMax(0.0).maxCoeff();
     A_lower_.nodes = A_lower_.nodes.cwiseMax(0.0);
     if (T.next == 0.0) {  // an invariant space: the Gauss rule is exact
@@ -93,15 +103,17 @@ double FlowBracket::relative_width() const {
   return lower > 0.0 ? upper / lower - 1.0 : infinity;
 }
 
-FlowBracket bracket_flow_time(const Tridiagonal& T, double mass, double trace, double dimension) {
+FlowBracket bracket_flow_time(const Tridiagonal& T, double mass, double trace, double dimension,
+                              double null_squares) {
   FlowBracket bracket{0.0, infinity, 0.0};
   if (T.size() == 0 || !(mass > 0.0) || !(trace > 0.0)) return bracket;
-  const SlopeBounds slope(T, mass, trace, dimension);
+  const SlopeBounds slope(T, mass, trace, dimension, null_squares);
   SpectralData data;
-  const Quadrature gauss = gauss_rule(T, mass);
+  const Quadrature gauss = beside_zero(gauss_rule(T, mass), null_squares);
   data.values = gauss.nodes.cwiseMax(0.0);
   data.z = gauss.weights.cwiseSqrt();
-  data.multiplicity = Vector::Constant(data.values.size(), dimension / static_cast<double>(T.size()));
+  data.multiplicity =
+      Vector::Constant(data.values.size(), dimension / static_cast<double>(data.values.size()));
   data.trace = trace;
   bracket.estimate = flow_time(data);
   if (slope.at_least(0.0) > 0.0) bracket.upper = 0.0;

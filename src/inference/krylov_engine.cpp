@@ -39,9 +39,10 @@ Vector residual_of(const ProjectedOperator& M, const Vector& response) {
 }  // namespace
 
 KrylovEngine::KrylovEngine(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
-                           const AnalysisOptions& options)
+                           const PureError& pure, const AnalysisOptions& options)
     : options_(options),
       M_(H, fixed),
+      pure_(pure),
       w_(residual_of(M_, response)),
       space_(
           [this](ConstVector x, Eigen::Ref<Vector> y) {
@@ -95,12 +96,12 @@ double KrylovEngine::fit_movement(const Tridiagonal& earlier, const Tridiagonal&
 }
 
 void KrylovEngine::solve_flow() {
-  const double mass = w_.squaredNorm(), N = static_cast<double>(M_.dimension());
+  const double mass = w_.squaredNorm();
   for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 12)) {
     space_.extend(steps);
     const Tridiagonal T = space_.tridiagonal();
     // Every bracket holds the root, and so does what they have in common.
-    const FlowBracket bracket = bracket_flow_time(T, mass, M_.trace(), N);
+    const FlowBracket bracket = bracket_flow_time(T, mass, M_.trace(), count(), pure_.squares);
     const double time = bracket.estimate, last_time = report_.bracket.estimate;
     const bool disjoint = bracket.lower > report_.bracket.upper || bracket.upper < report_.bracket.lower;
     const FlowBracket all{std::max(bracket.lower, report_.bracket.lower),
@@ -128,13 +129,14 @@ void KrylovEngine::solve_flow() {
 double KrylovEngine::resolved_shrinkage() const {
   const Tridiagonal T = space_.tridiagonal();
   const Quadrature lower = gauss_rule(T, 1.0), upper = radau_rule(T, 1.0);
-  const double largest = std::max(lower.nodes.maxCoeff(), 0.0), N = static_cast<double>(M_.dimension());
+  const double largest = std::max(lower.nodes.maxCoeff(), 0.0), null = pure_.squares / w_.squaredNorm();
   if (!(largest > 0.0)) return options_.largest_shrinkage;
   const auto gap = [&](double shrinkage) {
     const auto integral = [&](const Quadrature& rule) {
-      return (rule.weights.array() / (1.0 + shrinkage / largest * rule.nodes.cwiseMax(0.0).array())).sum();
+      return null +
+             (rule.weights.array() / (1.0 + shrinkage / largest * rule.nodes.cwiseMax(0.0).array())).sum();
     };
-    return N * std::log(integral(upper) / integral(lower));
+    return count() * std::log(integral(upper) / integral(lower));
   };
   double high = std::log(options_.largest_shrinkage), low = 0.0;
   if (gap(std::exp(high)) <= criterion_tolerance) return options_.largest_shrinkage;
@@ -291,17 +293,17 @@ SpectralData KrylovEngine::data_from(const std::vector<Quadrature>& probe_rules)
   data.values << density.values, signal.nodes.cwiseMax(0.0);
   data.z.tail(signal.nodes.size()) = signal.weights.cwiseSqrt();
   data.multiplicity.head(traces) = density.multiplicity;
-  return data;
+  return data.with(pure_);
 }
+
+double KrylovEngine::count() const { return static_cast<double>(M_.dimension() + pure_.dof); }
 
 double KrylovEngine::quadratic() const {
   return space_.steps() > 0 ? w_.squaredNorm() * space_.tridiagonal().diagonal(0) : 0.0;
 }
 
 KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need) const {
-  const ScoreTest test =
-      score_test(data.values.head(data.values.size() - space_.steps()),
-                 data.multiplicity.head(data.values.size() - space_.steps()), quadratic(), w_.squaredNorm());
+  const ScoreTest test = test_of(data);
   const double log10_p = std::isfinite(test.log10_p_value) ? test.log10_p_value : 0.0;
   const double for_p = std::max(0.01, 1e-3 * std::abs(log10_p)) / 3.0;
   if (need != Need::every_rule) return {Vector{{log10_p}}, Vector{{for_p}}};
@@ -339,16 +341,17 @@ double KrylovEngine::standard_error(const std::function<double(const SpectralDat
   return jackknife([&](const SpectralData& data) { return Vector{{estimate(data)}}; })(0);
 }
 
+// The values with a multiplicity are those of the spectrum; the others are the response's.
+ScoreTest KrylovEngine::test_of(const SpectralData& data) const {
+  const double squared_norm = w_.squaredNorm() + pure_.squares;
+  if (!(squared_norm > 0.0)) return score_test(Vector::Ones(1), {}, 0.0, 0.0, options_.p_value);
+  return score_test(data.values, data.multiplicity, quadratic(), squared_norm, options_.p_value);
+}
+
 ScoreTest KrylovEngine::test() const {
-  const auto at = [&](const SpectralData& data) {
-    const Index traces = data.values.size() - space_.steps();
-    return score_test(data.values.head(traces), data.multiplicity.head(traces), quadratic(), w_.squaredNorm(),
-                      options_.p_value);
-  };
-  if (!(w_.squaredNorm() > 0.0)) return score_test(Vector::Ones(1), {}, 0.0, 0.0, options_.p_value);
-  ScoreTest test = at(data());
+  ScoreTest test = test_of(data());
   test.log10_standard_error =
-      standard_error([&](const SpectralData& data) { return at(data).log10_p_value_exact; });
+      standard_error([&](const SpectralData& data) { return test_of(data).log10_p_value_exact; });
   if (test.log10_standard_error > 0.0 && test.method == PValueMethod::exact)
     test.reason += fmt::format("; {} eigenvalues and {} probes of the rest", pairs_.count(), probes());
   return test;

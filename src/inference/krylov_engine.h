@@ -18,7 +18,7 @@ class KrylovEngine {
 
   /// H, fixed and options outlive this.
   KrylovEngine(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
-               const AnalysisOptions& options);
+               const PureError& pure, const AnalysisOptions& options);
 
   void solve(Need need);
 
@@ -34,6 +34,8 @@ class KrylovEngine {
 
   SpectralData data() const { return data_from(probe_rules(probe_steps())); }
   ScoreTest test() const;
+  /// Values at the end of data() that stand for replicates: 1 or 0.
+  Index replicate_values() const noexcept { return pure_.dof > 0 ? 1 : 0; }
 
   /// Standard error of an estimate by leaving out one probe, or one of sixteen groups of probes, at a time.
   /// 0 where no direction was left for probes; NaN where one probe is all there is.
@@ -63,11 +65,14 @@ class KrylovEngine {
   Vector jackknife(const std::function<Vector(const SpectralData&)>& estimate) const;
   std::vector<Quadrature> probe_rules(Index steps) const;
   SpectralData data_from(const std::vector<Quadrature>& probe_rules) const;
+  ScoreTest test_of(const SpectralData& data) const;
+  double count() const;      // N, with the directions of replicates
   double quadratic() const;  // w'Mw
   void progress(const std::string& stage, double fraction) const;
 
   const AnalysisOptions& options_;
   ProjectedOperator M_;
+  PureError pure_;
   Vector w_;
   Index products_ = 0;
   KrylovSpace space_;

@@ -111,7 +111,8 @@ ProbedLeaveOneOut::Divisors ProbedLeaveOneOut::divisors(const std::vector<Path>&
   const auto columns = static_cast<Index>(paths.size());
   const ProjectedOperator& M = engine_.projected();
   const Eigenpairs& pairs = engine_.pairs();
-  const Index n = M.rows(), rest = data_.values.size() - pairs.count() - engine_.space().steps();
+  const Index n = M.rows(), rest = data_.values.size() - pairs.count() - engine_.space().steps() -
+                                   engine_.replicate_values();
   const Vector nodes = data_.values.segment(pairs.count(), rest),
                counts = data_.multiplicity.segment(pairs.count(), rest);
   const Matrix Q1 = M.fixed().orthonormal_design();

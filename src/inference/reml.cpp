@@ -166,6 +166,17 @@ void RemlOptions::check() const {
   require(largest_shrinkage > 1.0, "largest_shrinkage", largest_shrinkage, "must be > 1");
 }
 
+SpectralData SpectralData::with(const PureError& pure) const {
+  if (pure.dof == 0) return *this;
+  const Index size = values.size();
+  SpectralData all{Vector(size + 1), Vector(size + 1), Vector::Ones(size + 1), trace};
+  all.values << values, 0.0;
+  all.z << z, std::sqrt(pure.squares);
+  if (multiplicity.size() > 0) all.multiplicity.head(size) = multiplicity;
+  all.multiplicity(size) = static_cast<double>(pure.dof);
+  return all;
+}
+
 double SpectralData::count() const {
   return multiplicity.size() == 0 ? static_cast<double>(values.size()) : multiplicity.sum();
 }

@@ -135,10 +135,10 @@ Vector SpectralLeaveOneOut::residuals(const Path& path) const { return residuals
 Matrix SpectralLeaveOneOut::residuals_along(const std::vector<Path>& paths) const {
   constexpr Index rows_at_once = 512;
   const Index n = spectrum_.basis.rows(), columns = static_cast<Index>(paths.size());
-  Matrix phi(data_.values.size(), columns);
+  Matrix phi(spectrum_.values.size(), columns);
   for (Index j = 0; j < columns; ++j)
-    phi.col(j) = scaled_phi(data_.values, paths[static_cast<std::size_t>(j)]);
-  const Matrix phi_z = data_.z.asDiagonal() * phi;
+    phi.col(j) = scaled_phi(spectrum_.values, paths[static_cast<std::size_t>(j)]);
+  const Matrix phi_z = data_.z.head(phi.rows()).asDiagonal() * phi;
   Matrix residuals = multiply(spectrum_.basis, Transpose::no, phi_z, Transpose::no);
   // The squared basis a block of rows at a time: n^2 doubles are not spent on it.
   Matrix square(std::min(rows_at_once, n), spectrum_.basis.cols()), left(square.rows(), columns);
@@ -240,7 +240,8 @@ StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
       minimise_by_zooming(mean_squares, search_grid(problem.data, options, loo_grid_points),
                           options.path.kind == PathKind::descent);
   finish(rule, minimum, problem.data, options);
-  rule.estimated_rmse = std::sqrt(minimum.value);
+  const double rows = problem.weights.size() > 0 ? problem.weights.mean() : 1.0;
+  rule.estimated_rmse = std::sqrt(minimum.value / rows);
   rule.log_time_standard_error = loo.log_time_standard_error(options.path.at(rule.time));
   if (std::isnan(rule.log_time_standard_error) && rule.outcome == Outcome::converged) {
     rule.outcome = Outcome::on_boundary;

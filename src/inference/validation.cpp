@@ -28,15 +28,17 @@ Split draw_split(Index n, double fraction, std::uint64_t seed) {
 }
 
 // The training rows' problem and its predictions on the held-out rows, in a growing Krylov space. The
-// training operator is H on vectors that are zero at the held-out rows, times n / n_t, as the loss averages
-// over the training rows only; what a product says at the held-out rows is the kernel between the two parts.
+// training operator is H on vectors that are zero at the held-out rows, times W / W_t (n / n_t without
+// weights), as the loss averages over the training rows only; what a product says at the held-out rows is the
+// kernel between the two parts.
 //   prediction(t) = X_v beta_0 + (H_vt V - X_v (X'X)^-1 X'H_tt V) c(t),   c(t) = |w| S dual(theta; t) S'e_1
 class HeldOutPath {
  public:
   HeldOutPath(const StoppingProblem& problem, const Split& split)
       : problem_(problem),
         split_(split),
-        rescale_(static_cast<double>(problem.H.size()) / static_cast<double>(split.train.size())),
+        held_weight_(weight_of(problem, split.held_out)),
+        rescale_(1.0 + held_weight_ / weight_of(problem, split.train)),
         fixed_(take_rows(problem.fixed.design(), split.train), problem.fixed.names()),
         Q1_(fixed_.orthonormal_design()),
         X_held_(take_rows(problem.fixed.design(), split.held_out)),
@@ -65,13 +67,17 @@ class HeldOutPath {
       for (std::size_t j = 0; j < held_.size(); ++j)
         prediction += krylov_->start_norm() * c(static_cast<Index>(j)) * held_[j];
     }
-    return (truth_ - prediction).squaredNorm() / static_cast<double>(truth_.size());
+    return (truth_ - prediction).squaredNorm() / held_weight_;
   }
 
   const KrylovSpace& krylov() const { return *krylov_; }
   const Vector& ritz_values() const { return ritz_.values; }
 
  private:
+  static double weight_of(const StoppingProblem& problem, const std::vector<Index>& rows) {
+    return problem.weights.size() > 0 ? problem.weights(rows).sum() : static_cast<double>(rows.size());
+  }
+
   static Matrix take_rows(const Matrix& X, const std::vector<Index>& rows) { return X(rows, Eigen::all); }
 
   void project(Eigen::Ref<Vector> v) const {
@@ -89,7 +95,7 @@ class HeldOutPath {
 
   const StoppingProblem& problem_;
   const Split& split_;
-  double rescale_;
+  double held_weight_, rescale_;
   FixedEffects fixed_;
   Matrix Q1_, X_held_;
   Vector truth_, base_;

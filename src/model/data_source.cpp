@@ -37,6 +37,7 @@ Table without_features(const Table& table, const DatasetOptions& options) {
   for (const std::string& name : options.covariates)
     kept.push_back(table.find(name, option_name::covariates));
   if (!options.id.empty()) kept.push_back(table.find(options.id, option_name::id));
+  if (!options.row_weights.empty()) kept.push_back(table.find(options.row_weights, option_name::row_weights));
   std::ranges::sort(kept);
   kept.erase(std::unique(kept.begin(), kept.end()), kept.end());
   Table narrow;
@@ -62,6 +63,7 @@ DatasetOptions by_name(DatasetOptions options, const Table& table) {
   for (std::string& covariate : options.covariates) covariate = name(covariate, option_name::covariates);
   for (std::string& text : options.categorical) text = name(text, option_name::categorical);
   if (!options.id.empty()) options.id = name(options.id, option_name::id);
+  if (!options.row_weights.empty()) options.row_weights = name(options.row_weights, option_name::row_weights);
   options.exclude.clear();
   options.features = {std::string(row_column)};
   return options;

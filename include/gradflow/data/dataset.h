@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,9 @@ namespace gradflow {
 
 enum class MissingPolicy { drop, error, mean };
 enum class Standardize { both, features, none };
+/// Rows equal in features, covariates and response (and weight): kept once, or all as rows of their own.
+/// Copies make the noise look smaller than it is.
+enum class CopiesPolicy { once, all };
 
 /// What messages call the options: the names under which the program takes them.
 namespace option_name {
@@ -21,6 +25,8 @@ inline constexpr std::string_view exclude = "--exclude";
 inline constexpr std::string_view categorical = "--categorical";
 inline constexpr std::string_view id = "--id";
 inline constexpr std::string_view missing = "--missing";
+inline constexpr std::string_view row_weights = "--row-weights";
+inline constexpr std::string_view copies = "--copies";
 }  // namespace option_name
 
 /// How a table becomes numbers. Columns are named, or given by 1-based position as "#3".
@@ -33,6 +39,8 @@ struct DatasetOptions {
   std::string id{};                        ///< identifier column; empty: the 1-based data row number
   MissingPolicy missing = MissingPolicy::drop;
   Standardize standardize = Standardize::both;
+  std::string row_weights{};  ///< column of weights > 0: Var(noise) = s2 / weight; empty: one each
+  CopiesPolicy copies = CopiesPolicy::once;
 };
 
 /// One input column of the table as the model uses it. All that prediction needs to repeat the encoding. A
@@ -83,9 +91,13 @@ struct DataReport {
   Index missing_cells = 0;                    ///< in the response and the columns used
   std::vector<std::string> removed_constant;  ///< encoded columns removed: standard deviation below 1e-12 of
                                               ///< the largest magnitude
-  Index duplicate_rows = 0;                   ///< rows equal to an earlier one in x, covariates and y
-  Index duplicate_inputs = 0;                 ///< rows equal to an earlier one in x and covariates
-  std::vector<std::string> warnings;          ///< complete sentences
+  Index duplicate_rows = 0;           ///< rows equal to an earlier one in x, covariates and y (and weight)
+  Index duplicate_inputs = 0;         ///< rows equal to an earlier one in x and covariates
+  std::vector<Index> dropped_copies;  ///< 1-based data rows left out under CopiesPolicy::once
+  Index merged_rows = 0;              ///< rows that merge_replicates() put into another's
+  double pure_error_sd =
+      std::numeric_limits<double>::quiet_NaN();  ///< of replicates, units of the response; NaN: none
+  std::vector<std::string> warnings;             ///< complete sentences
 };
 
 /// Raw response of a standardised one: target_center + target_scale * y.
@@ -96,6 +108,7 @@ struct Dataset {
   Matrix X;
   Vector y;
   Matrix Z;                      ///< covariates, encoded; no intercept column
+  Vector weights{};              ///< n, > 0, of mean 1 over the rows read; empty: one each
   std::vector<std::string> ids;  ///< n; row numbers as text when no id column was named
   Recipe recipe;
   DataReport report;
@@ -113,6 +126,18 @@ Dataset make_dataset(const Table& table, const DatasetOptions& options);
 /// options.target is not used, and recorded as response_name.
 Dataset make_dataset(const Matrix& features, const Vector& response, const DatasetOptions& options,
                      const std::string& features_name, const std::string& response_name);
+
+/// Within-group sum of squares of the rows that were merged, and its degrees of freedom.
+struct WithinGroups {
+  double squares = 0.0;  ///< sum of w (y - mean of the group)^2, units of Dataset::y squared
+  Index dof = 0;         ///< rows less groups
+};
+
+/// Makes rows equal in features and covariates (replicates) one row: the weighted mean response, the sum of
+/// the weights, the identifier of the first. With the result, the likelihood is that of all rows. The report
+/// says how many rows were merged and their pure-error standard deviation. Does nothing where all rows
+/// differ.
+WithinGroups merge_replicates(Dataset& data);
 
 /// New rows through a learned encoding.
 struct NewRows {

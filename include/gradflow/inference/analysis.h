@@ -62,13 +62,19 @@ struct AnalysisOptions {
   void check() const;  ///< throws InputError naming the field
 };
 
-/// The data as inference sees them, in the units in which the answers are wanted.
+/// The data as inference sees them, in the units in which the answers are wanted. With weights, Var(y_i) = s2
+/// / w_i beside the signal, and the loss is 1/(2W) sum w_i (f_i - y_i)^2, W = sum w_i: a row of weight m does
+/// what m equal rows do, with the same time t.
 struct Observations {
   Vector y;           ///< n
   Vector f0;          ///< n, network output at initialization (zeros for infinite width), in units of y
   Matrix covariates;  ///< n x q', without the intercept; q' may be 0
   std::vector<std::string> covariate_names;
   Vector test_direction;  ///< paper mode: the fixed effect of the test; empty: f0
+  Vector weights{};       ///< n, > 0; empty: one each
+  PureError pure{};       ///< of replicates that were merged into rows
+
+  double total_weight() const;  ///< W
 };
 
 /// At the root of the flow likelihood the spectral losses exp(-t lambda) z^2 are uncorrelated with lambda.
@@ -104,11 +110,12 @@ struct Analysis {
       std::numeric_limits<double>::quiet_NaN();  ///< of the chosen rule's model (ridge unless reml)
   double effective_dof = std::numeric_limits<double>::quiet_NaN();  ///< at the chosen time
   double signal_share = std::numeric_limits<double>::quiet_NaN();   ///< 1 - w'phi(M)w/w'w at the chosen time
-  FixedEffects fixed = FixedEffects::none(1);
-  ProjectedSpectrum spectrum;  ///< engine dense; empty otherwise
+  FixedEffects fixed = FixedEffects::none(1);                       ///< with weights: rows times sqrt(w_i)
+  ProjectedSpectrum spectrum;  ///< engine dense; empty otherwise. With weights: of the whitened operator
   std::optional<KrylovReport> krylov;
   SpectralData data;
-  DualFit fit;           ///< empty when the chosen rule is not usable
+  /// Of H as it was given, also with weights; empty when the chosen rule is not usable.
+  DualFit fit;
   Vector loo_residuals;  ///< n, leave-one-out, of the ridge fit with the chosen dof; empty likewise
   Decorrelation decorrelation;
   std::vector<std::string> warnings;                    ///< complete sentences
@@ -118,6 +125,8 @@ struct Analysis {
   bool is_usable() const { return usable(rules[chosen].outcome); }
 };
 
+/// Weights enter by whitening: D H D n/W (operators/scaled_operator.h) with responses sqrt(w_i) y_i.
+///
 /// Test, all stopping rules, variance components and fit, from one eigendecomposition (engine dense: about
 /// 1.2 dsyevd's of size N; memory about 5 n^2 doubles at the peak) or from products with H (engine krylov:
 /// tens of products for the test and reml-flow, hundreds to thousands for all rules; memory 8 n (steps + 100)
@@ -131,7 +140,8 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
 ScoreTest analyse_test(const TrainingOperator& H, const Observations& observations,
                        const AnalysisOptions& options = {});
 
-/// The fixed-effects design at n rows: intercept (if any) first, then covariates.
+/// The fixed-effects design at n rows: intercept (if any) first, then covariates; with weights, rows times
+/// sqrt(w_i).
 FixedEffects make_fixed_effects(Index n, const Observations& observations, const AnalysisOptions& options);
 
 /// t / learning rate (half_mse) or t / (2 learning rate) (mse); NaN without a learning rate. On the descent

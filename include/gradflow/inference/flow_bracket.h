@@ -29,7 +29,10 @@ struct FlowBracket {
   double relative_width() const;
 };
 
-/// mass = w'w. Cost: three Gauss rules, about 100 k^2 flops, and some hundred evaluations of k exponentials.
-FlowBracket bracket_flow_time(const Tridiagonal& T, double mass, double trace, double dimension);
+/// mass = w'w; dimension = N. `null_squares` is the part of w'w in directions outside the space where M is
+/// zero (replicates, PureError; their number is counted in N). Cost: three Gauss rules, about 100 k^2 flops,
+/// and some hundred evaluations of k exponentials.
+FlowBracket bracket_flow_time(const Tridiagonal& T, double mass, double trace, double dimension,
+                              double null_squares = 0.0);
 
 }  // namespace gradflow

@@ -8,6 +8,14 @@
 
 namespace gradflow {
 
+/// Within-group sum of squares of replicates, rows equal in every input: sum_g sum_i w_gi (y_gi - ybar_g)^2,
+/// in the directions in which every training operator is zero. With the groups' means as rows of summed
+/// weight, the likelihood with these directions is that of all rows.
+struct PureError {
+  double squares = 0.0;  ///< >= 0, squared units of w
+  Index dof = 0;         ///< rows less groups, >= 0
+};
+
 /// All that the likelihood and the rules see of the data, as a list of values lambda_i >= 0:
 ///
 ///     tr f(M) = sum multiplicity_i f(lambda_i),     w'f(M)w = sum z_i^2 f(lambda_i)
@@ -20,6 +28,9 @@ struct SpectralData {
   Vector z{};                                               ///< as many
   Vector multiplicity{};                                    ///< as many, >= 0; empty: one each
   double trace = std::numeric_limits<double>::quiet_NaN();  ///< tr M where known exactly; NaN: the sum
+
+  /// The same with the directions of replicates: one more value, 0.
+  SpectralData with(const PureError& pure) const;
 
   double count() const;                    ///< N = sum of the multiplicities
   double trace_of_M() const;               ///< tr M

@@ -51,12 +51,14 @@ struct StoppingRule {
   double loo_rmse = std::numeric_limits<double>::quiet_NaN();
 };
 
-/// What the rules look at. All in units of y; H's eigenvalues in units of H.
+/// What the rules look at. All in units of y; H's eigenvalues in units of H. With weights everything is
+/// whitened.
 struct StoppingProblem {
   const TrainingOperator& H;
   const FixedEffects& fixed;
   const Vector& response;  ///< y - f0
   const SpectralData& data;
+  Vector weights{};  ///< n, of the rows; empty: one each
 };
 
 struct StoppingOptions {
