@@ -52,6 +52,7 @@ inline RealData load(const std::string& folder) {
   DatasetOptions options;
   options.target = table.names.back();
   options.standardize = Standardize::none;
+  options.copies = CopiesPolicy::all;  // the splits count every row
   Dataset data = make_dataset(table, options);
   return {std::move(data.X), std::move(data.y),
           nlohmann::json::parse(std::ifstream(data_folder(folder) + "/splits.json"))};
@@ -144,6 +145,7 @@ class FlowOnTestRows {
 inline SplitScore score_split(const RealData& data, const Case& study_case, int split) {
   const Rows rows = rows_of_split(data, study_case, split);
   DatasetOptions encoding;
+  encoding.copies = CopiesPolicy::all;  // what is done with them is the study's own
   const Dataset train =
       make_dataset(Matrix(data.X(rows.train, Eigen::all)), Vector(data.y(rows.train)), encoding, "X", "y");
   const NewRows test = encode(train.recipe, Matrix(data.X(rows.test, Eigen::all)), "X");

@@ -34,6 +34,12 @@ Standardize parse_standardize(const std::string& text) {
   throw InputError(fmt::format("--standardize {}: must be both, features or none", text));
 }
 
+CopiesPolicy parse_copies(const std::string& text) {
+  if (text == "once") return CopiesPolicy::once;
+  if (text == "all") return CopiesPolicy::all;
+  throw InputError(fmt::format("--copies {}: must be once or all", text));
+}
+
 void check_data(const Settings& s, Purpose purpose) {
   const bool table = !s.table.empty(), arrays = !s.features.empty() || !s.response.empty();
   exclusive(
@@ -214,7 +220,9 @@ Job make_job(const Settings& settings, Purpose purpose) {
                  .categorical = split_list(settings.categorical),
                  .id = settings.id,
                  .missing = parse_missing(settings.missing),
-                 .standardize = parse_standardize(settings.standardize)};
+                 .standardize = parse_standardize(settings.standardize),
+                 .row_weights = settings.row_weights,
+                 .copies = parse_copies(settings.copies)};
   job.operator_spec = make_operator_spec(settings);
   if (purpose == Purpose::inference) {
     check_inference(settings);

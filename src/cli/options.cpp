@@ -64,6 +64,10 @@ void add_data_options(CLI::App& command, Settings& s) {
   text_option(command, "--categorical", s.categorical, "Columns of numbers that are categories", data_group,
               "A,B,...");
   text_option(command, "--id", s.id, "Identifier column, carried to the predictions", data_group, "NAME");
+  text_option(command, "--row-weights", s.row_weights,
+              "Column of weights > 0: the noise variance of a row is s2 / weight", data_group, "NAME");
+  text_option(command, "--copies", s.copies,
+              "Rows equal in features, covariates and response: kept once, or all", data_group, "WHICH");
   text_option(command, "--missing", s.missing, "Rows with missing values: drop, error, or mean (fill in)",
               data_group, "POLICY");
   text_option(command, "--missing-values", s.missing_values,

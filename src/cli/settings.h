@@ -8,7 +8,8 @@ namespace gradflow::cli {
 /// make_job(); numbers have been checked when they were parsed.
 struct Settings {
   // Data
-  std::string table, target, covariates, feature_columns, exclude, categorical, id;
+  std::string table, target, covariates, feature_columns, exclude, categorical, id, row_weights;
+  std::string copies = "once";
   std::string missing = "drop", missing_values, delimiter;
   bool no_header = false;
   std::string features, response;

@@ -148,11 +148,82 @@ TEST(MakeDataset, RemovesAndNamesConstantColumnsWhoseMissingCellsCostNoRows) {
   EXPECT_EQ(data.recipe.columns.size(), 1U);
 }
 
-TEST(MakeDataset, CountsDuplicatesExactly) {
-  const Dataset data = dataset("a,b,y\n1,2,1\n1,2,1\n1,2,3\n2,1,1\n-0,5,1\n0,5,1\n1,2,1\n");
+TEST(MakeDataset, KeepsCopiesOnceAndCountsDuplicatesExactly) {
+  const std::string text = "a,b,y\n1,2,1\n1,2,1\n1,2,3\n2,1,1\n-0,5,1\n0,5,1\n1,2,1\n";
+  const Dataset once = dataset(text);
 
-  EXPECT_EQ(data.report.duplicate_rows, 3);
-  EXPECT_EQ(data.report.duplicate_inputs, 4);
+  EXPECT_EQ(once.report.duplicate_rows, 3);
+  EXPECT_EQ(once.report.duplicate_inputs, 4);
+  EXPECT_EQ(once.report.dropped_copies, (std::vector<Index>{2, 6, 7}));
+  EXPECT_EQ(once.report.rows_used, 4);
+  EXPECT_EQ(once.ids, (Names{"1", "3", "4", "5"}));
+  EXPECT_NEAR(once.recipe.target_center, 1.5, 1e-15) << "the mean of the rows kept";
+
+  DatasetOptions keep;
+  keep.target = "y";
+  keep.copies = CopiesPolicy::all;
+  const Dataset all = make_dataset(parse_table(text, "DATA.csv"), keep);
+  EXPECT_EQ(all.report.duplicate_rows, 3);
+  EXPECT_EQ(all.report.rows_used, 7);
+  EXPECT_TRUE(all.report.dropped_copies.empty());
+}
+
+TEST(MakeDataset, RowWeightsHaveMeanOneAndMustBePositive) {
+  DatasetOptions options;
+  options.target = "y";
+  options.row_weights = "w";
+  const Dataset data = make_dataset(parse_table("a,w,y\n1,2,1\n2,NA,5\n3,6,2\n4,4,4\n", "DATA.csv"), options);
+
+  EXPECT_EQ(names_of(data.recipe.features), Names{"a"});
+  EXPECT_EQ(data.report.dropped_rows, std::vector<Index>{2});
+  EXPECT_TRUE(data.weights.isApprox(Vector{{0.5, 1.5, 1.0}}, 1e-15));
+  try {
+    make_dataset(parse_table("a,w,y\n1,2,1\n2,0,5\n", "DATA.csv"), options);
+    ADD_FAILURE();
+  } catch (const InputError& error) {
+    EXPECT_STREQ(error.what(), "DATA.csv, line 3, column 'w': the weight is 0; it must be > 0");
+  }
+}
+
+TEST(MakeDataset, CopiesOfAnotherWeightAreReplicates) {
+  DatasetOptions options;
+  options.target = "y";
+  options.row_weights = "w";
+  const Dataset data = make_dataset(parse_table("a,w,y\n1,1,1\n1,2,1\n3,1,2\n", "DATA.csv"), options);
+
+  EXPECT_EQ(data.report.duplicate_rows, 0);
+  EXPECT_EQ(data.report.duplicate_inputs, 1);
+}
+
+TEST(MergeReplicates, MakesWeightedMeansAndTheWithinGroupSumOfSquares) {
+  DatasetOptions options;
+  options.target = "y";
+  options.row_weights = "w";
+  options.standardize = Standardize::none;
+  Dataset data = make_dataset(
+      parse_table("a,b,w,y\n1,0,1,2\n2,0,1,7\n1,0,3,6\n2,1,1,9\n2,0,1,8\n1,0,1,0\n", "DATA.csv"), options);
+  const double unit = 6.0 / 8.0;  // weights are scaled to mean 1
+  const WithinGroups within = merge_replicates(data);
+
+  EXPECT_EQ(within.dof, 3);
+  // group (1, 0): weights 1, 3, 1, responses 2, 6, 0, mean 4; group (2, 0): 7 and 8
+  EXPECT_NEAR(within.squares, unit * (4.0 + 3.0 * 4.0 + 16.0 + 0.5), 1e-13);
+  EXPECT_TRUE(data.y.isApprox(Vector{{4.0, 7.5, 9.0}}, 1e-15));
+  EXPECT_TRUE(data.weights.isApprox(unit * Vector{{5.0, 2.0, 1.0}}, 1e-15));
+  EXPECT_EQ(data.X.rows(), 3);
+  EXPECT_EQ(data.ids, (Names{"1", "2", "4"}));
+  EXPECT_EQ(data.report.merged_rows, 3);
+  EXPECT_NEAR(data.report.pure_error_sd, std::sqrt(within.squares / 3.0), 1e-15);
+}
+
+TEST(MergeReplicates, LeavesDistinctRowsAlone) {
+  Dataset data = dataset("a,y\n1,2\n2,1\n3,5\n");
+  const Vector y = data.y;
+
+  EXPECT_EQ(merge_replicates(data).dof, 0);
+  EXPECT_EQ(data.y, y);
+  EXPECT_EQ(data.weights.size(), 0);
+  EXPECT_TRUE(std::isnan(data.report.pure_error_sd));
 }
 
 TEST(MakeDataset, ScalesFromTinyToHugeKeepTheirShape) {

@@ -10,6 +10,7 @@
 #include "gradflow/model/memory.h"
 #include "gradflow/model/version.h"
 #include "gradflow/operators/jacobian_operator.h"
+#include "gradflow/operators/scaled_operator.h"
 
 namespace gradflow {
 namespace {
@@ -17,6 +18,27 @@ namespace {
 constexpr Index block_entries = 25'000'000;  // of a block of H_cross: 200 MB
 constexpr double prediction_copies = 3.0;    // n x n matrices alive while standard deviations are prepared
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// n / W: what Theta/n becomes where the loss is averaged with weights.
+double weight_factor(const FittedModel& model) {
+  return model.weights.size() > 0 ? 1.0 / model.weights.mean() : 1.0;
+}
+
+PosteriorVariance posterior_variance(const FittedModel& model, const TrainingOperator& H,
+                                     const FixedEffects& fixed) {
+  if (model.weights.size() == 0) return PosteriorVariance::for_ridge(H, fixed, model.tau);
+  const ScaledOperator whitened(H, model.weights.cwiseSqrt(), weight_factor(model));
+  return PosteriorVariance::for_ridge(whitened, fixed, model.tau);
+}
+
+// As the whitened rows see them.
+NewPoints new_points(const FittedModel& model, CrossKernel cross, const Matrix& design) {
+  if (model.weights.size() > 0) {
+    cross.H_cross *= (weight_factor(model) * model.weights.cwiseSqrt()).asDiagonal();
+    cross.H_self *= weight_factor(model);
+  }
+  return {std::move(cross.H_cross), std::move(cross.H_self), design};
+}
 
 std::unique_ptr<DenseOperator> training_operator(const FittedModel& model) {
   if (model.kernel) return model.kernel->training(model.X);
@@ -117,6 +139,7 @@ FittedModel make_model(const Job& job, JobResult result) {
   model.design = analysis.fixed.design();
   model.fixed_names = analysis.fixed.names();
   model.intercept = job.analysis.intercept && !job.analysis.paper;
+  model.weights = result.prepared.observations.weights;
   model.alpha = analysis.fit.alpha;
   model.beta = analysis.fit.beta;
   model.rule = analysis.rule().name;
@@ -152,7 +175,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   if (with_sd) {
     require_memory(model.rows(), prediction_copies);
     report_progress(progress, "building the training operator", 0.0);
-    variance = PosteriorVariance::for_ridge(*training_operator(model), fixed, model.tau);
+    variance = posterior_variance(model, *training_operator(model), fixed);
   } else {
     out.warnings.push_back(why_no_sd(model));
   }
@@ -171,9 +194,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
     const Vector mean = mean_at(model, rows, cross, design, begin);
     Vector sd = Vector::Constant(size, nan);
     if (variance)
-      sd = (model.ridge_variance *
-            variance->at({std::move(cross.H_cross), std::move(cross.H_self), design}).array())
-               .sqrt();
+      sd = (model.ridge_variance * variance->at(new_points(model, std::move(cross), design)).array()).sqrt();
     for (Index i = 0; i < size; ++i) {
       const Index row = rows.row[static_cast<std::size_t>(begin + i)];
       const double half_width = z * std::sqrt(model.ridge_variance + sd(i) * sd(i));

@@ -34,8 +34,11 @@ std::unique_ptr<DenseOperator> user_operator(const OperatorSpec& spec, const Dat
   return std::make_unique<DenseOperator>(std::move(H), spec.matrix);
 }
 
-Observations observe(const Dataset& dataset, const Vector& output) {
+Observations observe(const Dataset& dataset, const WithinGroups& within, const Vector& output) {
   Observations observations;
+  const double scale = dataset.recipe.target_scale;
+  observations.weights = dataset.weights;
+  observations.pure = {scale * scale * within.squares, within.dof};
   observations.y = unstandardize_response(dataset.recipe, dataset.y);
   observations.f0 = unstandardize_response(dataset.recipe, output);
   observations.covariates = dataset.Z;
@@ -111,6 +114,8 @@ std::string fingerprint_of(const PreparedJob& prepared, const AnalysisOptions& o
   numbers(prepared.observations.f0);
   numbers(prepared.observations.covariates);
   numbers(prepared.dataset.X);
+  numbers(prepared.observations.weights);
+  print.add(prepared.observations.pure.squares);
   print.add(options.path.decay);
   print.add(options.path.learning_rate);
   print.add(static_cast<std::int64_t>(options.intercept));
@@ -150,6 +155,7 @@ PreparedJob prepare(const Job& job, Question question) {
   prepared.files = stamp_files(job);
   prepared.dataset = user_matrix ? load_dataset_without_features(job.source, job.dataset)
                                  : load_dataset(job.source, job.dataset);
+  const WithinGroups within = user_matrix ? WithinGroups{} : merge_replicates(prepared.dataset);
   const Index n = prepared.dataset.y.size();
   watch.lap("read the data");
 
@@ -171,7 +177,7 @@ PreparedJob prepare(const Job& job, Question question) {
     output = prepared.kernel->output(prepared.dataset.X);
   }
   watch.lap("build the training operator");
-  prepared.observations = observe(prepared.dataset, output);
+  prepared.observations = observe(prepared.dataset, within, output);
   return prepared;
 }
 

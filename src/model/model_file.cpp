@@ -227,6 +227,10 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
     if (model.alpha.size() < 1) tensors.fail("it has no training rows");
     read_fixed_effects(model, fields.object("fixed_effects"), tensors);
     read_operator(model, fields.object("operator"), tensors);
+    if (tensors.has("weights")) {
+      model.weights = tensors.vector("weights", model.alpha.size());
+      if (model.weights.minCoeff() <= 0.0) tensors.fail("tensor 'weights' has a value that is not > 0");
+    }
     const FixedEffects checked(model.design, model.fixed_names);
   } catch (const InputError& error) {
     const std::string message = error.what();
@@ -250,6 +254,7 @@ void FittedModel::save(const std::string& path_name) const {
   file.metadata[metadata_key] = header(*this).dump(-1, ' ', false, Json::error_handler_t::replace);
   file.tensors["alpha"] = array_of(alpha);
   file.tensors["beta"] = array_of(beta);
+  if (weights.size() > 0) file.tensors["weights"] = array_of(weights);
   file.tensors["fixed_effects"] = array_of(design);
   if (operator_kind == OperatorKind::matrix)
     file.tensors["H_train"] = array_of(H);

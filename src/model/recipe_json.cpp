@@ -113,7 +113,9 @@ Json options_json(const DatasetOptions& options) {
           {"categorical", options.categorical},
           {"id", options.id},
           {"missing", static_cast<int>(options.missing)},
-          {"standardize", static_cast<int>(options.standardize)}};
+          {"standardize", static_cast<int>(options.standardize)},
+          {"row_weights", options.row_weights},
+          {"copies", static_cast<int>(options.copies)}};
 }
 
 DatasetOptions options_from(const FieldReader& fields) {
@@ -129,6 +131,8 @@ DatasetOptions options_from(const FieldReader& fields) {
   if (standardize < 0) fields.fail("standardize", ">= 0");
   options.missing = static_cast<MissingPolicy>(missing);
   options.standardize = static_cast<Standardize>(standardize);
+  if (fields.has("row_weights")) options.row_weights = fields.text("row_weights");
+  if (fields.has("copies")) options.copies = static_cast<CopiesPolicy>(fields.count("copies", 1));
   return options;
 }
 

@@ -19,7 +19,8 @@ class FieldReader {
   std::string text(const std::string& name) const;
   std::vector<std::string> texts(const std::string& name) const;
   std::vector<double> numbers(const std::string& name) const;
-  double number(const std::string& name) const;               ///< finite
+  double number(const std::string& name) const;  ///< finite
+  bool has(const std::string& name) const { return object_->contains(name); }
   double number_or_nan(const std::string& name) const;        ///< null is NaN
   Index count(const std::string& name, Index largest) const;  ///< -1 <= value <= largest
   std::uint64_t seed(const std::string& name) const;

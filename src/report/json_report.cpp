@@ -52,6 +52,9 @@ Json data_json(const DataReport& report) {
           {"removed_constant", report.removed_constant},
           {"duplicate_rows", report.duplicate_rows},
           {"duplicate_inputs", report.duplicate_inputs},
+          {"dropped_copies", report.dropped_copies},
+          {"merged_rows", report.merged_rows},
+          {"pure_error_sd", number(report.pure_error_sd)},
           {"warnings", report.warnings}};
 }
 

@@ -140,6 +140,24 @@ std::string row_list(const std::vector<Index>& rows) {
   return rows.size() > listed ? text + ", ..." : text;
 }
 
+std::string equal_rows_text(const DataReport& report) {
+  std::string text;
+  if (report.duplicate_rows > 0)
+    text += fmt::format("  {} equal to an earlier one in features, covariates and response: {}\n",
+                        counted_text(report.duplicate_rows, "row"),
+                        report.dropped_copies.empty() ? "kept (copies make the noise look smaller)"
+                                                      : "such copies are kept once (--copies all keeps all)");
+  if (report.merged_rows > 0)
+    text += fmt::format(
+        "  {} equal to an earlier one in features and covariates: replicates, merged without changing the "
+        "likelihood; their pure-error standard deviation is {}\n",
+        counted_text(report.merged_rows, "row"), shown_number(report.pure_error_sd));
+  else if (report.duplicate_inputs > report.duplicate_rows)
+    text += fmt::format("  {} equal to an earlier one in features and covariates\n",
+                        counted_text(report.duplicate_inputs, "row"));
+  return text;
+}
+
 std::string data_facts(const Job& job, const PreparedJob& prepared) {
   const DataReport& report = prepared.dataset.report;
   const Recipe& recipe = prepared.dataset.recipe;
@@ -158,14 +176,7 @@ std::string data_facts(const Job& job, const PreparedJob& prepared) {
     text += fmt::format("  {}\n", counted_text(report.missing_cells, "missing cell"));
   if (!report.removed_constant.empty())
     text += fmt::format("  constant columns removed: {}\n", fmt::join(report.removed_constant, ", "));
-  if (report.duplicate_rows > 0)
-    text += fmt::format(
-        "  {} equal to an earlier one in features, covariates and response (copies make the noise look "
-        "smaller)\n",
-        counted_text(report.duplicate_rows, "row"));
-  if (report.duplicate_inputs > report.duplicate_rows)
-    text += fmt::format("  {} equal to an earlier one in features and covariates\n",
-                        counted_text(report.duplicate_inputs, "row"));
+  text += equal_rows_text(report);
   return text + fmt::format("Operator: {}.\n", prepared.H->description());
 }
 

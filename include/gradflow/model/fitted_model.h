@@ -29,11 +29,12 @@ struct FittedModel {
   /// most_factored_rows rows.
   Matrix X;
   Matrix H;                              ///< n x n for a user's matrix; empty otherwise
-  Matrix design;                         ///< n x q, fixed effects
+  Matrix design;                         ///< n x q, fixed effects; with weights, rows times sqrt(w_i)
   std::vector<std::string> fixed_names;  ///< q
   bool intercept = true;                 ///< the first column of the design is one
   Vector alpha;                          ///< n
   Vector beta;                           ///< q
+  Vector weights;                        ///< n, of the rows; empty: one each
   /// J' alpha / n, in units of y: the change of the network's weights, where the fit was matrix-free. Its
   /// predictions are f0(x) + x'beta + J(x) of this, without the training rows.
   std::optional<Parameters> linearised;

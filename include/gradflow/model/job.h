@@ -38,7 +38,8 @@ struct PreparedJob {
   std::vector<std::pair<std::string, double>> seconds;  ///< stage, wall time
 };
 
-/// Reads the data, plans the computation, builds the operator and states the observations in raw units:
+/// Reads the data, merges replicates (unless the operator is a user's matrix), plans the computation, builds
+/// the operator and states the observations in raw units:
 ///
 ///     y = center + scale * y_standardised,     f0 = center + scale * f(X)
 ///
