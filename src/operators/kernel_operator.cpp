@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/operators/make_operator.h"
-#include "operators/kernel_tiles.h"
+#include "operators/kernel_terms.h"
 
 namespace gradflow {
 namespace {
@@ -47,23 +48,6 @@ class StoredTiles {
   AlignedArray<Entry> entries_;
 };
 
-/// Throws InputError where float32 cannot hold what is asked of it.
-void check_range(const KernelDiagonals& diagonals, const InfiniteArchitecture& architecture,
-                 const KernelOptions& options) {
-  constexpr double most_variance = 1e12, most_entry = 1e30;
-  const char* const remedy = "is too large for float32: use float64, or scale the features";
-  if (options.precision == Precision::float32) {
-    for (const Vector& K : diagonals.K)
-      require(K.maxCoeff() <= most_variance, "largest variance of a kernel", K.maxCoeff(), remedy);
-    require(diagonals.T.maxCoeff() <= most_entry, "largest entry of a kernel", diagonals.T.maxCoeff(),
-            remedy);
-  }
-  if (options.storage == KernelStorage::float32) {
-    const double largest = diagonals.kernel(architecture).maxCoeff();
-    require(largest <= most_entry, "largest entry of a kernel", largest, remedy);
-  }
-}
-
 void check_rows(ConstBlock X) {
   require(X.rows() >= 1, "rows of a training operator", X.rows(), "it needs at least one");
   require(X.cols() >= 1, "number of features", X.cols(), "a kernel needs at least one");
@@ -82,8 +66,16 @@ struct KernelOperator::Tiles {
   template <typename Any>
   explicit Tiles(Any&& any) : tiles(std::forward<Any>(any)) {}
 
+  /// The tiles and the diagonal of Theta.
   template <typename Real>
-  static std::unique_ptr<const Tiles> make(EvaluatedTiles<Real> evaluated, KernelStorage storage) {
+  static std::unique_ptr<const Tiles> make(const KernelSum& kernel, ConstBlock X, KernelStorage storage,
+                                           Vector& diagonal) {
+    EvaluatedTiles<Real> evaluated(kernel, X);
+    diagonal = evaluated.diagonal().head(X.rows());
+    constexpr double most_entry = 1e30;
+    if (std::is_same_v<Real, float> || storage == KernelStorage::float32)
+      require(diagonal.maxCoeff() <= most_entry, "largest entry of a kernel", diagonal.maxCoeff(),
+              "is too large for float32: use float64, or scale the features");
     switch (storage) {
       case KernelStorage::float32: return std::make_unique<const Tiles>(StoredTiles<float>(evaluated));
       case KernelStorage::float64: return std::make_unique<const Tiles>(StoredTiles<double>(evaluated));
@@ -109,40 +101,39 @@ struct KernelOperator::Tiles {
   }
 };
 
-KernelOperator::KernelOperator(const InfiniteArchitecture& architecture, ConstBlock X,
-                               const KernelOptions& options)
-    : architecture_(architecture) {
-  architecture.check();
+KernelOperator::KernelOperator(const KernelSum& kernel, ConstBlock X, const KernelOptions& options)
+    : kernel_(kernel) {
   check_rows(X);
-  const PaddedRows padded(architecture, X);
-  check_range(padded.diagonals, architecture, options);
-  diagonal_ = padded.diagonals.kernel(architecture).head(X.rows());
+  kernel.check(X.cols());
   if (options.storage == KernelStorage::none) X_ = X;
   tiles_ = options.precision == Precision::float32
-               ? Tiles::make(EvaluatedTiles<float>(architecture, padded), options.storage)
-               : Tiles::make(EvaluatedTiles<double>(architecture, padded), options.storage);
+               ? Tiles::make<float>(kernel, X, options.storage, diagonal_)
+               : Tiles::make<double>(kernel, X, options.storage, diagonal_);
 }
 
 KernelOperator::~KernelOperator() = default;
 
-std::string KernelOperator::description() const { return describe(architecture_); }
+std::string KernelOperator::description() const { return describe(kernel_); }
 
 double KernelOperator::storage_bytes(Index n, KernelStorage storage) {
   const double bytes = storage == KernelStorage::none ? 0.0 : storage == KernelStorage::float32 ? 4.0 : 8.0;
   return bytes * tile_count(n) * static_cast<double>(tile_entries);
 }
 
-double KernelOperator::working_bytes(const InfiniteArchitecture& architecture, Index n, Index d,
-                                     Index columns) {
+double KernelOperator::working_bytes(const KernelSum& kernel, Index n, Index d, Index columns) {
   constexpr double most_coefficients = 2.0 * 1025.0;
-  const bool series = architecture.activation.kind == ActivationKind::tanh;
   const double rows = static_cast<double>(tile_blocks(n) * tile_size);
-  // X as given, padded and in slivers; T, K_0 and two copies of the diagonal; V and Y padded
-  const double once = 3.0 * static_cast<double>(d) + 4.0 + 2.0 * static_cast<double>(columns);
-  // The variance twice and three numbers; tanh's coefficients, of one layer in float64 beside the others
-  const double depth = static_cast<double>(architecture.depth);
-  const double layers = 5.0 * depth + (series && depth > 0.0 ? most_coefficients * (depth + 1.0) : 0.0);
-  return 8.0 * rows * (once + layers);
+  // X as given and padded; T, K_0 and two copies of the diagonal; V and Y padded
+  double numbers = 2.0 * static_cast<double>(d) + 4.0 + 2.0 * static_cast<double>(columns);
+  for (const KernelTerm& term : kernel.terms) {
+    numbers += static_cast<double>(d);  // in slivers
+    if (term.kind != KernelTerm::Kind::network) continue;
+    // The variance twice and three numbers; tanh's coefficients, of one layer in float64 beside the others
+    const double depth = static_cast<double>(term.network.depth);
+    const bool series = term.network.activation.kind == ActivationKind::tanh && depth > 0.0;
+    numbers += 5.0 * depth + (series ? most_coefficients * (depth + 1.0) : 0.0);
+  }
+  return 8.0 * rows * numbers;
 }
 
 void KernelOperator::do_apply(ConstBlock X, Block Y) const {
@@ -209,7 +200,7 @@ Matrix KernelOperator::do_entries(const std::vector<Index>& rows, const std::vec
   else if (const auto* exact = std::get_if<StoredTiles<double>>(&tiles_->tiles))
     gather([&](Index i, Index j) { return exact->entry(i, j); });
   else {
-    picked = kernel_cross(architecture_, X_(rows, Eigen::all), X_(cols, Eigen::all));
+    picked = kernel_cross(kernel_, X_(rows, Eigen::all), X_(cols, Eigen::all));
     for (Index j = 0; j < picked.cols(); ++j)
       for (Index i = 0; i < picked.rows(); ++i)
         if (rows[static_cast<std::size_t>(i)] == cols[static_cast<std::size_t>(j)])

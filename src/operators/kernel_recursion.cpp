@@ -6,9 +6,9 @@
 
 namespace gradflow {
 
-KernelDiagonals::KernelDiagonals(const InfiniteArchitecture& arch, ConstBlock X) {
+KernelDiagonals::KernelDiagonals(const InfiniteArchitecture& arch, ConstBlock X, Index features) {
   K.emplace_back(
-      (arch.sw2 / static_cast<double>(X.cols()) * X.rowwise().squaredNorm().array() + arch.sb2).matrix());
+      (arch.sw2 / static_cast<double>(features) * X.rowwise().squaredNorm().array() + arch.sb2).matrix());
   T = K.front();
   Vector value, derivative;
   for (Index l = 0; l < arch.depth; ++l) {

@@ -7,12 +7,13 @@
 
 namespace gradflow {
 
-/// K_0(x, x), ..., K_depth(x, x) of every row of X, and T_depth(x, x); see infinite_ntk.h.
+/// K_0(x, x), ..., K_depth(x, x) of every row of X, and T_depth(x, x); see infinite_ntk.h. `features` is the
+/// d of its formula: at least X's columns, as columns of zeros need not be there.
 struct KernelDiagonals {
   std::vector<Vector> K;
   Vector T;
 
-  KernelDiagonals(const InfiniteArchitecture& architecture, ConstBlock X);
+  KernelDiagonals(const InfiniteArchitecture& architecture, ConstBlock X, Index features);
   /// The diagonal of the kernel: T or K_depth.
   const Vector& kernel(const InfiniteArchitecture& architecture) const;
 };

@@ -20,11 +20,14 @@ struct VectorOf {
   typedef Number type __attribute__((vector_size(bytes)));
 };
 
-/// tile <- scale (rows of I) (rows of J)', each tile_size x d in slivers. Blocks of 2 vectors x `columns`
-/// sums stay in registers, `depth` features of their operands in the nearest cache.
-template <int bytes, typename Real>
-[[gnu::always_inline]] inline void multiply_rows(const Real* rows_I, const Real* rows_J, Index features,
-                                                 Real scale, Real* tile) {
+enum class PairSum { products, squared_differences };
+
+/// tile <- scale times the sums over features of x y or (x - y)^2, x in the rows of I and y in those of J,
+/// each tile_size x d in slivers. Blocks of 2 vectors x `columns` sums stay in registers, `depth` features of
+/// their operands in the nearest cache.
+template <int bytes, PairSum what, typename Real>
+[[gnu::always_inline]] inline void sum_pairs(const Real* rows_I, const Real* rows_J, Index features,
+                                             Real scale, Real* tile) {
   using Lanes = typename VectorOf<Real, bytes>::type;
   constexpr Index width = bytes / static_cast<Index>(sizeof(Real)), columns = bytes == 64 ? 8 : 4;
   constexpr Index depth = 128;
@@ -43,8 +46,14 @@ template <int bytes, typename Real>
           std::memcpy(&a, upper, bytes);
           std::memcpy(&b, lower, bytes);
           for (Index c = 0; c < columns; ++c) {
-            upper_sums[c] += a * other[c];
-            lower_sums[c] += b * other[c];
+            if constexpr (what == PairSum::products) {
+              upper_sums[c] += a * other[c];
+              lower_sums[c] += b * other[c];
+            } else {
+              const Lanes above = a - other[c], below = b - other[c];
+              upper_sums[c] += above * above;
+              lower_sums[c] += below * below;
+            }
           }
         }
         for (Index c = 0; c < columns; ++c) {
@@ -113,48 +122,47 @@ template <int bytes, bool both, typename Entry>
   }
 }
 
-Matrix pad_rows(ConstBlock X) {
-  Matrix padded = Matrix::Zero(tile_blocks(X.rows()) * tile_size, X.cols());
-  padded.topRows(X.rows()) = X;
-  return padded;
-}
-
 }  // namespace
 
-PaddedRows::PaddedRows(const InfiniteArchitecture& architecture, ConstBlock X)
-    : rows(pad_rows(X)), diagonals(architecture, rows) {}
-
 template <typename Real>
-EvaluatedTiles<Real>::EvaluatedTiles(const InfiniteArchitecture& architecture, const PaddedRows& padded)
-    : features_(padded.rows.cols()),
-      blocks_(padded.rows.rows() / tile_size),
-      scale_(static_cast<Real>(architecture.sw2 / static_cast<double>(features_))),
-      diagonal_(padded.diagonals.kernel(architecture)),
-      recursion_(architecture, padded.diagonals),
-      rows_(static_cast<std::size_t>(padded.rows.size())) {
-  for (Index i = 0; i < padded.rows.rows(); ++i)
+SliverRows<Real>::SliverRows(ConstBlock padded)
+    : features_(padded.cols()),
+      blocks_(padded.rows() / tile_size),
+      rows_(static_cast<std::size_t>(padded.size())) {
+  for (Index i = 0; i < padded.rows(); ++i)
     for (Index k = 0; k < features_; ++k)
       rows_.data()[i / sliver * sliver * features_ + k * sliver + i % sliver] =
-          static_cast<Real>(padded.rows(i, k));
+          static_cast<Real>(padded(i, k));
+}
+
+template class SliverRows<double>;
+template class SliverRows<float>;
+
+template <typename Real>
+void multiply_rows(const SliverRows<Real>& rows, Index I, const SliverRows<Real>& columns, Index J,
+                   Real scale, Real* tile) {
+  lanes::dispatch([&](auto bytes) __attribute__((always_inline)) {
+    sum_pairs<decltype(bytes)::value, PairSum::products>(rows.block(I), columns.block(J), rows.features(),
+                                                         scale, tile);
+  });
 }
 
 template <typename Real>
-void EvaluatedTiles<Real>::evaluate(Index I, Index J, Real* tile) const {
-  const Real* const rows_I = rows_.data() + I * tile_size * features_;
-  const Real* const rows_J = rows_.data() + J * tile_size * features_;
+void squared_distances(const SliverRows<Real>& rows, Index I, const SliverRows<Real>& columns, Index J,
+                       Real scale, Real* tile) {
   lanes::dispatch([&](auto bytes) __attribute__((always_inline)) {
-    multiply_rows<decltype(bytes)::value>(rows_I, rows_J, features_, scale_, tile);
+    sum_pairs<decltype(bytes)::value, PairSum::squared_differences>(rows.block(I), columns.block(J),
+                                                                    rows.features(), scale, tile);
   });
-  constexpr Index group = KernelRecursion<Real>::most_columns;
-  for (Index j = 0; j < tile_size; j += group)
-    recursion_.evaluate(J * tile_size + j, group, I * tile_size, tile_size, tile + j * tile_size, tile_size);
-  if (I == J)
-    for (Index i = 0; i < tile_size; ++i)
-      tile[i * (tile_size + 1)] = static_cast<Real>(diagonal_[I * tile_size + i]);
 }
 
-template class EvaluatedTiles<double>;
-template class EvaluatedTiles<float>;
+template void multiply_rows(const SliverRows<double>&, Index, const SliverRows<double>&, Index, double,
+                            double*);
+template void multiply_rows(const SliverRows<float>&, Index, const SliverRows<float>&, Index, float, float*);
+template void squared_distances(const SliverRows<double>&, Index, const SliverRows<double>&, Index, double,
+                                double*);
+template void squared_distances(const SliverRows<float>&, Index, const SliverRows<float>&, Index, float,
+                                float*);
 
 template <typename Entry>
 void multiply_tile(const Entry* tile, bool on_diagonal, const TileOperands& operands) {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <new>
 
-#include "operators/kernel_recursion.h"
+#include "gradflow/base/types.h"
 
 namespace gradflow {
 
@@ -35,32 +35,29 @@ class AlignedArray {
   std::unique_ptr<Number, Free> numbers_;
 };
 
-/// X with rows of zeros up to whole tiles, and what the recursion needs of every row.
-struct PaddedRows {
-  Matrix rows;
-  KernelDiagonals diagonals;
-
-  PaddedRows(const InfiniteArchitecture& architecture, ConstBlock X);
-};
-
-/// Tiles of the kernel Theta of the rows of X: products x.x'/d and the recursion, in Real.
+/// Rows for products of tiles: in slivers of 16 rows, each 16 x features, column-major.
 template <typename Real>
-class EvaluatedTiles {
+class SliverRows {
  public:
-  EvaluatedTiles(const InfiniteArchitecture& architecture, const PaddedRows& padded);
+  explicit SliverRows(ConstBlock padded);  ///< whole tiles of rows
   Index blocks() const noexcept { return blocks_; }
-
-  /// tile <- Theta(rows of block I, rows of block J), column-major, 64-byte aligned. Rows beyond the last are
-  /// rows of zeros. Entries of the diagonal are exact. Cost 128^2 (d + about 20 depth) multiply-adds.
-  void evaluate(Index I, Index J, Real* tile) const;
+  Index features() const noexcept { return features_; }
+  const Real* block(Index I) const noexcept { return rows_.data() + I * tile_size * features_; }
 
  private:
   Index features_, blocks_;
-  Real scale_;  ///< sw2 / d
-  Vector diagonal_;
-  KernelRecursion<Real> recursion_;
-  AlignedArray<Real> rows_;  ///< slivers of 16 rows, each 16 x d column-major
+  AlignedArray<Real> rows_;
 };
+
+/// tile(i, j) <- scale x_i.x_j, or scale |x_i - x_j|^2 as a sum of squared differences (exactly 0 for equal
+/// rows), x_i in block I of `rows` and x_j in block J of `columns`; column-major, 64-byte aligned, in Real.
+/// The same tile, transposed, for the blocks exchanged. Cost 128^2 features multiply-adds (and subtractions).
+template <typename Real>
+void multiply_rows(const SliverRows<Real>& rows, Index I, const SliverRows<Real>& columns, Index J,
+                   Real scale, Real* tile);
+template <typename Real>
+void squared_distances(const SliverRows<Real>& rows, Index I, const SliverRows<Real>& columns, Index J,
+                       Real scale, Real* tile);
 
 /// y_I <- y_I + tile v_J and, unless the tile is on the diagonal, y_J <- y_J + tile' v_I, for `columns`
 /// columns of V and Y whose columns lie `stride` apart (v_I points to row I tile_size of V). The tile is read

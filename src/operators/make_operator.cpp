@@ -1,5 +1,6 @@
 #include "gradflow/operators/make_operator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "gradflow/base/error.h"
@@ -27,12 +28,23 @@ std::string describe(const InfiniteArchitecture& architecture) {
                      architecture.depth == 1 ? "" : "s", architecture.sw2, architecture.sb2);
 }
 
+std::string describe(const KernelSum& kernel) {
+  const bool scaled = std::any_of(kernel.terms.begin(), kernel.terms.end(),
+                                  [](const KernelTerm& term) { return term.relevance.size() > 0; });
+  const char* const relevances = scaled ? ", with relevances" : "";
+  if (kernel.terms.size() != 1 || kernel.terms.front().weight != 1.0)
+    return fmt::format("kernel {}{}", to_string(kernel), relevances);
+  const KernelTerm& term = kernel.terms.front();
+  if (term.kind == KernelTerm::Kind::network) return describe(term.network) + relevances;
+  return fmt::format("{} kernel{}", to_string(term.kind), relevances);
+}
+
 std::unique_ptr<DenseOperator> make_operator(const DenseNetwork& network, ConstBlock X) {
   return divide_by_rows(ntk_gram(network, X), describe(network));
 }
 
-std::unique_ptr<DenseOperator> make_operator(const InfiniteArchitecture& architecture, ConstBlock X) {
-  return divide_by_rows(kernel_gram(architecture, X), describe(architecture));
+std::unique_ptr<DenseOperator> make_operator(const KernelSum& kernel, ConstBlock X) {
+  return divide_by_rows(kernel_gram(kernel, X), describe(kernel));
 }
 
 }  // namespace gradflow

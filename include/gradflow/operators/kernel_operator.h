@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "gradflow/operators/infinite_ntk.h"
+#include "gradflow/operators/kernel_sum.h"
 #include "gradflow/operators/precision.h"
 #include "gradflow/operators/training_operator.h"
 
@@ -21,12 +21,13 @@ struct KernelOptions {
   Precision precision = Precision::float64;
 };
 
-/// H = Theta(X, X) / n of an infinite-width kernel, in tiles of 128 x 128 entries that never form an n x n
+/// H = Theta(X, X) / n of a sum of kernels, in tiles of 128 x 128 entries that never form an n x n
 /// matrix: with T(I, J), J <= I, the tiles of Theta's lower triangle,
 ///
 ///     n Y_I = sum_{J <= I} T(I, J) V_J + sum_{J > I} T(J, I)' V_J
 ///
-/// where each tile is evaluated (or read) once per product for all columns of V. Tiles are taken in rounds in
+/// where each tile is evaluated (all terms of the sum one after another) or read once per product for all
+/// columns of V. Tiles are taken in rounds in
 /// which each block row occurs once, so that no two threads write the same rows and every sum has one order:
 /// the same bits for any number of threads, without sums of its own per thread. Between processors with
 /// different vector registers results differ by rounding.
@@ -43,7 +44,7 @@ class KernelOperator final : public TrainingOperator {
   /// X is n x d, n >= 1, d >= 1, finite; it is copied. With storage, evaluates all entries here. Throws
   /// InputError for other X, and where float32 cannot hold the variances (above 1e12) or the entries (above
   /// 1e30); std::bad_alloc where the bytes below are not there.
-  KernelOperator(const InfiniteArchitecture& architecture, ConstBlock X, const KernelOptions& options = {});
+  KernelOperator(const KernelSum& kernel, ConstBlock X, const KernelOptions& options = {});
   ~KernelOperator() override;
 
   Index size() const noexcept override { return diagonal_.size(); }
@@ -55,7 +56,7 @@ class KernelOperator final : public TrainingOperator {
   /// Bytes of everything else for X of n x d and products of `columns` columns at a time, at most: the rows
   /// three times, five numbers per row and layer (tanh: 2050 more, which only variances above 20 need, see
   /// dual_activation.h), and two blocks of n x columns. V and Y themselves are not counted.
-  static double working_bytes(const InfiniteArchitecture& architecture, Index n, Index d, Index columns);
+  static double working_bytes(const KernelSum& kernel, Index n, Index d, Index columns);
 
  private:
   struct Tiles;  ///< evaluated or stored
@@ -67,7 +68,7 @@ class KernelOperator final : public TrainingOperator {
   /// Cost: with storage none, of kernel_cross between these rows, in float64.
   Matrix do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const override;
 
-  InfiniteArchitecture architecture_;
+  KernelSum kernel_;
   Matrix X_;         ///< n x d; empty with storage
   Vector diagonal_;  ///< of Theta
   std::unique_ptr<const Tiles> tiles_;
