@@ -109,6 +109,21 @@ Architecture make_architecture(const Settings& s) {
   return architecture;
 }
 
+KernelSum make_kernel(const Settings& s) {
+  KernelSum kernel = parse_kernel_sum(s.kernel.empty() ? "ntk:relu:2" : s.kernel);
+  bool networks = false;
+  for (KernelTerm& term : kernel.terms) {
+    if (term.kind != KernelTerm::Kind::network) continue;
+    networks = true;
+    if (!s.sw2.empty()) term.network.sw2 = positive_number("--sw2", s.sw2);
+    if (!s.sb2.empty()) term.network.sb2 = nonnegative_number("--sb2", s.sb2);
+    term.network.check();
+  }
+  if (!networks && (!s.sw2.empty() || !s.sb2.empty()))
+    throw InputError(fmt::format("--sw2 and --sb2 are of networks, and --kernel '{}' has none", s.kernel));
+  return kernel;
+}
+
 OperatorSpec make_operator_spec(const Settings& s) {
   OperatorSpec spec;
   spec.seed = whole_number("--seed", s.seed);
@@ -120,10 +135,7 @@ OperatorSpec make_operator_spec(const Settings& s) {
     spec.network = make_architecture(s);
     spec.weights = s.weights;
   } else {
-    spec.infinite = parse_infinite_architecture(s.kernel.empty() ? "ntk:relu:2" : s.kernel);
-    if (!s.sw2.empty()) spec.infinite.sw2 = positive_number("--sw2", s.sw2);
-    if (!s.sb2.empty()) spec.infinite.sb2 = nonnegative_number("--sb2", s.sb2);
-    spec.infinite.check();
+    spec.kernel = make_kernel(s);
   }
   return spec;
 }

@@ -84,10 +84,11 @@ void add_data_options(CLI::App& command, Settings& s) {
 }
 
 void add_network_options(CLI::App& command, Settings& s) {
-  text_option(command, "--kernel", s.kernel,
-              "Infinite-width network: ntk:ACTIVATION:DEPTH or nngp:... "
-              "(default: ntk:relu:2)",
-              network_group, "TEXT");
+  text_option(
+      command, "--kernel", s.kernel,
+      "Infinite-width network: ntk:ACTIVATION:DEPTH or nngp:... (default: ntk:relu:2), or linear, rbf, "
+      "matern32, matern52, or a weighted sum, as ntk:relu:2 + 0.3*linear",
+      network_group, "TEXT");
   text_option(command, "--network", s.network, "Finite network: ACTIVATION:WIDTHxLAYERS, as relu:128x2",
               network_group, "TEXT");
   text_option(command, "--weights", s.weights, "Its weights: NPZ or safetensors with W0, b0, W1, b1, ...",

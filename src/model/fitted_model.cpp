@@ -127,9 +127,7 @@ FittedModel make_model(const Job& job, JobResult result) {
   model.recipe = std::move(result.prepared.dataset.recipe);
   model.operator_kind = job.operator_spec.kind;
   model.kernel = std::move(result.prepared.kernel);
-  model.operator_text = model.kernel && model.kernel->network()
-                            ? to_string(model.kernel->network()->architecture())
-                            : job.operator_spec.text();
+  model.operator_text = model.kernel ? model.kernel->text() : job.operator_spec.text();
   model.X = std::move(result.prepared.dataset.X);
   if (!model.kernel) model.H = result.prepared.H->matrix();
   if (const auto* jacobian = dynamic_cast<const JacobianOperator*>(result.prepared.H.get())) {

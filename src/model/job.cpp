@@ -123,6 +123,8 @@ std::string fingerprint_of(const PreparedJob& prepared, const AnalysisOptions& o
     numbers(prepared.kernel->network()->parameters().flatten());
   else if (!prepared.kernel)
     numbers(prepared.H->diagonal());
+  else if (is_scaled(*prepared.kernel->kernel()))  // the description has the rest
+    for (const KernelTerm& term : prepared.kernel->kernel()->terms) numbers(term.relevance);
   return print.hex();
 }
 

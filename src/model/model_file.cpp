@@ -28,17 +28,30 @@ Array array_of(const Vector& vector) { return {{vector.size()}, {vector.begin(),
 
 Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
+bool is_one_network(const KernelSum& kernel) {
+  return kernel == KernelSum(kernel.terms.front().network);
+}
+
+// The oldest format that has everything in the model, so that older programs read what they can.
+int format_of(const FittedModel& model) {
+  if (model.kernel && model.kernel->kernel() && !is_one_network(*model.kernel->kernel())) return 3;
+  return model.linearised ? 2 : 1;
+}
+
+Json operator_json(const FittedModel& model) {
+  Json json = {{"kind", to_string(model.operator_kind)},
+               {"text", model.operator_text},
+               {"layers", model.kernel && model.kernel->network() ? model.kernel->network()->layers() : 0},
+               {"linearised", model.linearised.has_value()}};
+  if (model.kernel && model.kernel->kernel() && is_scaled(*model.kernel->kernel())) json["relevances"] = true;
+  return json;
+}
+
 Json header(const FittedModel& model) {
-  const Index layers = model.kernel && model.kernel->network() ? model.kernel->network()->layers() : 0;
-  // What has no linearised weights is readable by the programs of format 1.
-  return {{"format_version", model.linearised ? FittedModel::format_version : 1},
+  return {{"format_version", format_of(model)},
           {"gradflow_version", model.gradflow_version},
           {"recipe", to_json(model.recipe)},
-          {"operator",
-           {{"kind", to_string(model.operator_kind)},
-            {"text", model.operator_text},
-            {"layers", layers},
-            {"linearised", model.linearised.has_value()}}},
+          {"operator", operator_json(model)},
           {"fixed_effects", {{"names", model.fixed_names}, {"intercept", model.intercept}}},
           {"rule", model.rule},
           {"path", to_json(model.path)},
@@ -118,6 +131,29 @@ Parameters read_linearised(const DenseNetwork& network, TensorReader& tensors) {
   return change;
 }
 
+// One row for each term; a term without relevances has ones, by which a product changes no bit.
+Matrix relevances_of(const KernelSum& kernel, Index d) {
+  Matrix relevances = Matrix::Ones(static_cast<Index>(kernel.terms.size()), d);
+  for (Index k = 0; k < relevances.rows(); ++k)
+    if (const Vector& relevance = kernel.terms[static_cast<std::size_t>(k)].relevance; relevance.size() > 0)
+      relevances.row(k) = relevance;
+  return relevances;
+}
+
+// The text has the weights in full: numbers are printed so that they read back to the same bits.
+KernelSum read_kernel(const std::string& text, bool scaled, Index d, TensorReader& tensors) {
+  KernelSum kernel = parse_kernel_sum(text);
+  if (scaled) {
+    const auto terms = static_cast<Index>(kernel.terms.size());
+    const Matrix relevances = tensors.matrix("relevances", terms, d);
+    for (Index k = 0; k < terms; ++k)
+      if ((relevances.row(k).array() != 1.0).any())
+        kernel.terms[static_cast<std::size_t>(k)].relevance = relevances.row(k);
+  }
+  kernel.check(d);
+  return kernel;
+}
+
 void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& tensors) {
   const std::string kind = fields.text("kind");
   model.operator_text = fields.text("text");
@@ -136,7 +172,8 @@ void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& 
     model.X.resize(n, 0);
   if (kind == to_string(OperatorKind::infinite)) {
     model.operator_kind = OperatorKind::infinite;
-    model.kernel = KernelSource(parse_infinite_architecture(model.operator_text));
+    model.kernel =
+        KernelSource(read_kernel(model.operator_text, fields.flag_or("relevances", false), d, tensors));
   } else if (kind == to_string(OperatorKind::finite)) {
     model.operator_kind = OperatorKind::finite;
     model.kernel =
@@ -262,6 +299,9 @@ void FittedModel::save(const std::string& path_name) const {
     file.tensors["X_train"] = array_of(X);
   if (kernel && kernel->network()) add_parameters(file, "network", kernel->network()->parameters());
   if (linearised) add_parameters(file, "linearised", *linearised);
+  if (kernel && kernel->kernel() && is_scaled(*kernel->kernel()))
+    file.tensors["relevances"] =
+        array_of(relevances_of(*kernel->kernel(), static_cast<Index>(recipe.features.size())));
   write_safetensors(path_name, file);
 }
 

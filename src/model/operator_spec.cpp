@@ -25,16 +25,19 @@ std::string_view to_string(OperatorKind kind) {
 
 std::string OperatorSpec::text() const {
   if (kind == OperatorKind::finite) return to_string(network);
-  if (kind == OperatorKind::infinite) return to_string(infinite);
+  if (kind == OperatorKind::infinite) return to_string(kernel);
   return matrix;
 }
 
 KernelSource::KernelSource(DenseNetwork network) : network_(std::move(network)) {}
-KernelSource::KernelSource(InfiniteArchitecture infinite) : infinite_(std::move(infinite)) {}
+KernelSource::KernelSource(KernelSum kernel) : kernel_(std::move(kernel)) {}
 
 KernelSource KernelSource::make(const OperatorSpec& spec, Index inputs) {
   if (spec.kind == OperatorKind::matrix) no_kernel();
-  if (spec.kind == OperatorKind::infinite) return KernelSource(spec.infinite);
+  if (spec.kind == OperatorKind::infinite) {
+    spec.kernel.check(inputs);
+    return KernelSource(spec.kernel);
+  }
   if (spec.weights.empty()) return KernelSource(DenseNetwork::initialise(spec.network, inputs, spec.seed));
   DenseNetwork network = DenseNetwork::from_file(spec.weights, spec.network);
   if (network.inputs() != inputs)
@@ -48,11 +51,15 @@ OperatorKind KernelSource::kind() const noexcept {
 }
 
 std::string KernelSource::description() const {
-  return network_ ? describe(*network_) : describe(infinite_.value());
+  return network_ ? describe(*network_) : describe(kernel_.value());
+}
+
+std::string KernelSource::text() const {
+  return network_ ? to_string(network_->architecture()) : to_string(kernel_.value());
 }
 
 std::unique_ptr<DenseOperator> KernelSource::training(ConstBlock X) const {
-  return network_ ? make_operator(*network_, X) : make_operator(infinite_.value(), X);
+  return network_ ? make_operator(*network_, X) : make_operator(kernel_.value(), X);
 }
 
 Vector KernelSource::output(ConstBlock X) const {
@@ -65,8 +72,8 @@ CrossKernel KernelSource::cross(ConstBlock X_new, ConstBlock X) const {
     cross.H_cross = ntk_cross(*network_, X_new, X);
     cross.H_self = ntk_diagonal(*network_, X_new);
   } else {
-    cross.H_cross = kernel_cross(infinite_.value(), X_new, X);
-    cross.H_self = kernel_diagonal(infinite_.value(), X_new);
+    cross.H_cross = kernel_cross(kernel_.value(), X_new, X);
+    cross.H_self = kernel_diagonal(kernel_.value(), X_new);
   }
   const auto n = static_cast<double>(X.rows());
   cross.H_cross /= n;

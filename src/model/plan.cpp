@@ -21,8 +21,9 @@ constexpr double dense_copies = 5.0;     // n x n matrices alive at the peak of 
 constexpr double matrix_copies = 2.2;    // while a matrix is built for Krylov
 constexpr double vectors_alive = 75.0;   // of n doubles: data, probes of a batch, workspace
 constexpr Index fewest_steps = 40, most_steps = 1000, most_probe_steps = 200;
-constexpr double spare = 0.9;                // of the memory: the rest is the program's and the allocator's
-constexpr double kernel_entry_flops = 60.0;  // per hidden layer: measured, against DGEMM's flops
+constexpr double spare = 0.9;  // of the memory: the rest is the program's and the allocator's
+// Per entry of a kernel beside its products or distances: measured, against DGEMM's flops
+constexpr double layer_flops = 60.0, rbf_flops = 15.0, matern_flops = 25.0;
 
 template <typename Choice, std::size_t count>
 Choice parse(const std::string& option, const std::string& text,
@@ -55,6 +56,17 @@ double unit_count(const Architecture& architecture, Index inputs) {
     before = width;
   }
   return count;
+}
+
+double term_flops(const KernelTerm& term, double d) {
+  switch (term.kind) {
+    case KernelTerm::Kind::network: return 2.0 * d + layer_flops * static_cast<double>(term.network.depth);
+    case KernelTerm::Kind::linear: return 2.0 * d;
+    case KernelTerm::Kind::rbf: return 3.0 * d + rbf_flops;
+    case KernelTerm::Kind::matern32:
+    case KernelTerm::Kind::matern52: break;
+  }
+  return 3.0 * d + matern_flops;
 }
 
 // Flops per second of a float64 matrix product here: a tenth of a second, once.
@@ -139,7 +151,9 @@ class Planner {
     return 0.0;
   }
   double entry_flops() const {
-    return 2.0 * d_ + kernel_entry_flops * static_cast<double>(spec_.infinite.depth);
+    double flops = 0.0;
+    for (const KernelTerm& term : spec_.kernel.terms) flops += term_flops(term, d_);
+    return flops;
   }
 
   void choose_form() {
@@ -175,7 +189,7 @@ class Planner {
 
   void choose_tiles() {
     plan_.form = Plan::Form::tiles;
-    const double working = KernelOperator::working_bytes(spec_.infinite, rows_, inputs_, 8);
+    const double working = KernelOperator::working_bytes(spec_.kernel, rows_, inputs_, 8);
     const auto kept = [&](KernelStorage storage) {
       return KernelOperator::storage_bytes(rows_, storage) + working;
     };
@@ -314,7 +328,7 @@ Plan make_plan(Index n, Index d, Index fixed_effects, const OperatorSpec& spec, 
 std::unique_ptr<TrainingOperator> build_operator(const KernelSource& kernel, ConstBlock X, const Plan& plan) {
   if (plan.form == Plan::Form::tiles)
     return std::make_unique<KernelOperator>(
-        kernel.infinite().value(), X, KernelOptions{.storage = plan.storage, .precision = plan.precision});
+        kernel.kernel().value(), X, KernelOptions{.storage = plan.storage, .precision = plan.precision});
   if (plan.form == Plan::Form::jacobian)
     return std::make_unique<JacobianOperator>(
         kernel.network().value(), X,

@@ -18,7 +18,7 @@ constexpr double GB = 1e9, MB = 1e6;
 
 OperatorSpec kernel() {
   OperatorSpec spec;
-  spec.infinite = parse_infinite_architecture("ntk:relu:2");
+  spec.kernel = parse_kernel_sum("ntk:relu:2");
   return spec;
 }
 

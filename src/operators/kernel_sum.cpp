@@ -1,5 +1,6 @@
 #include "gradflow/operators/kernel_sum.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <utility>
@@ -126,6 +127,11 @@ void KernelSum::check(Index inputs) const {
     require(inputs >= 1, "number of features", inputs, "a kernel needs at least one");
     check_relevance(term.relevance, inputs, name);
   }
+}
+
+bool is_scaled(const KernelSum& kernel) {
+  return std::any_of(kernel.terms.begin(), kernel.terms.end(),
+                     [](const KernelTerm& term) { return term.relevance.size() > 0; });
 }
 
 bool operator==(const KernelTerm& a, const KernelTerm& b) {

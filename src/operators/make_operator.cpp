@@ -1,6 +1,5 @@
 #include "gradflow/operators/make_operator.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "gradflow/base/error.h"
@@ -29,9 +28,7 @@ std::string describe(const InfiniteArchitecture& architecture) {
 }
 
 std::string describe(const KernelSum& kernel) {
-  const bool scaled = std::any_of(kernel.terms.begin(), kernel.terms.end(),
-                                  [](const KernelTerm& term) { return term.relevance.size() > 0; });
-  const char* const relevances = scaled ? ", with relevances" : "";
+  const char* const relevances = is_scaled(kernel) ? ", with relevances" : "";
   if (kernel.terms.size() != 1 || kernel.terms.front().weight != 1.0)
     return fmt::format("kernel {}{}", to_string(kernel), relevances);
   const KernelTerm& term = kernel.terms.front();

@@ -7,10 +7,12 @@
 
 #include "gradflow/network/dense_network.h"
 #include "gradflow/operators/dense_operator.h"
-#include "gradflow/operators/infinite_ntk.h"
+#include "gradflow/operators/kernel_sum.h"
 
 namespace gradflow {
 
+/// finite: a network with weights; infinite: a sum of kernels, those of infinite-width networks among them;
+/// matrix: the user's own.
 enum class OperatorKind { finite, infinite, matrix };
 
 std::string_view to_string(OperatorKind kind);
@@ -18,13 +20,14 @@ std::string_view to_string(OperatorKind kind);
 /// Which training operator, as the options say it.
 struct OperatorSpec {
   OperatorKind kind = OperatorKind::infinite;
-  Architecture network;           ///< finite; widths may be empty when `weights` is given
-  std::string weights;            ///< finite: file with the weights; empty: drawn with `seed`
-  std::uint64_t seed = 1;         ///< finite without `weights`
-  InfiniteArchitecture infinite;  ///< infinite
-  std::string matrix;             ///< matrix: NPY (or NPZ) file with H, n x n, already divided by n
+  Architecture network;                      ///< finite; widths may be empty when `weights` is given
+  std::string weights;                       ///< finite: file with the weights; empty: drawn with `seed`
+  std::uint64_t seed = 1;                    ///< finite without `weights`
+  KernelSum kernel{InfiniteArchitecture{}};  ///< infinite
+  std::string matrix;  ///< matrix: NPY (or NPZ) file with H, n x n, already divided by n
 
-  /// Text of the network or kernel as the options take it, or the matrix's file name.
+  /// Text of the network or kernel as the options take it (relevances are not in it), or the matrix's file
+  /// name.
   std::string text() const;
 };
 
@@ -35,19 +38,21 @@ struct CrossKernel {
   Vector output;  ///< m, the network's output at initialization (0 at infinite width), in the network's units
 };
 
-/// A function's kernel, ready to be evaluated: a finite network with its weights, or an infinite-width
-/// kernel. A user's matrix has no kernel function: every member but kind() then throws InputError.
+/// A function's kernel, ready to be evaluated: a finite network with its weights, or a sum of kernels.
+/// A user's matrix has no kernel function: every member but kind() then throws InputError.
 class KernelSource {
  public:
-  /// Draws or reads the weights for `inputs` features. Throws InputError when a weights file does not fit.
+  /// Draws or reads the weights for `inputs` features. Throws InputError when a weights file, or the
+  /// relevances of a kernel, do not fit.
   static KernelSource make(const OperatorSpec& spec, Index inputs);
   explicit KernelSource(DenseNetwork network);
-  explicit KernelSource(InfiniteArchitecture infinite);
+  explicit KernelSource(KernelSum kernel);
 
   OperatorKind kind() const noexcept;
   std::string description() const;  ///< one line
+  std::string text() const;         ///< of the network or kernel, as OperatorSpec::text()
   const std::optional<DenseNetwork>& network() const noexcept { return network_; }
-  const std::optional<InfiniteArchitecture>& infinite() const noexcept { return infinite_; }
+  const std::optional<KernelSum>& kernel() const noexcept { return kernel_; }  ///< of kind infinite
 
   std::unique_ptr<DenseOperator> training(ConstBlock X) const;  ///< H = Theta(X, X)/n
   Vector output(ConstBlock X) const;                            ///< f(X) at initialization
@@ -56,7 +61,7 @@ class KernelSource {
  private:
   KernelSource() = default;
   std::optional<DenseNetwork> network_;
-  std::optional<InfiniteArchitecture> infinite_;
+  std::optional<KernelSum> kernel_;
 };
 
 /// Reads a user's training operator; `name` of the result is the file's. Throws InputError: not square, not

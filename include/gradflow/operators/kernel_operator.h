@@ -32,18 +32,21 @@ struct KernelOptions {
 /// the same bits for any number of threads, without sums of its own per thread. Between processors with
 /// different vector registers results differ by rounding.
 ///
-/// Accuracy, relative to sqrt(Theta_ii Theta_jj): float64 as kernel_gram; float32 about 1e-6 per layer,
-/// except where rows are nearly equal or opposite (1 - |rho| < 1e-4): relu, leaky_relu and abs have an
+/// Accuracy, relative to sqrt(Theta_ii Theta_jj): float64 as kernel_gram. In float32, networks about 1e-6 per
+/// layer, except where rows are nearly equal or opposite (1 - |rho| < 1e-4): relu, leaky_relu and abs have an
 /// infinite second derivative there, and a rounding error e of rho shows as sqrt(e), at most 1e-3 per layer.
-/// Equal rows give equal entries. sin and cos: the variance times float's rounding.
+/// Equal rows give equal entries. sin and cos: the variance times float's rounding. linear, rbf and Matern
+/// about 2e-7, the last two and 1e-7 max |u - mean| / sqrt(d) more (features u are centred before they are
+/// rounded); their entries never fall below exp(-87), and equal rows give exactly 1.
 ///
-/// Cost of a product with b columns: n^2/2 (d + about 40 depth) + 2 n^2 b flops with storage none, n^2/2
-/// entries read from memory otherwise.
+/// Cost of a product with b columns: n^2/2 c + 2 n^2 b flops with storage none, n^2/2 entries read from
+/// memory otherwise. c is the sum over the terms of 2d + about 60 depth for a network, 2d (linear), 3d + 15
+/// (rbf) and 3d + 25 (Matern); columns of relevance 0 do not count in d here.
 class KernelOperator final : public TrainingOperator {
  public:
   /// X is n x d, n >= 1, d >= 1, finite; it is copied. With storage, evaluates all entries here. Throws
-  /// InputError for other X, and where float32 cannot hold the variances (above 1e12) or the entries (above
-  /// 1e30); std::bad_alloc where the bytes below are not there.
+  /// InputError for other X, and where float32 cannot hold the variances (above 1e12), the entries (above
+  /// 1e30) or a weight (outside 1e-30 to 1e30); std::bad_alloc where the bytes below are not there.
   KernelOperator(const KernelSum& kernel, ConstBlock X, const KernelOptions& options = {});
   ~KernelOperator() override;
 
@@ -54,8 +57,9 @@ class KernelOperator final : public TrainingOperator {
   static double storage_bytes(Index n, KernelStorage storage);
 
   /// Bytes of everything else for X of n x d and products of `columns` columns at a time, at most: the rows
-  /// three times, five numbers per row and layer (tanh: 2050 more, which only variances above 20 need, see
-  /// dual_activation.h), and two blocks of n x columns. V and Y themselves are not counted.
+  /// twice and once more for every term, for networks five numbers per row and layer (tanh: 2050 more, which
+  /// only variances above 20 need, see dual_activation.h), and two blocks of n x columns. V and Y themselves
+  /// are not counted.
   static double working_bytes(const KernelSum& kernel, Index n, Index d, Index columns);
 
  private:

@@ -43,18 +43,23 @@ struct KernelSum {
   void check(Index inputs) const;
 };
 
+/// Whether any term has relevances.
+bool is_scaled(const KernelSum& kernel);
+
+/// Equal kinds, weights, relevances and, for networks, networks.
 bool operator==(const KernelTerm& a, const KernelTerm& b);
 bool operator==(const KernelSum& a, const KernelSum& b);
 
 /// Text form: terms joined by " + ", each [NUMBER*]TERM with TERM linear, rbf, matern32, matern52, or a
 /// network as in infinite_ntk.h: "ntk:relu:2 + 0.3*linear". Relevances are not part of the text. The two
-/// functions are inverse to each other for sums without relevances. Throws InputError that shows the text and
-/// a valid example.
+/// functions are inverse to each other for sums without relevances; spaces may be left out.  Throws
+/// InputError that shows the text and a valid example.
 KernelSum parse_kernel_sum(const std::string& text);
 std::string to_string(const KernelSum& kernel);
 
-/// Kernel matrices of the rows of X (n x d) and X_new. Costs and errors as kernel_gram of infinite_ntk.h, for
-/// every term.
+/// Kernel matrices of the rows of X (n x d) and X_new. Squared distances are sums of squared differences:
+/// equal rows have kappa = 1 exactly for rbf and Matern, wherever they lie; exp never falls below exp(-708).
+/// Costs and errors as kernel_gram of infinite_ntk.h, for every term, and those of check().
 Matrix kernel_gram(const KernelSum& kernel, ConstBlock X);                     ///< n x n, exactly symmetric
 Matrix kernel_cross(const KernelSum& kernel, ConstBlock X_new, ConstBlock X);  ///< n_new x n
 Vector kernel_diagonal(const KernelSum& kernel, ConstBlock X);                 ///< n
