@@ -28,9 +28,7 @@ Array array_of(const Vector& vector) { return {{vector.size()}, {vector.begin(),
 
 Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-bool is_one_network(const KernelSum& kernel) {
-  return kernel == KernelSum(kernel.terms.front().network);
-}
+bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel.terms.front().network); }
 
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {

@@ -64,6 +64,19 @@ TEST(Plan, TheEngineIsDenseUpToFourThousandRows) {
   EXPECT_EQ(plan_of(50, kernel(), {.engine = EngineChoice::krylov}).engine, Engine::krylov);
 }
 
+TEST(Plan, EveryTermOfASumHasItsCost) {
+  OperatorSpec sum = kernel(), linear = kernel();
+  sum.kernel = parse_kernel_sum("ntk:relu:2 + rbf");
+  linear.kernel = parse_kernel_sum("linear");
+  const ComputeOptions free{.storage = StorageChoice::none};
+
+  const Plan one = plan_of(20000, kernel(), free), two = plan_of(20000, sum, free);
+
+  EXPECT_NEAR(two.memory - one.memory, 8.0 * 20000 * features, 8.0 * 128 * features);  // its scaled features
+  EXPECT_GT(two.flops, one.flops);
+  EXPECT_LT(plan_of(20000, linear, free).flops, one.flops);
+}
+
 TEST(Plan, TheEngineIsKrylovWhereMatricesDoNotFit) {
   const Plan plan = plan_of(4000, kernel(), {.max_memory = 200 * MB});
 

@@ -70,11 +70,17 @@ Json encoding_json(const Dataset& dataset) {
 }
 
 Json operator_json(const Job& job, const PreparedJob& prepared) {
-  return {{"kind", to_string(job.operator_spec.kind)},
-          {"text", job.operator_spec.text()},
-          {"description", prepared.H->description()},
-          {"weights", job.operator_spec.weights},
-          {"trace", number(prepared.H->trace())}};
+  Json json = {{"kind", to_string(job.operator_spec.kind)},
+               {"text", prepared.kernel ? prepared.kernel->text() : job.operator_spec.text()},
+               {"description", prepared.H->description()},
+               {"weights", job.operator_spec.weights},
+               {"trace", number(prepared.H->trace())}};
+  const KernelSum* kernel =
+      prepared.kernel && prepared.kernel->kernel() ? &*prepared.kernel->kernel() : nullptr;
+  if (kernel == nullptr || !is_scaled(*kernel)) return json;
+  json["relevances"] = Json::array();  // of every term, none where it has none
+  for (const KernelTerm& term : kernel->terms) json["relevances"].push_back(numbers(term.relevance));
+  return json;
 }
 
 Json test_json(const ScoreTest& test) {

@@ -155,6 +155,16 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"KernelUnknown", with(arrays, {"--kernel", "relu:2"}), 2,
              error("kernel 'relu:2': not three parts; write KIND:ACTIVATION:LAYERS with KIND ntk or nngp, "
                    "for example ntk:relu:2")},
+        Case{"KernelTermUnknown", with(arrays, {"--kernel", "ntk:relu:2 + lnear"}), 2,
+             error("kernel 'ntk:relu:2 + lnear': 'lnear' is no kernel; write a sum of networks, linear, rbf, "
+                   "matern32 and matern52, with weights where they are not 1, for example ntk:relu:2 + "
+                   "0.3*linear")},
+        Case{"KernelWeightZero", with(arrays, {"--kernel", "0*rbf"}), 2,
+             error("kernel '0*rbf': '0' is no weight, a finite number > 0; write a sum of networks, linear, "
+                   "rbf, matern32 and matern52, with weights where they are not 1, for example ntk:relu:2 + "
+                   "0.3*linear")},
+        Case{"KernelWithoutNetworkAndSw2", with(arrays, {"--kernel", "rbf", "--sw2", "1"}), 2,
+             error("--sw2 and --sb2 are of networks, and --kernel 'rbf' has none")},
         Case{"ActivationUnknown", with(arrays, {"--network", "swish:64"}), 2,
              error("network 'swish:64': activation 'swish' is unknown: must be one of relu, leaky-relu, "
                    "leaky-relu@SLOPE, abs, gelu, erf, tanh, sin, cos, identity; write "

@@ -268,6 +268,26 @@ TEST_F(Program, GivenWeightsMakeTheOperator) {
   EXPECT_LT(largest_difference(C, H.topRows(3)), 1e-14);
 }
 
+TEST_F(Program, ASumOfKernelsIsTakenWhereOneNetworkIs) {
+  const Words sum{"--kernel", "ntk:relu:1+0.5 * linear", "--sw2", "1.5"};
+  const char* const text = "ntk:relu:1,sw2=1.5 + 0.5*linear";
+  folder.write("X.npy", npy_bytes(small_data(40).X));
+  const Words arrays{"kernel", "--features", "X.npy", "--standardize", "none"};
+
+  const json report = run_json(joined({"stop"}, data, sum));
+  ASSERT_EQ(run(joined(arrays, sum, {"-o", "H.npy"})).exit_code, 0);
+  ASSERT_EQ(run(joined({"fit"}, data, joined(sum, {"-o", "m.model"}))).exit_code, 0);
+  const ProgramResult predicted = run({"predict", "m.model", "data.csv"});
+
+  EXPECT_EQ(report["options"]["kernel"], text);
+  EXPECT_EQ(report["operator"]["text"], text);
+  EXPECT_EQ(report["operator"]["description"], std::string("kernel ") + text);
+  const Matrix H = read_npy(folder / "H.npy").as_matrix("H");
+  EXPECT_EQ(largest_difference(H, kernel_gram(parse_kernel_sum(text), small_data(40).X) / 40.0), 0.0);
+  EXPECT_EQ(FittedModel::load(folder / "m.model").operator_text, text);
+  EXPECT_TRUE(parse_predictions(predicted.out).values.allFinite());
+}
+
 TEST_F(Program, AMatrixOfOnesOwnGivesTheSameAnswersAsItsKernel) {
   folder.write("y.npy", npy_bytes_vector(small_data(40).y));
   ASSERT_EQ(run({"kernel", "data.csv", "--exclude", "name,y", "-o", "H.npy"}).exit_code, 0);

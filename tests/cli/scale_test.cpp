@@ -39,7 +39,7 @@ struct Setting {
 
 void PrintTo(const Setting& setting, std::ostream* stream) { *stream << setting.name; }
 
-const Words network{"--network", "relu:64x2"};
+const Words network{"--network", "relu:64x2"}, sum{"--kernel", "ntk:relu:1 + 0.3*linear + 0.2*matern52"};
 constexpr double exact = 1e-8, rounded = 1e-5;
 
 class Engines : public testing::TestWithParam<Setting> {
@@ -89,6 +89,9 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{"KernelKeptRounded", {}, {"--storage", "memory", "--precision", "float32"}, rounded},
         Setting{"KernelEvaluated", {}, {"--storage", "none", "--precision", "float64"}, exact},
         Setting{"KernelEvaluatedRounded", {}, {"--storage", "none", "--precision", "float32"}, rounded},
+        Setting{"SumKept", sum, {"--storage", "memory", "--precision", "float64"}, exact},
+        Setting{"SumEvaluated", sum, {"--storage", "none", "--precision", "float64"}, exact},
+        Setting{"SumEvaluatedRounded", sum, {"--storage", "none", "--precision", "float32"}, rounded},
         Setting{"NetworkKept", network, {"--storage", "memory", "--precision", "float64"}, exact},
         Setting{"NetworkKeptRounded", network, {"--storage", "memory", "--precision", "float32"}, rounded},
         Setting{"NetworkMatrixFree", network, {"--storage", "none", "--precision", "float64"}, exact},

@@ -1,0 +1,151 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/random.h"
+#include "gradflow/data/safetensors.h"
+#include "gradflow/model/fitted_model.h"
+
+namespace gradflow {
+namespace {
+
+constexpr Index n = 30, d = 4;
+
+/// A model of this kernel with all that predictions with standard deviations need.
+FittedModel model_of(const KernelSum& kernel) {
+  RandomStream random(1, "model");
+  const Dataset data = make_dataset(random.normals(n, d), random.normals(n, 1), {}, "X.npy", "y.npy");
+  FittedModel model;
+  model.gradflow_version = "test";
+  model.recipe = data.recipe;
+  model.kernel = KernelSource(kernel);
+  model.operator_text = model.kernel->text();
+  model.X = data.X;
+  model.design = Matrix::Ones(n, 1);
+  model.fixed_names = {"intercept"};
+  model.alpha = random.normals(n, 1);
+  model.beta = random.normals(1, 1);
+  model.rule = "reml-flow";
+  model.path.time = 2.5;
+  model.tau = 3.5;
+  model.ridge_variance = 0.7;
+  return model;
+}
+
+class ModelFile : public testing::Test {
+ protected:
+  void TearDown() override { std::filesystem::remove(path); }
+
+  FittedModel saved_and_loaded(const FittedModel& model) const {
+    model.save(path);
+    return FittedModel::load(path);
+  }
+  nlohmann::json description() const {
+    return nlohmann::json::parse(read_safetensors(path).metadata.at("gradflow_model"));
+  }
+  /// What load() says of the saved model after `from` became `to`, of equal length.
+  std::string refusal(const std::string& from, const std::string& to) const {
+    std::ostringstream buffer;
+    buffer << std::ifstream(path, std::ios::binary).rdbuf();
+    std::string bytes = buffer.str();
+    bytes.replace(bytes.find(from), from.size(), to);
+    try {
+      FittedModel::parse(bytes, "a.model");
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+
+  const std::string path = fmt::format("{}/gradflow_model_file_{}.model",
+                                       std::filesystem::temp_directory_path().string(), getpid());
+};
+
+KernelSum scaled_sum() {
+  KernelSum kernel = parse_kernel_sum("ntk:erf:2,sw2=1.7 + linear + matern52 + nngp:relu:1");
+  RandomStream random(2, "kernel");
+  for (const std::size_t k : {0U, 2U}) {
+    kernel.terms[k].weight = std::exp(random.normals(1, 1)(0, 0));
+    kernel.terms[k].relevance = random.normals(d, 1).cwiseAbs();
+  }
+  kernel.terms[2].relevance(1) = 0.0;
+  kernel.terms[3].network.sb2 = 1.0 / 3.0;
+  return kernel;
+}
+
+void expect_same_predictions(const FittedModel& a, const FittedModel& b) {
+  const NewRows rows = encode(a.recipe, RandomStream(3, "new").normals(20, d), "new.npy");
+  const Predictions before = predict(a, rows), after = predict(b, rows);
+  EXPECT_TRUE(before.mean.allFinite() && before.sd.allFinite());
+  EXPECT_TRUE((before.mean.array() == after.mean.array()).all());
+  EXPECT_TRUE((before.sd.array() == after.sd.array()).all());
+  EXPECT_TRUE((before.upper.array() == after.upper.array()).all());
+}
+
+TEST_F(ModelFile, ASumWithRelevancesPredictsTheSameBitsAfterwards) {
+  const FittedModel model = model_of(scaled_sum());
+
+  const FittedModel loaded = saved_and_loaded(model);
+
+  EXPECT_EQ(loaded.kernel->kernel().value(), model.kernel->kernel().value());
+  EXPECT_EQ(description()["format_version"], 3);
+  expect_same_predictions(model, loaded);
+}
+
+TEST_F(ModelFile, RelevancesOfOneAreTheFeaturesThemselves) {
+  KernelSum kernel = parse_kernel_sum("rbf + linear");
+  kernel.terms[0].relevance = Vector::Ones(d);
+  const FittedModel model = model_of(kernel);
+
+  const FittedModel loaded = saved_and_loaded(model);
+
+  EXPECT_EQ(loaded.kernel->kernel().value(), parse_kernel_sum("rbf + linear"));
+  expect_same_predictions(model, loaded);
+}
+
+TEST_F(ModelFile, AnyKernelButOneNetworkIsOfFormatThree) {
+  for (const auto& [text, format] :
+       {std::pair("ntk:relu:2", 1), std::pair("nngp:erf:1,sb2=0.5", 1), std::pair("0.5*ntk:relu:2", 3),
+        std::pair("rbf", 3), std::pair("ntk:relu:2 + 1e-07*linear", 3)}) {
+    const FittedModel model = model_of(parse_kernel_sum(text));
+    const FittedModel loaded = saved_and_loaded(model);
+    EXPECT_EQ(description()["format_version"], format) << text;
+    EXPECT_FALSE(description()["operator"].contains("relevances")) << text;
+    EXPECT_EQ(loaded.operator_text, text);
+    expect_same_predictions(model, loaded);
+  }
+}
+
+TEST_F(ModelFile, FormatsOneAndTwoAreRead) {
+  const std::string corpus = std::string(GRADFLOW_SOURCE_DIR) + "/fuzz/corpus/model_reader/";
+
+  const FittedModel kernel = FittedModel::load(corpus + "infinite.model");
+  EXPECT_EQ(to_string(kernel.kernel->kernel().value()), kernel.operator_text);
+  EXPECT_TRUE(FittedModel::load(corpus + "finite.model").kernel->network().has_value());
+
+  model_of(InfiniteArchitecture{}).save(path);
+  EXPECT_EQ(refusal("format_version\\\":1", "format_version\\\":2"), "accepted");
+}
+
+TEST_F(ModelFile, DamagedKernelsAreRefusedInASentence) {
+  KernelSum kernel = parse_kernel_sum("rbf + linear");
+  kernel.terms[0].relevance = Vector::Constant(d, 0.5);
+  model_of(kernel).save(path);
+
+  EXPECT_EQ(refusal("rbf + linear", "rbf + lin   "),
+            "a.model: damaged gradflow model: kernel 'rbf + lin   ': 'lin' is no kernel; write a sum of "
+            "networks, linear, rbf, matern32 and matern52, with weights where they are not 1, for example "
+            "ntk:relu:2 + 0.3*linear");
+  EXPECT_EQ(refusal("rbf + linear", "linear      "),
+            "a.model: damaged gradflow model: tensor 'relevances' has shape (2, 4), not (1, 4)");
+  EXPECT_EQ(refusal("\"relevances\":{", "\"relevancez\":{"),
+            "a.model: damaged gradflow model: tensor 'relevances' is missing");
+}
+
+}  // namespace
+}  // namespace gradflow
