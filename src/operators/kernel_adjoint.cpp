@@ -2,21 +2,17 @@
 
 #include <algorithm>
 
-#include "operators/kernel_lanes.h"
-#include "operators/pair_adjoint.h"
-#include "operators/radial_kernels.h"
+#include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 namespace {
 
 Matrix scaled_features(const KernelTerm& term, ConstBlock X) {
-  if (term.relevance.size() == 0) return X;
-  return X * term.relevance.asDiagonal();
-}
-
-const InfiniteArchitecture& recursion_of(const KernelTerm& term) {
-  static const InfiniteArchitecture product = product_kernel();
-  return term.kind == KernelTerm::Kind::network ? term.network : product;
+  Matrix U = Matrix::Zero(tile_blocks(X.rows()) * tile_size, X.cols());
+  U.topRows(X.rows()) = X;
+  if (term.relevance.size() > 0) U *= term.relevance.asDiagonal();
+  return U;
 }
 
 /// tile <- factor W on the block (I, J), J <= I, zeros beyond the last row and on the diagonal. A tile below
@@ -34,59 +30,49 @@ void load_tile(const Matrix& W, Index I, Index J, double factor, double* tile) {
 
 }  // namespace
 
-TermTiles::TermTiles(const KernelTerm& term, ConstBlock X)
-    : TermTiles(term, PaddedRows(recursion_of(term), scaled_features(term, X))) {}
+FamilyTerm::FamilyTerm(const KernelTerm& term, ConstBlock X)
+    : term_(term),
+      U_(scaled_features(term, X)),
+      squares_(U_.rowwise().squaredNorm() / static_cast<double>(X.cols())),
+      pairs_(make_pair_adjoint(term, squares_)) {}
 
-TermTiles::TermTiles(const KernelTerm& term, const PaddedRows& padded)
-    : kind_(term.kind),
-      weight_(term.weight),
-      squares_(padded.diagonals.K.front()),
-      tiles_(recursion_of(term), padded) {}
-
-void TermTiles::add(Index I, Index J, double* scratch, double* tile) const {
-  tiles_.evaluate(I, J, scratch);
-  const double weight = weight_;
-  const bool stationary = radial::visit(kind_, [&](const auto& kernel) {
-    const double* const squares = squares_.data() + I * tile_size;
-    for (Index j = 0; j < tile_size; ++j) {
-      const double column = squares_[J * tile_size + j];
-      lanes::dispatch([&](auto) __attribute__((always_inline)) {
-        for (Index i = 0; i < tile_size; ++i) {
-          const Index at = j * tile_size + i;
-          tile[at] += weight * kernel(radial::squared_distance(squares[i], column, scratch[at])).k;
-        }
-      });
-    }
-  });
-  if (stationary) return;
-  for (Index at = 0; at < tile_entries; ++at) tile[at] += weight * scratch[at];
+/// tile <- (rows of I) (rows of J)' / d
+void FamilyTerm::multiply_rows(Index I, Index J, double* tile) const {
+  multiply(U_.middleRows(I * tile_size, tile_size), Transpose::no, U_.middleRows(J * tile_size, tile_size),
+           Transpose::yes, Eigen::Map<Matrix>(tile, tile_size, tile_size),
+           1.0 / static_cast<double>(U_.cols()));
 }
 
-TermGradient contract_term(const KernelTerm& term, ConstBlock X, const Matrix& W, double factor,
-                           bool relevances) {
-  const double scale = factor * term.weight;
-  const Index n = X.rows(), d = X.cols();
-  const PaddedRows padded(product_kernel(), scaled_features(term, X));
-  const EvaluatedTiles<double> products(product_kernel(), padded);
-  const std::unique_ptr<PairAdjoint> adjoint = make_pair_adjoint(term, padded.diagonals.K.front());
-  const Matrix& U = padded.rows;
-  Matrix AU = Matrix::Zero(U.rows(), relevances ? d : 0);  // A: the adjoint of the products, i != j
-  for_each_tile(products.blocks(), [&](Index I, Index J) {
-    alignas(64) double product_tile[tile_entries], tile[tile_entries];
-    products.evaluate(I, J, product_tile);
-    load_tile(W, I, J, scale, tile);
-    adjoint->tile(I, J, product_tile, tile);
-    if (!relevances) return;
-    const double *rows = U.data() + I * tile_size, *columns = U.data() + J * tile_size;
-    double* const result = AU.data() + I * tile_size;
-    multiply_tile(static_cast<const double*>(tile), true, {rows, columns, result, result, d, U.rows()});
-  });
-  adjoint->diagonal(scale * W.diagonal());
+void FamilyTerm::add(Index I, Index J, double* scratch, double* tile) const {
+  multiply_rows(I, J, scratch);
+  pairs_->evaluate(I, J, scratch);
+  for (Index at = 0; at < tile_entries; ++at) tile[at] += term_.weight * scratch[at];
+}
+
+TermGradient FamilyTerm::contract(const Matrix& W, double factor, bool relevances) const {
+  const double scale = factor * term_.weight;
+  const Index n = W.rows(), d = U_.cols();
+  const std::unique_ptr<PairAdjoint> adjoint = make_pair_adjoint(term_, squares_);
+  Matrix AU = Matrix::Zero(U_.rows(), relevances ? d : 0);  // A: the adjoint of the products, i != j
+  {
+    const SerialBlas serial;
+    for_each_tile(blocks(), [&](Index I, Index J) {
+      alignas(64) double products[tile_entries], tile[tile_entries];
+      multiply_rows(I, J, products);
+      load_tile(W, I, J, scale, tile);
+      adjoint->reverse(I, J, products, tile);
+      if (!relevances) return;
+      const double *rows = U_.data() + I * tile_size, *columns = U_.data() + J * tile_size;
+      double* const result = AU.data() + I * tile_size;
+      multiply_tile(static_cast<const double*>(tile), true, {rows, columns, result, result, d, U_.rows()});
+    });
+  }
+  adjoint->reverse_diagonal(scale * W.diagonal());
   const PairAdjoint::Totals totals = adjoint->totals();
-  TermGradient gradient{totals.value, term.network.sw2 * totals.sw2, term.network.sb2 * totals.sb2, {}};
+  TermGradient gradient{totals.value, term_.network.sw2 * totals.sw2, term_.network.sb2 * totals.sb2, {}};
   if (!relevances) return gradient;
   // g_ij = sum_k u_ik u_jk / d with u_ik = r_k x_ik: d g_ij / d log r_k = 2 u_ik u_jk / d
-  const auto rows = U.topRows(n);
+  const auto rows = U_.topRows(n);
   const Matrix sums = AU.topRows(n) + adjoint->squares_adjoint(n).asDiagonal() * rows;
   gradient.relevance = 2.0 / static_cast<double>(d) * rows.cwiseProduct(sums).colwise().sum().transpose();
   return gradient;

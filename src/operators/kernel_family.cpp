@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 #include "operators/kernel_adjoint.h"
 
 namespace gradflow {
@@ -94,14 +95,13 @@ KernelFamily::KernelFamily(KernelSum kernel, Matrix X, KernelFamilyOptions optio
   require(!kernel_.terms.empty(), "number of kernels in a sum", kernel_.terms.size(), "must be at least 1");
   require(options.features.empty() || static_cast<Index>(options.features.size()) == X_.cols(),
           "number of names of features", options.features.size(), fmt::format("must be {}", X_.cols()));
-  check_range(options.weight, "weight");
-  check_range(options.relevance, "relevance");
+  check_range(options.weight_range, "weight");
+  check_range(options.relevance_range, "relevance");
   check_range(options.sw2_range, "sw2");
   check_range(options.sb2_range, "sb2");
   const std::vector<std::string> labels = labels_of(kernel_);
   for (std::size_t t = 0; t < labels.size(); ++t) {
     check_term(kernel_.terms[t], labels[t], X_.cols());
-    if (kernel_.terms[t].relevance.size() == 0) kernel_.terms[t].relevance = Vector::Ones(X_.cols());
     add_term(t, labels, options);
   }
   for (Parameter& parameter : parameters_) {
@@ -114,7 +114,8 @@ KernelFamily::KernelFamily(KernelSum kernel, Matrix X, KernelFamilyOptions optio
 void KernelFamily::add_term(std::size_t t, const std::vector<std::string>& labels,
                             const KernelFamilyOptions& options) {
   const KernelTerm& term = kernel_.terms[t];
-  const bool fixes = !options.redundant && homogeneous(term), bias = has_bias(term);
+  const bool scalable = options.weights || labels.size() == 1;
+  const bool fixes = !options.redundant && scalable && homogeneous(term), bias = has_bias(term);
   const bool network = term.kind == KernelTerm::Kind::network;
   const std::string prefix = labels.size() > 1 ? labels[t] + '.' : std::string();
   const auto add = [&](Kind kind, std::string name, const KernelFamilyOptions::Range& range) {
@@ -122,7 +123,7 @@ void KernelFamily::add_term(std::size_t t, const std::vector<std::string>& label
   };
   const bool scaled = options.relevances && !(fixes && !bias && t == 0 && one_group(options));
   const bool weighted = t > 0 ? !(fixes && !bias && scaled) : options.redundant;
-  if (options.weights && weighted) add(Kind::weight, "weight:" + labels[t], options.weight);
+  if (options.weights && weighted) add(Kind::weight, "weight:" + labels[t], options.weight_range);
   if (scaled) add_relevances(t, prefix, options);
   if (options.sw2 && network && !fixes) add(Kind::sw2, prefix + "sw2", options.sw2_range);
   if (options.sb2 && bias && !(fixes && scaled)) add(Kind::sb2, prefix + "sb2", options.sb2_range);
@@ -134,7 +135,8 @@ bool KernelFamily::one_group(const KernelFamilyOptions& options) const {
 
 void KernelFamily::add_relevances(std::size_t t, const std::string& prefix,
                                   const KernelFamilyOptions& options) {
-  const Vector& r = kernel_.terms[t].relevance;
+  Vector& r = kernel_.terms[t].relevance;
+  if (r.size() == 0) r = Vector::Ones(X_.cols());
   const Index d = X_.cols(), groups = count_groups(options.groups, d);
   std::vector<std::vector<Index>> members(static_cast<std::size_t>(groups));
   for (Index k = 0; k < d; ++k) {
@@ -151,8 +153,8 @@ void KernelFamily::add_relevances(std::size_t t, const std::string& prefix,
       name += ':' + (named ? options.features[static_cast<std::size_t>(group)] : fmt::to_string(group));
     }
     parameters_.push_back({Kind::relevance, t, std::move(name), features,
-                           (logs.array() - logs.mean()).exp().matrix(), options.relevance.lower,
-                           options.relevance.upper});
+                           (logs.array() - logs.mean()).exp().matrix(), options.relevance_range.lower,
+                           options.relevance_range.upper});
   }
 }
 
@@ -228,40 +230,39 @@ KernelSum KernelFamily::sum_at(const Vector& p) const {
 /// The kernel at one p; contract() evaluates its pairs again.
 class KernelFamily::AtPoint final : public Point {
  public:
-  AtPoint(const KernelFamily& family, KernelSum kernel);
+  AtPoint(const KernelFamily& family, const KernelSum& kernel);
   const Matrix& H() const override { return H_; }
   Vector contract(const Matrix& W) const override;
 
  private:
   const KernelFamily& family_;
-  KernelSum kernel_;
+  std::vector<FamilyTerm> terms_;
   Matrix H_;
 };
 
-KernelFamily::AtPoint::AtPoint(const KernelFamily& family, KernelSum kernel)
-    : family_(family), kernel_(std::move(kernel)), H_(family.size(), family.size()) {
-  std::vector<TermTiles> terms;
-  for (const KernelTerm& term : kernel_.terms) terms.emplace_back(term, family.X_);
-  for_each_tile(terms.front().blocks(), [&](Index I, Index J) {
+KernelFamily::AtPoint::AtPoint(const KernelFamily& family, const KernelSum& kernel)
+    : family_(family), H_(family.size(), family.size()) {
+  for (const KernelTerm& term : kernel.terms) terms_.emplace_back(term, family.X_);
+  const SerialBlas serial;
+  for_each_tile(terms_.front().blocks(), [&](Index I, Index J) {
     alignas(64) double tile[tile_entries] = {}, scratch[tile_entries];
-    for (const TermTiles& term : terms) term.add(I, J, scratch, tile);
+    for (const FamilyTerm& term : terms_) term.add(I, J, scratch, tile);
     store_tile(static_cast<const double*>(tile), I, J, static_cast<double>(H_.rows()), H_);
   });
 }
 
 Vector KernelFamily::AtPoint::contract(const Matrix& W) const {
-  require(W.rows() == H_.rows() && W.cols() == H_.rows(), "shape of W",
-          fmt::format("{} x {}", W.rows(), W.cols()), fmt::format("must be {} x {}", H_.rows(), H_.rows()));
-  std::vector<TermGradient> gradients;
-  for (std::size_t t = 0; t < kernel_.terms.size(); ++t) {
+  const Index n = H_.rows();
+  require(W.rows() == n && W.cols() == n, "shape of W", fmt::format("{} x {}", W.rows(), W.cols()),
+          fmt::format("must be {} x {}", n, n));
+  std::vector<TermGradient> gradients(terms_.size());
+  for (std::size_t t = 0; t < terms_.size(); ++t) {
     bool any = false, relevances = false;
     for (const Parameter& parameter : family_.parameters_) {
       any = any || parameter.term == t;
       relevances = relevances || (parameter.term == t && parameter.kind == Kind::relevance);
     }
-    gradients.push_back(
-        any ? contract_term(kernel_.terms[t], family_.X_, W, 1.0 / static_cast<double>(H_.rows()), relevances)
-            : TermGradient{});
+    if (any) gradients[t] = terms_[t].contract(W, 1.0 / static_cast<double>(n), relevances);
   }
   Vector g(static_cast<Index>(family_.parameters_.size()));
   for (Index k = 0; k < g.size(); ++k) {

@@ -218,6 +218,15 @@ TEST(KernelFamily, ParametersAndKernelsAreInverse) {
   EXPECT_TRUE((family.upper().array() > family.start().array()).all());
 }
 
+TEST(KernelFamily, FixedRelevancesAreLeftAsTheyAre) {
+  KernelFamilyOptions options;
+  options.relevances = false;
+  const KernelFamily family(sum_of({network("ntk:erf:2")}), difficult_rows(10, 3), options);
+
+  EXPECT_EQ(family.names(), (std::vector<std::string>{"sw2", "sb2"}));
+  EXPECT_EQ(family.sum_at(family.start()).terms[0].relevance.size(), 0);
+}
+
 TEST(KernelFamily, WhatOnlyScalesTheKernelIsFixed) {
   using Names = std::vector<std::string>;
   const Matrix X = difficult_rows(10, 2);
@@ -237,6 +246,13 @@ TEST(KernelFamily, WhatOnlyScalesTheKernelIsFixed) {
             (Names{"ntk.relevance", "ntk.sw2", "ntk.sb2", "linear.relevance"}));
   EXPECT_EQ(names({network("ntk:relu:2"), network("ntk:relu:1")}, none),
             (Names{"ntk.sb2", "weight:ntk#2", "ntk#2.sb2"}));
+  EXPECT_EQ(names({simple(Kind::linear)}, together), (Names{}));
+  EXPECT_EQ(names({simple(Kind::rbf), simple(Kind::rbf)}, together),
+            (Names{"rbf.relevance", "weight:rbf#2", "rbf#2.relevance"}));
+  KernelFamilyOptions unweighted = together;
+  unweighted.weights = false;
+  EXPECT_EQ(names({network("ntk:relu:2"), simple(Kind::linear)}, unweighted),
+            (Names{"ntk.relevance", "ntk.sw2", "ntk.sb2", "linear.relevance"}));
   KernelFamilyOptions named;
   named.features = {"age", "bmi"};
   EXPECT_EQ(names({simple(Kind::rbf)}, named), (Names{"relevance:age", "relevance:bmi"}));
@@ -270,7 +286,7 @@ TEST(KernelFamily, NonsenseIsRefused) {
   KernelFamilyOptions short_groups, high_group, range;
   short_groups.groups = {0, 1};
   high_group.groups = {0, 1, 7};
-  range.relevance = {1.0, 0.5};
+  range.relevance_range = {1.0, 0.5};
   KernelSum dark = sum_of({simple(Kind::rbf)}), short_relevance = dark, weightless = dark;
   dark.terms[0].relevance = Vector::Zero(3);
   short_relevance.terms[0].relevance = Vector::Ones(2);

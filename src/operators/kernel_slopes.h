@@ -33,10 +33,10 @@ struct Slopes {
   const double gap = 1.0 - ratio > snap<double> ? 1.0 - ratio : 0.0;  // as the dual has it
   const double cosine = 1.0 - gap;
   const double sine = std::sqrt(gap * (1.0 + cosine));
-  const double over_sine = gap > 0.0 ? 1.0 / (gap > 0.0 ? sine : 1.0) : 0.0;
+  const double over_sine = select(gap > 0.0, 1.0 / sine, 0.0);
   const double k = (1.0 - phi.s) * (1.0 - phi.s) * (0.5 / pi<double>);
   const double flat = 0.5 * k * sine, steep = k * over_sine;
-  const double turn = -0.5 * steep * (c < 0.0 ? -cosine : cosine);
+  const double turn = -0.5 * steep * std::copysign(cosine, c);
   return {flat * (b.root * a.inverse), flat * (a.root * b.inverse), steep * (a.inverse * b.inverse),
           turn * (a.inverse * a.inverse), turn * (b.inverse * b.inverse)};
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -35,28 +36,31 @@ struct Step {
   double *K_adjoint, *T_adjoint, *row_adjoint, *column_adjoint, *sw2_sum, *sb2_sum;
 };
 
-/// From (K_l', T_l') to (K_{l-1}', T_{l-1}') and the adjoints of the two variances below layer l.
+/// From (K_l', T_l') to (K_{l-1}', T_{l-1}') and the adjoints of the two variances below layer l. Results
+/// wait in arrays of their own: a loop that may overwrite what it reads does not vectorise.
 template <bool tangent, typename Pair>
 [[gnu::always_inline]] inline void step_back(const Pair& pair, const Step& step) {
-  const double* __restrict variance = step.variance, * __restrict root = step.root, * __restrict inverse = step.inverse;
-  const double* __restrict c = step.c, * __restrict t = step.t, * __restrict V = step.V, * __restrict D = step.D;
-  double* __restrict K_adjoint = step.K_adjoint, * __restrict T_adjoint = step.T_adjoint;
-  double* __restrict row_adjoint = step.row_adjoint, * __restrict column_adjoint = step.column_adjoint;
-  double* __restrict sw2_sum = step.sw2_sum, * __restrict sb2_sum = step.sb2_sum;
-  const pairs::Marginal<double> column = step.column;
-  const double sw2 = step.sw2;
+  alignas(64) double K_next[tile_size], T_next[tile_size], row_part[tile_size], column_part[tile_size];
+  const Pair formula = pair;
+  const Step s = step;
   for (Index i = 0; i < tile_size; ++i) {
-    const pairs::Marginal<double> row{variance[i], root[i], inverse[i]};
-    const pairs::Slopes slopes = pairs::slopes(pair, row, column, c[i], V[i], D[i]);
-    const double K = K_adjoint[i], lever = tangent ? T_adjoint[i] * t[i] : 0.0;
-    const double below = tangent ? sw2 * T_adjoint[i] * D[i] : 0.0;
-    sw2_sum[i] += K * V[i] + lever * D[i];
-    sb2_sum[i] += K;
-    row_adjoint[i] += sw2 * (K * slopes.V_a + lever * slopes.D_a);
-    column_adjoint[i] = sw2 * (K * slopes.V_b + lever * slopes.D_b);
-    T_adjoint[i] = below;
-    K_adjoint[i] = sw2 * (K * D[i] + lever * slopes.D_c) + below;
+    const pairs::Marginal<double> row{s.variance[i], s.root[i], s.inverse[i]};
+    const double V = s.V[i], D = s.D[i], K = s.K_adjoint[i];
+    const pairs::Slopes slopes = pairs::slopes(formula, row, s.column, s.c[i], V, D);
+    const double T = tangent ? s.T_adjoint[i] : 0.0, lever = tangent ? T * s.t[i] : 0.0;
+    row_part[i] = s.sw2 * (K * slopes.V_a + lever * slopes.D_a);
+    column_part[i] = s.sw2 * (K * slopes.V_b + lever * slopes.D_b);
+    T_next[i] = s.sw2 * T * D;
+    K_next[i] = s.sw2 * (K * D + lever * slopes.D_c) + T_next[i];
   }
+  for (Index i = 0; i < tile_size; ++i) {
+    s.sw2_sum[i] += s.K_adjoint[i] * s.V[i] + (tangent ? s.T_adjoint[i] * s.t[i] * s.D[i] : 0.0);
+    s.sb2_sum[i] += s.K_adjoint[i];
+  }
+  for (Index i = 0; i < tile_size; ++i) s.row_adjoint[i] += row_part[i];
+  std::copy_n(column_part, tile_size, s.column_adjoint);
+  std::copy_n(K_next, tile_size, s.K_adjoint);
+  if (tangent) std::copy_n(T_next, tile_size, s.T_adjoint);
 }
 
 class NetworkAdjoint final : public PairAdjoint {
@@ -64,8 +68,9 @@ class NetworkAdjoint final : public PairAdjoint {
   NetworkAdjoint(const InfiniteArchitecture& network, Vector squares);
 
  private:
-  void pairs(Index I, Index J, const double* products, double* W, Sums& sums) override;
-  void diagonal_pairs(ConstVector w, Totals& totals) override;
+  void do_evaluate(Index I, Index J, double* tile) const override;
+  void do_reverse(Index I, Index J, const double* products, double* W, Sums& sums) override;
+  void do_reverse_diagonal(ConstVector w, Totals& totals) override;
 
   void go_forward(Index I, Index column, const double* products, Column& values) const;
   /// W: the column's adjoint of the kernel, then of the products.
@@ -84,9 +89,9 @@ NetworkAdjoint::NetworkAdjoint(const InfiniteArchitecture& network, Vector squar
   const Index n = K.size();
   for (Index l = 0; l < network.depth; ++l) {
     Layer layer{DualActivation(network.activation, K), K, Vector(n), Vector(n), Vector(n), {}, {}, T};
-    gradflow::pairs::visit<double>(network.activation, [&](const auto& pair, auto) {
+    pairs::visit<double>(network.activation, [&](const auto& pair, auto) {
       for (Index i = 0; i < n; ++i) {
-        const gradflow::pairs::Marginal<double> marginal = pair.marginal(K[i]);
+        const pairs::Marginal<double> marginal = pair.marginal(K[i]);
         layer.variance[i] = marginal.variance;
         layer.root[i] = marginal.root;
         layer.inverse[i] = marginal.inverse;
@@ -96,6 +101,20 @@ NetworkAdjoint::NetworkAdjoint(const InfiniteArchitecture& network, Vector squar
     K = (network.sw2 * layer.V.array() + network.sb2).matrix();
     T = K + network.sw2 * T.cwiseProduct(layer.D);
     layers_.push_back(std::move(layer));
+  }
+  kernel_diagonal_ = tangent_ ? T : K;
+}
+
+void NetworkAdjoint::do_evaluate(Index I, Index J, double* tile) const {
+  constexpr Index group = 8, entries = group * tile_size;
+  const double sw2 = network_.sw2, sb2 = network_.sb2;
+  alignas(64) double T[entries];
+  for (Index j = 0; j < tile_size; j += group) {
+    double* const K = tile + j * tile_size;
+    for (Index i = 0; i < entries; ++i) T[i] = K[i] = sw2 * K[i] + sb2;
+    for (const Layer& layer : layers_)
+      layer.dual.advance(J * tile_size + j, group, I * tile_size, tile_size, sw2, sb2, K, T);
+    if (tangent_) std::copy_n(T, entries, K);
   }
 }
 
@@ -138,7 +157,7 @@ void NetworkAdjoint::go_back(Index I, Index column, const double* products, cons
                     column_adjoint,
                     sums.sw2,
                     sums.sb2};
-    gradflow::pairs::visit<double>(network_.activation, [&](const auto& pair, auto) {
+    pairs::visit<double>(network_.activation, [&](const auto& pair, auto) {
       lanes::dispatch([&](auto) __attribute__((always_inline)) {
         if (tangent_)
           step_back<true>(pair, step);
@@ -155,7 +174,7 @@ void NetworkAdjoint::go_back(Index I, Index column, const double* products, cons
   }
 }
 
-void NetworkAdjoint::pairs(Index I, Index J, const double* products, double* W, Sums& sums) {
+void NetworkAdjoint::do_reverse(Index I, Index J, const double* products, double* W, Sums& sums) {
   Column values(network_.depth);
   for (Index j = 0; j < tile_size; ++j) {
     const Index column = J * tile_size + j, at = j * tile_size;
@@ -165,25 +184,16 @@ void NetworkAdjoint::pairs(Index I, Index J, const double* products, double* W, 
 }
 
 /// The same along a = b = c, where the slopes add up, with what pairs gave to the variances on the way.
-void NetworkAdjoint::diagonal_pairs(ConstVector w, Totals& totals) {
+void NetworkAdjoint::do_reverse_diagonal(ConstVector w, Totals& totals) {
   const double sw2 = network_.sw2;
   const Index n = w.size();
   Vector K = w, T = tangent_ ? Vector(w) : Vector::Zero(n);
-  const auto kernel_diagonal = [&] {
-    if (layers_.empty()) return Vector((sw2 * squares_.array() + network_.sb2).matrix());
-    const Layer& last = layers_.back();
-    Vector diagonal = (sw2 * last.V.array() + network_.sb2).matrix();
-    if (tangent_) diagonal += sw2 * last.T.cwiseProduct(last.D);
-    return diagonal;
-  };
-  totals.value = w.dot(kernel_diagonal().head(n));
   for (Index l = network_.depth; l-- > 0;) {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    gradflow::pairs::visit<double>(network_.activation, [&](const auto& pair, auto) {
+    pairs::visit<double>(network_.activation, [&](const auto& pair, auto) {
       for (Index i = 0; i < n; ++i) {
-        const gradflow::pairs::Marginal<double> a = pair.marginal(layer.K[i]);
-        const gradflow::pairs::Slopes s =
-            gradflow::pairs::slopes(pair, a, a, layer.K[i], layer.V[i], layer.D[i]);
+        const pairs::Marginal<double> a = pair.marginal(layer.K[i]);
+        const pairs::Slopes s = pairs::slopes(pair, a, a, layer.K[i], layer.V[i], layer.D[i]);
         const double lever = T[i] * layer.T[i];
         totals.sw2 += K[i] * layer.V[i] + lever * layer.D[i];
         totals.sb2 += K[i];

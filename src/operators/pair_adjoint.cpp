@@ -22,15 +22,22 @@ double PairAdjoint::sum(const double* rows) {
   return lanes[0];
 }
 
-void PairAdjoint::tile(Index I, Index J, const double* products, double* W) {
+void PairAdjoint::evaluate(Index I, Index J, double* tile) const {
+  do_evaluate(I, J, tile);
+  if (I == J)
+    for (Index i = 0; i < tile_size; ++i) tile[i * (tile_size + 1)] = kernel_diagonal_[I * tile_size + i];
+}
+
+void PairAdjoint::reverse(Index I, Index J, const double* products, double* W) {
   Sums sums;
-  pairs(I, J, products, W, sums);
+  do_reverse(I, J, products, W, sums);
   tile_totals_.col(I) += Eigen::Vector3d(sum(sums.value), sum(sums.sw2), sum(sums.sb2));
 }
 
-void PairAdjoint::diagonal(ConstVector w) {
+void PairAdjoint::reverse_diagonal(ConstVector w) {
   diagonal_totals_ = {};
-  diagonal_pairs(w, diagonal_totals_);
+  diagonal_totals_.value = w.dot(kernel_diagonal_.head(w.size()));
+  do_reverse_diagonal(w, diagonal_totals_);
 }
 
 PairAdjoint::Totals PairAdjoint::totals() const {
@@ -43,26 +50,20 @@ PairAdjoint::Totals PairAdjoint::totals() const {
   return all;
 }
 
-InfiniteArchitecture product_kernel() {
-  return {Activation{ActivationKind::identity}, 0, 1.0, 0.0, InfiniteArchitecture::KernelKind::ntk};
-}
-
 namespace {
 
 class LinearAdjoint final : public PairAdjoint {
  public:
-  explicit LinearAdjoint(Vector squares) : PairAdjoint(std::move(squares), 1) {}
+  explicit LinearAdjoint(Vector squares) : PairAdjoint(std::move(squares), 1) { kernel_diagonal_ = squares_; }
 
  private:
-  void pairs(Index, Index, const double* products, double* W, Sums& sums) override {
+  void do_evaluate(Index, Index, double*) const override {}
+  void do_reverse(Index, Index, const double* products, double* W, Sums& sums) override {
     for (Index j = 0; j < tile_size; ++j)
       for (Index i = 0; i < tile_size; ++i)
         sums.value[i] += W[j * tile_size + i] * products[j * tile_size + i];
   }
-  void diagonal_pairs(ConstVector w, Totals& totals) override {
-    totals.value = w.dot(squares_.head(w.size()));
-    variance_adjoint_.col(0).head(w.size()) += w;
-  }
+  void do_reverse_diagonal(ConstVector w, Totals&) override { variance_adjoint_.col(0).head(w.size()) += w; }
 };
 
 /// z = a + b - 2c: the adjoints of a, b and c are B, B and -2B with B = W k'(z).
@@ -85,10 +86,25 @@ template <typename Kernel>
 
 class RadialAdjoint final : public PairAdjoint {
  public:
-  RadialAdjoint(KernelTerm::Kind kind, Vector squares) : PairAdjoint(std::move(squares), 1), kind_(kind) {}
+  RadialAdjoint(KernelTerm::Kind kind, Vector squares) : PairAdjoint(std::move(squares), 1), kind_(kind) {
+    kernel_diagonal_ = Vector::Ones(squares_.size());
+  }
 
  private:
-  void pairs(Index I, Index J, const double* products, double* W, Sums& sums) override {
+  void do_evaluate(Index I, Index J, double* tile) const override {
+    const double* const squares = squares_.data() + I * tile_size;
+    radial::visit(kind_, [&](const auto& kernel) {
+      for (Index j = 0; j < tile_size; ++j) {
+        const double column = squares_[J * tile_size + j];
+        double* const entries = tile + j * tile_size;
+        lanes::dispatch([&](auto) __attribute__((always_inline)) {
+          for (Index i = 0; i < tile_size; ++i)
+            entries[i] = kernel(radial::squared_distance(squares[i], column, entries[i])).k;
+        });
+      }
+    });
+  }
+  void do_reverse(Index I, Index J, const double* products, double* W, Sums& sums) override {
     alignas(64) double slopes[tile_size], row_adjoint[tile_size] = {};
     radial::visit(kind_, [&](const auto& kernel) {
       for (Index j = 0; j < tile_size; ++j) {
@@ -103,8 +119,7 @@ class RadialAdjoint final : public PairAdjoint {
     variance_adjoint_.col(0).segment<tile_size>(I * tile_size) +=
         Eigen::Map<const Eigen::Matrix<double, tile_size, 1>>(row_adjoint);
   }
-  /// k(0) = 1 whatever the features.
-  void diagonal_pairs(ConstVector w, Totals& totals) override { totals.value = w.sum(); }
+  void do_reverse_diagonal(ConstVector, Totals&) override {}  // k(0) = 1 whatever the features
 
   KernelTerm::Kind kind_;
 };

@@ -7,9 +7,9 @@
 
 namespace gradflow {
 
-/// Reverse mode from the entries of one kernel to the products g_ij = u_i.u_j/d, for pairs i != j by tiles
-/// and then for the diagonal. Sums over tiles go to places of their block row, in the order of for_each_tile:
-/// the same bits for any number of threads.
+/// The entries of one kernel from the products g_ij = u_i.u_j/d of padded rows, and reverse mode from entries
+/// to products, for pairs i != j by tiles and then for the diagonal. Sums over tiles go to places of their
+/// block row, in the order of for_each_tile: the same bits for any number of threads.
 class PairAdjoint {
  public:
   struct Totals {
@@ -18,10 +18,12 @@ class PairAdjoint {
   };
 
   virtual ~PairAdjoint() = default;
+  /// A tile of products (64-byte aligned) becomes one of kappa. Entries of the diagonal are exact.
+  void evaluate(Index I, Index J, double* tile) const;
   /// W, the adjoint of the entries of a tile, becomes the adjoint of its products. Both 64-byte aligned.
-  void tile(Index I, Index J, const double* products, double* W);
+  void reverse(Index I, Index J, const double* products, double* W);
   /// After all tiles. w: adjoint of the diagonal of the kernel (n). Fills the sums below.
-  void diagonal(ConstVector w);
+  void reverse_diagonal(ConstVector w);
 
   Totals totals() const;
   /// The adjoint of g_ii = |u_i|^2/d, from pairs and diagonal.
@@ -36,12 +38,14 @@ class PairAdjoint {
   PairAdjoint(Vector squares, Index levels);
   static double sum(const double* rows);  ///< of tile_size numbers, in a fixed order
 
-  Vector squares_;
-  Matrix variance_adjoint_;  ///< padded rows x levels
+  Vector squares_, kernel_diagonal_;  ///< kappa(u, u), set by the constructors of kernels
+  Matrix variance_adjoint_;           ///< padded rows x levels
 
  private:
-  virtual void pairs(Index I, Index J, const double* products, double* W, Sums& sums) = 0;
-  virtual void diagonal_pairs(ConstVector w, Totals& totals) = 0;
+  virtual void do_evaluate(Index I, Index J, double* tile) const = 0;
+  virtual void do_reverse(Index I, Index J, const double* products, double* W, Sums& sums) = 0;
+  /// totals.value is set.
+  virtual void do_reverse_diagonal(ConstVector w, Totals& totals) = 0;
 
   Matrix tile_totals_;  ///< 3 x block rows
   Totals diagonal_totals_;
@@ -50,8 +54,5 @@ class PairAdjoint {
 /// squares: |u|^2/d of the padded rows. The term has passed the checks of KernelFamily.
 std::unique_ptr<PairAdjoint> make_pair_adjoint(const KernelTerm& term, Vector squares);
 std::unique_ptr<PairAdjoint> make_network_adjoint(const InfiniteArchitecture& network, Vector squares);
-
-/// The kernel u.u'/d as a network of depth 0.
-InfiniteArchitecture product_kernel();
 
 }  // namespace gradflow

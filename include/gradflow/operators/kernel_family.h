@@ -19,12 +19,12 @@ struct KernelFamilyOptions {
   bool relevances = true;
   bool sw2 = true;
   bool sb2 = true;  ///< sb2 = 0 stays 0
-  /// Also those that change Theta by a factor only, or not at all once others move; see KernelFamily.
+  /// Also the parameters that a likelihood with a free overall scale cannot tell apart; see KernelFamily.
   bool redundant = false;
-  std::vector<Index> groups{};  ///< d, 0, 1, ...: features of a group share a relevance; empty: each its own
+  std::vector<Index> groups{};  ///< d, from 0: features of a group share a relevance; empty: each its own
   std::vector<std::string> features{};  ///< d, for names() only; empty: numbered from 0
-  Range weight{1e-4, 1e4};
-  Range relevance{1e-3, 1e2};
+  Range weight_range{1e-4, 1e4};
+  Range relevance_range{1e-3, 1e2};
   Range sw2_range{1e-2, 1e2};
   Range sb2_range{1e-4, 1e2};
 };
@@ -32,25 +32,33 @@ struct KernelFamilyOptions {
 /// H(p) = Theta_p(X, X)/n for a sum of kernels (kernel_sum.h); p are natural logarithms, term by term in the
 /// order
 ///
-///     weight:LABEL      weight of a term; LABEL its kind (a network's: ntk or nngp)
-///     relevance:FEATURE relevance of one feature, or of a group of features ("relevance:GROUP"; "relevance"
-///                       for a single group), the geometric mean of those of its features that are not 0:
-///                       ratios within a group are those of the kernel given, and 0 stays 0
-///     sw2, sb2          of a network
+///     weight:LABEL       weight of a term; LABEL its kind (a network's: ntk or nngp)
+///     relevance:FEATURE  of one feature, or of a group of features ("relevance:GROUP"; "relevance" if there
+///                        is one group): the geometric mean of its relevances that are not 0. Ratios within a
+///                        group are those of the kernel given, and 0 stays 0
+///     sw2, sb2           of a network
 ///
 /// With several terms the last three begin with "LABEL."; equal labels are numbered, "ntk#2".
 ///
-/// The overall scale of H belongs to the likelihood (tau), so unless options.redundant these stay fixed: the
-/// weight of the first term; of terms that are homogeneous (linear; networks of depth 0 or of relu,
-/// leaky_relu, abs or identity) sw2, and where relevances are free sb2, and, where sb2 = 0 or the term is
-/// linear, the weight of a later term or the relevance of a first term with one group. A first, homogeneous
-/// term with sb2 = 0 and several groups keeps one flat direction: all its relevances together.
+/// The overall scale of H belongs to the likelihood (tau). So unless options.redundant, the weight of the
+/// first term is fixed, and of homogeneous terms (linear; networks of depth 0 or of relu, leaky_relu, abs or
+/// identity), whose scale is in their relevances as well, while weights are free or there is one term:
 ///
-/// Derivatives are those of the recursion, in reverse mode, exact up to rounding: rows that are equal or
-/// proportional included, where a relu's are limits. For rows at |rho| = 1 - e the rounding of a pair of rows
-/// grows like 1e-16 / sqrt(e). There is none for tanh: InputError. at(p): the cost of kernel_gram per term;
-/// memory H, and n x d per term. contract: about 3 times that and n^2 d flops per term with free relevances,
-/// memory 3 n (d + depth) more: nothing n x n. Both have the same bits for any number of threads.
+///     sw2           with sb2 = 0 or depth 0 it is a factor; otherwise it moves only the shares of the biases
+///     sb2           where relevances are free: a common factor of sb2 and r^2 is a weight
+///     the weight    of a later term without bias, where relevances are free
+///     a relevance   of a first term without bias, where it is one for all features. With several, their
+///                   common factor remains: a flat direction
+///
+/// Derivatives are those of the recursion, by reverse mode, exact up to rounding; where rows are equal or
+/// proportional, and a relu's D has an infinite slope in rho, they are the limits along changes of p. Entries
+/// with |rho| = 1 - e add an error of about 1e-16 / sqrt(e) relative to their scale. For tanh there are none:
+/// InputError.
+///
+/// Cost of at(p): kernel_gram per term; of contract: about 3 times that, and 2 n^2 d flops per term with free
+/// relevances. Memory of a point: H; beside it at(p) needs 2 n d doubles per term and contract 3 n (d +
+/// depth), nothing n x n. Both give the same bits for any number of threads. Points refer to their family,
+/// which has to outlive them.
 class KernelFamily final : public OperatorFamily {
  public:
   /// X: n x d, n, d >= 1, finite. Throws InputError naming the term, option or feature.
@@ -86,7 +94,7 @@ class KernelFamily final : public OperatorFamily {
   bool one_group(const KernelFamilyOptions& options) const;
   static double value_of(const Parameter& parameter, const KernelSum& kernel);
 
-  KernelSum kernel_;  ///< relevances filled
+  KernelSum kernel_;  ///< relevances filled where they are free
   Matrix X_;
   std::vector<Parameter> parameters_;
 };
