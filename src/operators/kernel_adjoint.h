@@ -40,7 +40,7 @@ class FamilyTerm {
   void multiply_rows(Index I, Index J, double* tile) const;
 
   KernelTerm term_;
-  Matrix U_;                            ///< X o r, with rows of zeros up to whole tiles
+  Matrix U_;                            ///< X o r (centred: rbf, Matern), padded by rows of zeros
   Vector squares_;                      ///< |u|^2 / d
   std::unique_ptr<PairAdjoint> pairs_;  ///< for the entries
 };

@@ -101,6 +101,18 @@ TEST(KernelFamily, DerivativesOfTheOtherKernelsAreThoseOfDifferences) {
   }
 }
 
+TEST(KernelFamily, StationaryKernelsSeeDifferencesOfRowsOnly) {
+  const Matrix X = difficult_rows(20, 3), W = symmetric(20, 7);
+  for (const Kind kind : {Kind::rbf, Kind::matern32, Kind::matern52}) {
+    const KernelFamily near(sum_of({simple(kind)}), X), far(sum_of({simple(kind)}), X.array() + 1e5);
+    const auto near_point = near.at(near.start()), far_point = far.at(far.start());
+
+    // X + 1e5 rounds X by 1e-11.
+    EXPECT_LT((far_point->H() - near_point->H()).cwiseAbs().maxCoeff(), 1e-11);
+    EXPECT_LT((far_point->contract(W) - near_point->contract(W)).norm(), 1e-9 * W.norm() / 20.0);
+  }
+}
+
 TEST(KernelFamily, SumsWithGroupsOverSeveralTilesHaveTheDerivativesOfDifferences) {
   KernelFamilyOptions options = everything();
   options.groups = {1, 0, 1, 1, 0};

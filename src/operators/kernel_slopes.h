@@ -38,7 +38,7 @@ struct Slopes {
   const double flat = 0.5 * k * sine, steep = k * over_sine;
   const double turn = -0.5 * steep * std::copysign(cosine, c);
   return {flat * (b.root * a.inverse), flat * (a.root * b.inverse), steep * (a.inverse * b.inverse),
-          turn * (a.inverse * a.inverse), turn * (b.inverse * b.inverse)};
+          (turn * a.inverse) * a.inverse, (turn * b.inverse) * b.inverse};
 }
 
 [[gnu::always_inline]] inline Slopes slopes(const ErrorFunction<double>&, const Marginal<double>& a,

@@ -2,6 +2,7 @@
 #include <utility>
 #include <vector>
 
+#include "gradflow/operators/dual_activation.h"
 #include "operators/kernel_lanes.h"
 #include "operators/kernel_slopes.h"
 #include "operators/pair_adjoint.h"
