@@ -161,6 +161,12 @@ bool cholesky_lower(Block A) {
   return info == 0;
 }
 
+void inverse_from_cholesky_lower(Block A) {
+  const int n = blas_int(A.rows());
+  if (n == 0) return;
+  check("dpotri", n, LAPACKE_dpotri(LAPACK_COL_MAJOR, 'L', n, A.data(), leading(A)));
+}
+
 void solve_lower(ConstBlock L, Transpose transpose, Block B) {
   if (B.rows() == 0 || B.cols() == 0) return;
   cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, code(transpose), CblasNonUnit, blas_int(B.rows()),

@@ -55,6 +55,19 @@ TEST(LinearAlgebra, CholeskySolvesAndRefusesIndefiniteMatrices) {
   EXPECT_FALSE(cholesky_lower(indefinite));
 }
 
+TEST(LinearAlgebra, CholeskyFactorGivesTheInverse) {
+  for (const Index n : {1, 5, 130}) {
+    const Matrix G = RandomStream(5, "test").normals(n, n), A = G * G.transpose() + Matrix::Identity(n, n);
+    Matrix inverse = A;
+
+    ASSERT_TRUE(cholesky_lower(inverse));
+    inverse_from_cholesky_lower(inverse);
+    mirror_lower(inverse);
+
+    EXPECT_LT((A * inverse - Matrix::Identity(n, n)).norm(), 1e-9);
+  }
+}
+
 TEST(LinearAlgebra, SymmetricMultiplyGivesTheSameBitsForOneAndTwoThreads) {
   RandomStream random(4, "test");
   const Matrix G = random.normals(300, 300), A = G + G.transpose();

@@ -42,6 +42,10 @@ Vector symmetric_eigenvalues(Matrix A);  ///< values only, about 4/3 n^3 flops
 /// Cost n^3 / 3 flops.
 bool cholesky_lower(Block A);
 
+/// Lower triangle of A <- lower triangle of (L L')^-1, L the lower triangle of A (of cholesky_lower), in
+/// place. Cost 2 n^3 / 3 flops.
+void inverse_from_cholesky_lower(Block A);
+
 /// B <- L^-1 B (no) or L^-T B (yes), L the lower triangle of `L`.
 void solve_lower(ConstBlock L, Transpose transpose, Block B);
 
