@@ -32,4 +32,5 @@ install(FILES
   ${PROJECT_BINARY_DIR}/gradflowConfig.cmake
   ${PROJECT_BINARY_DIR}/gradflowConfigVersion.cmake
   ${CMAKE_CURRENT_LIST_DIR}/FindOpenBLAS.cmake
+  ${CMAKE_CURRENT_LIST_DIR}/FindNLopt.cmake
   DESTINATION ${package_dir})

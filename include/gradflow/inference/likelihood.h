@@ -74,7 +74,7 @@ class RestrictedLikelihood {
                      bool with_gradient = true) const;
   /// Q without the gradient at one tau and several lambda, for one factorisation (transform none: one value).
   Vector criteria(const OperatorFamily::Point& point, double log_tau, const Vector& lambdas) const;
-  double criterion_at_zero(double lambda) const;  ///< Q at tau = 0: fixed effects and noise only
+  double criterion_at_zero(double lambda) const;  ///< Q at tau = 0: no operator; -inf: nothing is left
 
  private:
   struct Rows;    // w, s0 and their derivatives in lambda
