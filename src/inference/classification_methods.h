@@ -1,0 +1,14 @@
+#pragma once
+
+#include "gradflow/inference/classification.h"
+
+namespace gradflow {
+
+/// The two methods of classify(), on checked input of at least two classes. They fill all of `fit` but
+/// method, classes and frequencies.
+void fit_laplace(const TrainingOperator& H, const Matrix& response, const Labels& labels,
+                 const ClassOptions& options, ClassFit& fit);
+void fit_one_hot(const TrainingOperator& H, const Matrix& response, const Labels& labels,
+                 const ClassOptions& options, ClassFit& fit);
+
+}  // namespace gradflow
