@@ -18,5 +18,6 @@ int fit_command(Invocation& invocation);
 int spectrum_command(Invocation& invocation);
 int predict_command(Invocation& invocation);
 int kernel_command(Invocation& invocation);
+int simulate_command(Invocation& invocation);
 
 }  // namespace gradflow::cli

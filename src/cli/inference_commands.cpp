@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 
 #include "cli/commands.h"
 #include "cli/make_job.h"
@@ -16,15 +15,6 @@
 
 namespace gradflow::cli {
 namespace {
-
-// Whether two files to be written are one, however their paths are spelt.
-bool same_file(const std::string& a, const std::string& b) {
-  namespace fs = std::filesystem;
-  if (a.empty() || b.empty()) return false;
-  std::error_code ignored;
-  return a == b ||
-         fs::weakly_canonical(fs::absolute(a), ignored) == fs::weakly_canonical(fs::absolute(b), ignored);
-}
 
 void check_outputs(const Settings& s) {
   const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights, s.operator_matrix};

@@ -61,6 +61,10 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   CLI::App* kernel = add_command(app, "kernel", "The training operator H = kernel/n as a matrix file.",
                                  "  gradflow kernel --features X.npy --network relu:128x2 -o H.npy\n"
                                  "  gradflow kernel data.csv --target price --cross new.csv -o C.npy");
+  CLI::App* simulate =
+      add_command(app, "simulate", "Data of which the truth is known, from a test function or the model.",
+                  "  gradflow simulate friedman1 -n 500 -o data.csv --truth f.csv\n"
+                  "  gradflow simulate model --kernel ntk:erf:3 --tau 5 --seed 7 -o data.csv");
   for (CLI::App* command : {test, stop, fit, spectrum, kernel}) {
     add_data_options(*command, s);
     add_network_options(*command, s);
@@ -71,14 +75,18 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   }
   add_new_row_options(*predict, s);
   add_cross_option(*kernel, s);
+  add_simulation_options(*simulate, s);
   add_file_output(*fit, s, "The model file (safetensors)", true);
   add_file_output(*predict, s, "CSV with id, mean, sd, lower, upper (-: standard output, the default)",
                   false);
   add_file_output(*spectrum, s, "All eigenvalues as CSV", false);
   add_file_output(*kernel, s, "The matrix, NPY, float64", true);
-  for (CLI::App* command : {test, stop, fit, predict, spectrum, kernel}) add_output_options(*command, s);
-  return {{test, test_command},       {stop, stop_command},         {fit, fit_command},
-          {predict, predict_command}, {spectrum, spectrum_command}, {kernel, kernel_command}};
+  add_file_output(*simulate, s, "CSV with x1, ..., xd, y (-: standard output, the default)", false);
+  for (CLI::App* command : {test, stop, fit, predict, spectrum, kernel, simulate})
+    add_output_options(*command, s);
+  return {{test, test_command},        {stop, stop_command},         {fit, fit_command},
+          {predict, predict_command},  {spectrum, spectrum_command}, {kernel, kernel_command},
+          {simulate, simulate_command}};
 }
 
 int fail(const std::string& sentence, const std::string& help) {
@@ -127,8 +135,10 @@ int run_command(const Command& command, Settings settings, const std::vector<std
 }
 
 int unknown_command(const std::string& name) {
-  return fail(fmt::format("unknown command '{}': must be test, stop, fit, predict, spectrum or kernel", name),
-              "gradflow --help");
+  return fail(
+      fmt::format("unknown command '{}': must be test, stop, fit, predict, spectrum, kernel or simulate",
+                  name),
+      "gradflow --help");
 }
 
 int run_program(int argc, char** argv) {
@@ -141,7 +151,8 @@ int run_program(int argc, char** argv) {
   Settings settings;
   const std::vector<Command> commands = add_commands(app, settings);
   const std::vector<std::string> arguments(argv, argv + argc);
-  if (argc < 2) return fail("no command: test, stop, fit, predict, spectrum or kernel", "gradflow --help");
+  if (argc < 2)
+    return fail("no command: test, stop, fit, predict, spectrum, kernel or simulate", "gradflow --help");
   std::string help = "gradflow --help";
   try {
     for (const Command& command : commands)

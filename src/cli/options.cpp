@@ -15,6 +15,7 @@ constexpr const char* network_group = "Network";
 constexpr const char* inference_group = "Inference";
 constexpr const char* computation_group = "Computation";
 constexpr const char* output_group = "Output";
+constexpr const char* simulation_group = "Simulated data";
 
 CLI::Option* text_option(CLI::App& command, const std::string& names, std::string& target,
                          const std::string& help, const char* group, const char* type) {
@@ -199,6 +200,47 @@ void add_new_row_options(CLI::App& command, Settings& s) {
 void add_cross_option(CLI::App& command, Settings& s) {
   text_option(command, "--cross", s.cross,
               "Write kernel(new, train)/n for these rows instead: NEW.npy or NEW.csv", data_group, "FILE");
+}
+
+void add_simulation_options(CLI::App& command, Settings& s) {
+  const auto option = [&command](const std::string& names, std::string& target, const std::string& help,
+                                 const char* type) {
+    return text_option(command, names, target, help, simulation_group, type);
+  };
+  const auto whole = [&option](const std::string& names, std::string& target, const std::string& help) {
+    option(names, target, help, "INTEGER")
+        ->check(CLI::Validator(checked(names.substr(names.find("--")), whole_number), ""));
+  };
+  const auto number = [&option](const std::string& names, std::string& target, const std::string& help,
+                                double (*read)(const std::string&, const std::string&)) {
+    option(names, target, help, "NUMBER")->check(CLI::Validator(checked(names, read), ""));
+  };
+  option("FUNCTION", s.function,
+         "friedman1, friedman2, friedman3, mixed, simple, nonlinear, single-index, parity, null, or model",
+         "")
+      ->required();
+  whole("-n,--rows", s.rows, "Rows, copies and replicates counted");
+  whole("-d,--dimension", s.dimension, "Features (default: the function's own number)");
+  number("--noise", s.noise, "Standard deviation of the noise (default: the function's own)",
+         nonnegative_number);
+  number("--snr", s.signal_to_noise,
+         "Variance of f over that of the noise: sets the noise, for model tau (default: 1)", positive_number);
+  option("--noise-kind", s.noise_kind, "normal, t3 or skewed, scaled to the same variance", "NAME");
+  number("--correlation", s.correlation, "Of neighbouring features: AR(1) over the columns", finite_number);
+  whole("--copies", s.copies, "Rows equal in x and y, each draw so many times");
+  whole("--replicates", s.replicates, "Draws equal in x only, each x so many times");
+  whole("--classes", s.classes, "y is one of so many classes of equal size: f + noise, cut");
+  number("--binary-rate", s.binary_rate, "y is 1 in this part of the rows, where f + noise is largest, or 0",
+         open_fraction);
+  option("--kernel", s.kernel, "model: its kernel, as gradflow stop takes it (default: ntk:relu:2)", "TEXT");
+  number("--tau", s.tau, "model: f is N(0, noise^2 tau H), H = kernel/n (default: as --snr says)",
+         nonnegative_number);
+  whole("--seed", s.seed, "Of all draws");
+  whole("--replicate", s.replicate, "Number of the data set: each is an independent draw of one seed");
+  flag(command, "--fixed-inputs", s.fixed_inputs, "The features are replicate 0's in every replicate",
+       simulation_group);
+  text_option(command, "--truth", s.truth, "CSV with f, the response without noise, row by row", output_group,
+              "FILE");
 }
 
 void add_file_output(CLI::App& command, Settings& s, const std::string& what, bool required) {

@@ -17,8 +17,9 @@ void add_test_options(CLI::App& command, Settings& settings);         ///< the t
 void add_stopping_options(CLI::App& command, Settings& settings);     ///< rules, paths and steps
 void add_computation_options(CLI::App& command, Settings& settings);  ///< engine, memory, checkpoint
 void add_rules_option(CLI::App& command, Settings& settings);         ///< all rules or one
-void add_new_row_options(CLI::App& command, Settings& settings);  ///< the model and new rows, of `predict`
-void add_cross_option(CLI::App& command, Settings& settings);     ///< new rows, of `kernel`
+void add_new_row_options(CLI::App& command, Settings& settings);     ///< the model and new rows, of `predict`
+void add_cross_option(CLI::App& command, Settings& settings);        ///< new rows, of `kernel`
+void add_simulation_options(CLI::App& command, Settings& settings);  ///< what `simulate` draws
 void add_file_output(CLI::App& command, Settings& settings, const std::string& what, bool required);
 void add_output_options(CLI::App& command, Settings& settings);  ///< --json, --quiet, --threads
 

@@ -38,6 +38,13 @@ void require_writable(const std::string& path, const std::vector<std::string>& i
   if (access(folder.c_str(), W_OK | X_OK) != 0) refuse(path, errno);
 }
 
+bool same_file(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  std::error_code ignored;
+  return a == b ||
+         fs::weakly_canonical(fs::absolute(a), ignored) == fs::weakly_canonical(fs::absolute(b), ignored);
+}
+
 void print(std::string_view text) {
   const std::size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
   if (written != text.size() || std::fflush(stdout) != 0)

@@ -15,6 +15,9 @@ inline constexpr int exit_fault = 4;
 /// it is one of the inputs: before the long work, not after it. An empty path and "-" pass.
 void require_writable(const std::string& path, const std::vector<std::string>& inputs);
 
+/// Whether two files to be written are one, however their paths are spelt. An empty path is no file.
+bool same_file(const std::string& a, const std::string& b);
+
 /// Writes to standard output. Throws FileError when the system refuses.
 void print(std::string_view text);
 

@@ -29,6 +29,12 @@ struct Settings {
   std::string engine = "auto", storage = "auto", precision = "auto", max_memory, krylov_steps, probes,
               rules = "all", checkpoint;
 
+  // Simulated data
+  std::string function, rows = "200", dimension, noise, signal_to_noise, noise_kind = "normal",
+                        correlation = "0", copies = "1", replicates = "1", classes, binary_rate,
+                        replicate = "0", tau, truth;
+  bool fixed_inputs = false;
+
   // New rows
   std::string model, cross, cross_diagonal;
 

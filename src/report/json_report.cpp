@@ -281,4 +281,19 @@ std::string json_kernel_report(const RunRecord& record, const DataReport& data,
   return dump(json);
 }
 
+std::string json_simulation_report(const RunRecord& record, const SimulationOptions& options,
+                                   const SimulatedData& data) {
+  Json json = record_json(record);
+  json["function"] = {{"name", to_string(options.function)}, {"formula", formula(options.function)}};
+  if (options.function == TestFunction::model) {
+    json["function"]["kernel"] = options.operator_spec.text();
+    json["function"]["tau"] = number(data.tau);
+  }
+  json["shape"] = {data.X.rows(), data.X.cols()};
+  json["noise"] = {{"kind", to_string(options.noise_kind)}, {"sd", number(data.noise)}};
+  json["signal_to_noise"] = number(data.signal_to_noise);
+  json["replicate"] = options.replicate;
+  return dump(json);
+}
+
 }  // namespace gradflow

@@ -179,11 +179,15 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Options, BadInput,
     testing::Values(
-        Case{"NoCommand", {}, 2, usage("no command: test, stop, fit, predict, spectrum or kernel", "")},
+        Case{"NoCommand",
+             {},
+             2,
+             usage("no command: test, stop, fit, predict, spectrum, kernel or simulate", "")},
         Case{"UnknownCommand",
              {"stopp", "good.csv"},
              2,
-             usage("unknown command 'stopp': must be test, stop, fit, predict, spectrum or kernel", "")},
+             usage("unknown command 'stopp': must be test, stop, fit, predict, spectrum, kernel or simulate",
+                   "")},
         Case{"UnknownOption", with(stop("good.csv"), {"--tarqet", "y"}), 2,
              usage("unknown option --tarqet: did you mean --target?", "stop ")},
         Case{"UnknownFarOption", with(stop("good.csv"), {"--frobnicate"}), 2,

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gradflow/model/fitted_model.h"
+#include "gradflow/model/simulate.h"
 #include "gradflow/report/run_record.h"
 
 namespace gradflow {
@@ -27,5 +28,9 @@ std::string json_prediction_report(const RunRecord& record, const FittedModel& m
 /// Of `kernel`: the data and the operator.
 std::string json_kernel_report(const RunRecord& record, const DataReport& data,
                                const std::string& description, Index rows, Index cols);
+
+/// Of `simulate`: what was drawn, without the data.
+std::string json_simulation_report(const RunRecord& record, const SimulationOptions& options,
+                                   const SimulatedData& data);
 
 }  // namespace gradflow
