@@ -132,6 +132,16 @@ TEST_F(ModelFile, FormatsOneAndTwoAreRead) {
   EXPECT_EQ(refusal("format_version\\\":1", "format_version\\\":2"), "accepted");
 }
 
+TEST_F(ModelFile, ThePublishedLayoutOfRelevancesIsRead) {
+  const FittedModel model =
+      FittedModel::load(std::string(GRADFLOW_SOURCE_DIR) + "/fuzz/corpus/model_reader/kernel_sum.model");
+
+  KernelSum expected = parse_kernel_sum("2*rbf + linear + 0.3*ntk:relu:1");  // one row of three for each term
+  expected.terms[0].relevance = Vector{{0.5, 0.0, 2.0}};
+  expected.terms[2].relevance = Vector{{1.25, 0.1, 3.0}};
+  EXPECT_EQ(model.kernel->kernel().value(), expected);
+}
+
 TEST_F(ModelFile, DamagedKernelsAreRefusedInASentence) {
   KernelSum kernel = parse_kernel_sum("rbf + linear");
   kernel.terms[0].relevance = Vector::Constant(d, 0.5);
