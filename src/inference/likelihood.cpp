@@ -209,25 +209,24 @@ LikelihoodValue RestrictedLikelihood::at(const OperatorFamily::Point& point, dou
 void RestrictedLikelihood::add_gradient(const OperatorFamily::Point& point, double tau, Factor& factor,
                                         const Rows& rows, const Vector& whitened,
                                         LikelihoodValue& value) const {
-  Matrix Pw = whitened, C = factor.U;
-  solve_lower(factor.L, Transpose::yes, Pw);
+  const Index q = factor.U.cols();
+  Matrix C(whitened.size(), q + 1);  // L^-T (U, u): P = V^-1 - C_1 C_1', Pw its last column
+  C << factor.U, whitened;
   solve_lower(factor.L, Transpose::yes, C);
+  const Vector Pw = C.col(q);
   Matrix& W = factor.L;
   inverse_from_cholesky_lower(W);
-  const Vector inverse_diagonal = W.diagonal();
-  if (C.cols() > 0) rank_update_lower(C, W, -1.0, 1.0);  // P = V^-1 - C C'
-  const Vector P_diagonal = (W.diagonal().array() > determined * inverse_diagonal.array())
-                                .select(W.diagonal(), Vector::Zero(W.rows()));
-  value.effective_dof = static_cast<double>(fixed_.residual_dimension()) - W.trace();
-  add_leave_one_out(P_diagonal, Pw, rows, value);
-  rank_update_lower(Pw, W, -1.0 / value.noise_variance, 1.0);
+  const Vector inverse = W.diagonal(), P = inverse - C.leftCols(q).rowwise().squaredNorm();
+  value.effective_dof = static_cast<double>(fixed_.residual_dimension()) - P.sum();
+  add_leave_one_out((P.array() > determined * inverse.array()).select(P, 0.0), Pw, rows, value);
+  C.col(q) /= std::sqrt(value.noise_variance);
+  rank_update_lower(C, W, -1.0, 1.0);  // P - Pw (Pw)'/s2
   mirror_lower(W);
   value.gradient.head(family_parameters_) = tau * point.contract(W);
   value.gradient(family_parameters_) = tau * inner_product(W, point.H());
   if (transforms())
     value.gradient(family_parameters_ + 1) =
-        (2.0 * Pw.col(0).dot(rows.w_slope) + rows.squares_slope) / value.noise_variance -
-        2.0 * rows.jacobian_slope;
+        (2.0 * Pw.dot(rows.w_slope) + rows.squares_slope) / value.noise_variance - 2.0 * rows.jacobian_slope;
 }
 
 void RestrictedLikelihood::add_leave_one_out(const Vector& P_diagonal, const Vector& Pw, const Rows& rows,

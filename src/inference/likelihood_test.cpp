@@ -171,6 +171,35 @@ TEST(RestrictedLikelihood, LeaveOneOutEqualsRefitsWithoutTheRow) {
   EXPECT_NEAR(value.leave_one_out_log_density, log_density, 1e-9);
 }
 
+TEST(RestrictedLikelihood, LeavesOutAllObservationsOfARowTogether) {
+  const Index n = 8;
+  RandomStream random(13, "data");
+  const std::vector<Index> rows = replicated(n);
+  const Index total = static_cast<Index>(rows.size());
+  const auto family = std::make_shared<RelevanceRbf>(random.normals(n, 1));
+  const Matrix X = design(n, 2, 14);
+  const Vector y = random.normals(total), d = Vector{{3, 2, 1, 1, 1, 1, 1, 1}}.cwiseSqrt(), at{{-0.2, 2.5}};
+  const ScaledFamily means(family, d);
+  const LikelihoodValue value =
+      RestrictedLikelihood(means, {y, rows}, fixed_effects(d.asDiagonal() * X)).at(at);
+  const Matrix V = Matrix::Identity(total, total) + std::exp(2.5) * family->at(at.head(1))->H()(rows, rows);
+  const Matrix all_X = X(rows, Eigen::all);
+  double log_density = 0.0;
+
+  for (Index row = 0; row < n; ++row) {
+    std::vector<Index> out, kept;
+    for (Index i = 0; i < total; ++i) (rows[static_cast<std::size_t>(i)] == row ? out : kept).push_back(i);
+    const Matrix W = V(kept, kept).inverse(), Xk = all_X(kept, Eigen::all), v = V(kept, out);
+    const Matrix XWX = (Xk.transpose() * W * Xk).inverse();
+    const Matrix c = all_X(out, Eigen::all).transpose() - Xk.transpose() * W * v;
+    const Vector yk = y(kept), beta = XWX * (Xk.transpose() * W * yk);
+    const Vector e = y(out) - all_X(out, Eigen::all) * beta - v.transpose() * W * (yk - Xk * beta);
+    const Matrix S = value.noise_variance * (V(out, out) - v.transpose() * W * v + c.transpose() * XWX * c);
+    log_density -= 0.5 * (std::log((2.0 * std::numbers::pi * S).determinant()) + e.dot(S.inverse() * e));
+  }
+  EXPECT_NEAR(value.leave_one_out_log_density, log_density, 1e-8);
+}
+
 TEST(RestrictedLikelihood, DoesNotPredictARowThatItsOwnFixedEffectDetermines) {
   const Index n = 12;
   RandomStream random(9, "data");

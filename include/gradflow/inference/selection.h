@@ -98,7 +98,8 @@ struct Selection {
 /// does not see it.
 ///
 /// Throws InputError on unusable options, no candidates, or sizes that differ; what a family or `progress`
-/// throws is passed on. Same bits for the same seed. Cost: starts x evaluations of RestrictedLikelihood.
+/// throws is passed on. The same seed gives the same searches
+/// (the same bits for the same number of BLAS threads). Cost: starts x evaluations of RestrictedLikelihood.
 Selection select(const std::vector<Candidate>& candidates, const Response& response,
                  const FixedEffects& fixed, const SelectionOptions& options = {});
 
