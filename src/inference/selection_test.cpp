@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "inference/box_minimum.h"
 #include "inference/test_families.h"
@@ -29,9 +30,13 @@ struct Sparse {
   Vector y;
 };
 
+struct Select : testing::Test {
+  SerialBlas serial;  // the matrices are small
+};
+
 SelectionOptions one_start() { return {.starts = 1, .max_evaluations = 100}; }
 
-TEST(Select, FindsTheRelevantFeatures) {
+TEST_F(Select, FindsTheRelevantFeatures) {
   for (const std::uint64_t seed : {1U, 2U, 3U}) {
     const Sparse data(150, 6, seed);
     const Selection selection = select({data.candidate()}, {.y = data.y}, FixedEffects::intercept(150));
@@ -45,7 +50,7 @@ TEST(Select, FindsTheRelevantFeatures) {
   }
 }
 
-TEST(Select, EndsWhereThePenalisedCriterionHasNoDescentInsideTheBounds) {
+TEST_F(Select, EndsWhereThePenalisedCriterionHasNoDescentInsideTheBounds) {
   const Sparse data(80, 3, 4);
   SelectionOptions options = one_start();
   options.tolerance = 1e-9;
@@ -74,7 +79,7 @@ TEST(Select, EndsWhereThePenalisedCriterionHasNoDescentInsideTheBounds) {
   EXPECT_NEAR(fit.penalised_criterion, fit.criterion + penalty, 1e-9);
 }
 
-TEST(Select, EstimatesALogarithmWithinItsProfileInterval) {
+TEST_F(Select, EstimatesALogarithmWithinItsProfileInterval) {
   for (const TransformKind kind : {TransformKind::box_cox, TransformKind::yeo_johnson}) {
     Sparse data(150, 2, 5);
     data.y = data.y.array().exp();
@@ -99,7 +104,7 @@ TEST(Select, EstimatesALogarithmWithinItsProfileInterval) {
   }
 }
 
-TEST(Select, PrefersTheCandidateThatMadeTheData) {
+TEST_F(Select, PrefersTheCandidateThatMadeTheData) {
   RandomStream random(6, "sums");
   const Index n = 100;
   const Matrix A = random.normals(n, 6), B = random.normals(n, 6);
@@ -116,7 +121,7 @@ TEST(Select, PrefersTheCandidateThatMadeTheData) {
             selection.candidates[0].value.leave_one_out_log_density);
 }
 
-TEST(Select, SaysWhichParameterIsAtItsBound) {
+TEST_F(Select, SaysWhichParameterIsAtItsBound) {
   // The signal is thousands of times the noise; weight and tau together allow exp(5).
   RandomStream random(7, "sums");
   const Index n = 60;
@@ -136,7 +141,7 @@ TEST(Select, SaysWhichParameterIsAtItsBound) {
   EXPECT_EQ(selection.warnings.size(), 1U);
 }
 
-TEST(Select, FindsNoSignalInNoise) {
+TEST_F(Select, FindsNoSignalInNoise) {
   RandomStream random(8, "noise");
   const Index n = 100;
   const Matrix X = random.normals(n, 10);
@@ -149,7 +154,7 @@ TEST(Select, FindsNoSignalInNoise) {
   EXPECT_NEAR(fit.value.noise_variance, 1.0, 0.4);
 }
 
-TEST(Select, GivesTheSameBitsForTheSameSeed) {
+TEST_F(Select, GivesTheSameBitsForTheSameSeed) {
   const Sparse data(60, 3, 9);
   SelectionOptions options{.starts = 3, .seed = 7};
   const auto searches = [&] {
@@ -169,7 +174,7 @@ TEST(Select, GivesTheSameBitsForTheSameSeed) {
   EXPECT_NE(first[1].start, other[1].start);
 }
 
-TEST(Select, ReportsWhatCannotBeEstimatedAsData) {
+TEST_F(Select, ReportsWhatCannotBeEstimatedAsData) {
   const Index n = 20;
   const Candidate empty{"zero", std::make_shared<WeightedSum>(std::vector<Matrix>{Matrix::Zero(n, n)})};
   const Candidate rbf{"rbf", std::make_shared<RelevanceRbf>(RandomStream(10, "x").normals(n, 2))};
@@ -183,7 +188,7 @@ TEST(Select, ReportsWhatCannotBeEstimatedAsData) {
   EXPECT_THROW(select({rbf}, {.y = Vector::Ones(n)}, FixedEffects::intercept(n), {.starts = 0}), InputError);
 }
 
-TEST(Select, SaysThatTheLimitOfEvaluationsWasReached) {
+TEST_F(Select, SaysThatTheLimitOfEvaluationsWasReached) {
   const Sparse data(60, 5, 12);
   const CandidateFit fit = select({data.candidate()}, {.y = data.y}, FixedEffects::intercept(60),
                                   {.starts = 1, .max_evaluations = 4})
