@@ -40,16 +40,27 @@ FixedEffects with_covariate(Index n, std::uint64_t seed) {
 }
 
 TEST(BinaryTest, ThresholdTailIsTheGammaTailForEqualWeights) {
-  for (const double threshold : {0.5, 5.0, 20.0, 100.0, 600.0}) {
-    const double exact = boost::math::gamma_q(3.0, 0.5 * threshold / 2.0);
+  for (const Index dof : {1, 2, 6, 400})
+    for (const double ratio : {0.01, 0.5, 0.9, 1.0, 1.5, 3.0, 10.0}) {
+      const double threshold = 2.0 * ratio * static_cast<double>(dof);
+      const double exact = boost::math::gamma_q(0.5 * static_cast<double>(dof), 0.25 * threshold);
+      if (exact < 1e-300) continue;
 
-    EXPECT_NEAR(std::exp(log_weighted_chi_square_above(Vector::Constant(6, 2.0), threshold)) / exact, 1.0,
-                1e-5)
-        << threshold;
+      EXPECT_NEAR(std::exp(log_weighted_chi_square_above(Vector::Constant(dof, 2.0), threshold)) / exact, 1.0,
+                  1e-10)
+          << dof << " at " << ratio;
+    }
+}
+
+TEST(BinaryTest, ThresholdTailOfTwoDoubledWeightsIsAMixtureOfExponentials) {
+  // a chi2_2 + b chi2_2: (a exp(-x/2a) - b exp(-x/2b)) / (a - b).
+  const double a = 1.0, b = 1e-3;
+  for (const double x : {1e-3, 0.3, 5.0, 100.0, 1000.0}) {
+    const double exact = (a * std::exp(-0.5 * x / a) - b * std::exp(-0.5 * x / b)) / (a - b);
+
+    EXPECT_NEAR(std::exp(log_weighted_chi_square_above(Vector{{a, a, b, b, 0.0}}, x)) / exact, 1.0, 1e-10)
+        << x;
   }
-  EXPECT_NEAR(std::exp(log_weighted_chi_square_above(Vector::Constant(6, 2.0), 20.0)) /
-                  boost::math::gamma_q(3.0, 5.0),
-              1.0, 1e-8);
 }
 
 TEST(BinaryTest, LogisticFitSolvesItsScoreEquations) {

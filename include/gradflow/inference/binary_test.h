@@ -80,9 +80,10 @@ struct LogisticFit {
 /// iteration.
 LogisticFit fit_logistic(ConstBlock X, ConstVector y, const Vector& start = {});
 
-/// Natural logarithm of Pr( sum_i weights_i chi2_1 > threshold ), all weights >= 0, threshold > 0: exact to
-/// about 1e-10 (relative) times the square of the tail's log. The threshold enters weighted_chi_square_tail
-/// as minus a chi2_m / m variable with m = 1e10.
+/// Natural logarithm of Pr( sum_i weights_i chi2_1 > threshold ), all weights >= 0 and not all 0, threshold
+/// > 0 (InputError otherwise), relative to the tail's own size: no tail is too small. A contour integral
+/// along a parabola through the saddlepoint, about 100 complex logarithms per weight. Source: Rice (1980),
+/// section 4.
 double log_weighted_chi_square_above(const Vector& weights, double threshold);
 
 }  // namespace gradflow
