@@ -111,8 +111,9 @@ ConformalRidge::Influence ConformalRidge::influence(const NewPoints& points) con
   result.prediction = result.weights * response_;
   // 1 + tau hq_xx - tau^2 c_x'P c_x + x'(X'X)^-1 x
   const Vector quadratic = CP.cwiseProduct(projected.C).rowwise().sum();
-  result.variance =
-      (1.0 + (tau_ * projected.prior - tau_ * tau_ * quadratic + projected.leverage).array()).max(1.0);
+  Vector variance = tau_ * projected.prior - tau_ * tau_ * quadratic + projected.leverage;
+  clamp_rounding(variance, projected.prior, tau_);
+  result.variance = 1.0 + variance.array();
   return result;
 }
 

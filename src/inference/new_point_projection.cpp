@@ -1,5 +1,9 @@
 #include "inference/new_point_projection.h"
 
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
 #include "gradflow/base/error.h"
 
 namespace gradflow {
@@ -22,6 +26,15 @@ ProjectedPoints NewPointProjection::operator()(const NewPoints& points) const {
   Vector prior = points.H_self - 2.0 * X.cwiseProduct(points.H_cross * P_).rowwise().sum() +
                  X.cwiseProduct(X * (P_.transpose() * HP_)).rowwise().sum();
   return {points.H_cross - X * HP_.transpose(), std::move(prior), fixed_.variance_of_mean(X)};
+}
+
+void clamp_rounding(Block variance, const Vector& prior, double tau) {
+  for (Index x = 0; x < variance.rows(); ++x) {
+    if (!(variance(x, 0) >= -1e-7 * (tau * std::abs(prior(x)) + 1.0)))
+      throw InternalError(fmt::format("posterior variance {} at new row {} is below zero beyond rounding",
+                                      variance(x, 0), x + 1));
+    variance(x, 0) = std::max(0.0, variance(x, 0));
+  }
 }
 
 Vector offsets(const Vector& values, Index m) {

@@ -196,8 +196,8 @@ StudentMixtures RidgePredictive::at(const NewPoints& points, const Vector& f0, T
     uncertain_time = (projected.C * slope_).cwiseAbs2();
   }
   const double noise = target == Target::response ? 1.0 : 0.0;
-  // Rounding may leave a variance of the mean function a little below zero.
-  result.scales = (result.scales.array().max(0.0) + noise).matrix() * noise_variance_.asDiagonal();
+  for (Index k = 0; k < K; ++k) clamp_rounding(result.scales.col(k), projected.prior, posterior_.times(k));
+  result.scales = (result.scales.array() + noise).matrix() * noise_variance_.asDiagonal();
   result.scales.colwise() += uncertain_time;
   result.scales = result.scales.cwiseSqrt();
   return result;

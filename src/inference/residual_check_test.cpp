@@ -59,7 +59,7 @@ TEST(ResidualCheck, RejectsNormalResidualsAsOftenAsItSays) {
 }
 
 TEST(ResidualCheck, NamesHeavyTailsAndWhatToDo) {
-  const ResidualCheck check = residual_check(student_t(300, 3, 2));
+  const ResidualCheck check = residual_check(student_t(300, 3, 2), {.draws = 999});
 
   EXPECT_TRUE(check.departs_from_normal);
   EXPECT_FALSE(check.depends_on_order);
@@ -73,20 +73,20 @@ TEST(ResidualCheck, NamesTheSideOfTheSkewness) {
   Vector x(500);
   for (Index i = 0; i < 500; ++i) x(i) = -std::pow(random.uniform(), 0.5);
 
-  EXPECT_TRUE(contains(residual_check(x).normality, "skewed to the right"));
-  EXPECT_TRUE(contains(residual_check(-x).normality, "skewed to the left"));
+  EXPECT_TRUE(contains(residual_check(x, {.draws = 999}).normality, "skewed to the right"));
+  EXPECT_TRUE(contains(residual_check(-x, {.draws = 999}).normality, "skewed to the left"));
 }
 
 TEST(ResidualCheck, SeesNeighboursThatAreAlikeAndForgetsThemWhenShuffled) {
   RandomStream random(4, "neighbours");
   Vector x = random.normals(200);
   for (Index i = 1; i < 200; ++i) x(i) = 0.5 * x(i - 1) + std::sqrt(0.75) * x(i);
-  const ResidualCheck ordered = residual_check(x);
+  const ResidualCheck ordered = residual_check(x, {.draws = 999});
   const Vector shuffled = x(random.permutation(200));
 
   EXPECT_TRUE(ordered.depends_on_order);
   EXPECT_TRUE(contains(ordered.dependence, "similar residuals"));
-  EXPECT_FALSE(residual_check(shuffled).depends_on_order);
+  EXPECT_FALSE(residual_check(shuffled, {.draws = 999}).depends_on_order);
 }
 
 TEST(ResidualCheck, DrawsUnderTheModelAreLeaveOneOutResiduals) {
