@@ -95,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(RLRsim, LikelihoodRatioNull,
                          testing::Values("dyestuff", "sleepstudy", "unbalanced", "markers", "simple"),
                          [](const auto& tested) { return tested.param; });
 
-TEST(BalancedOneWay, TheStoredTailIsThatOfTheFRatio) {
+TEST(BalancedGroups, TheStoredTailIsThatOfTheFRatio) {
   // a balanced groups, N = n - 1: LR = N log(((a - 1) F + N - a + 1)/N) - (a - 1) log F for F > 1, and 0 for
   // F <= 1, with F the ratio of the mean squares, F_(a - 1, n - a) under the null.
   const double N = 29.0, between = 5.0;

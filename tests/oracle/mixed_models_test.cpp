@@ -106,18 +106,25 @@ INSTANTIATE_TEST_SUITE_P(Lme4, MixedModels,
                          testing::Values("dyestuff", "dyestuff2", "sleepstudy", "unbalanced", "markers"),
                          [](const auto& tested) { return tested.param; });
 
-TEST(BalancedOneWay, TheEstimateIsThatOfTheAnalysisOfVariance) {
+TEST(BalancedGroups, TheEstimateIsThatOfTheAnalysisOfVariance) {
   // Balanced groups of k: s2_e = MS within, s2_u = (MS between - MS within)/k (Searle, Casella and McCulloch,
-  // 1992, section 4.3); for Dyestuff 2451.25 and 1764.05.
-  const MixedModel model = read_model("dyestuff");
-  const double n = 30.0;
-  const DenseOperator H(model.Z * model.Z.transpose() / n);
-  const ProjectedSpectrum spectrum = project(H, model.fixed);
-  const RemlFit fit = fit_reml({spectrum.values, spectrum.coordinates(model.y), {}, spectrum.trace},
-                               Path{.kind = PathKind::ridge});
+  // 1992, section 4.3). The mean squares are R's, aov(y ~ group) and aov(y ~ days + group).
+  struct Case {
+    const char* name;
+    double s2_e, s2_u;
+  };
+  for (const auto& [name, s2_e, s2_u] :
+       {Case{"dyestuff", 2451.25, 1764.05}, Case{"sleepstudy", 960.456578928759, 1378.1785084185}}) {
+    const MixedModel model = read_model(name);
+    const auto n = static_cast<double>(model.y.size());
+    const DenseOperator H(model.Z * model.Z.transpose() / n);
+    const ProjectedSpectrum spectrum = project(H, model.fixed);
+    const RemlFit fit = fit_reml({spectrum.values, spectrum.coordinates(model.y), {}, spectrum.trace},
+                                 Path{.kind = PathKind::ridge});
 
-  EXPECT_NEAR(fit.noise_variance / 2451.25, 1.0, six_digits);
-  EXPECT_NEAR(fit.noise_variance * fit.path.time / n / 1764.05, 1.0, six_digits);
+    EXPECT_NEAR(fit.noise_variance / s2_e, 1.0, six_digits) << name;
+    EXPECT_NEAR(fit.noise_variance * fit.path.time / n / s2_u, 1.0, six_digits) << name;
+  }
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ deviance_function <- function(y, X, Z) {
 # The deviance is flat at its minimum, where 16 digits of it give 8 of theta at best: the root of its
 # derivative instead, by the five-point formula.
 minimiser <- function(deviance) {
-  slope <- function(theta, h = 1e-2 * theta)
+  slope <- function(theta, h = 3e-3 * theta)
     (deviance(theta - 2 * h) - 8 * deviance(theta - h) + 8 * deviance(theta + h) - deviance(theta + 2 * h)) / (12 * h)
   start <- optimize(deviance, c(0, 20))$minimum
   if (deviance(0) <= deviance(start)) return(0)
