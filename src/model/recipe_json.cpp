@@ -105,17 +105,19 @@ bool FieldReader::flag(const std::string& name) const {
 
 namespace {
 
+// What is not given is left out: a file says no more than its reader needs.
 Json options_json(const DatasetOptions& options) {
-  return {{"target", options.target},
-          {"covariates", options.covariates},
-          {"features", options.features},
-          {"exclude", options.exclude},
-          {"categorical", options.categorical},
-          {"id", options.id},
-          {"missing", static_cast<int>(options.missing)},
-          {"standardize", static_cast<int>(options.standardize)},
-          {"row_weights", options.row_weights},
-          {"copies", static_cast<int>(options.copies)}};
+  Json json = {{"target", options.target},
+               {"covariates", options.covariates},
+               {"features", options.features},
+               {"exclude", options.exclude},
+               {"categorical", options.categorical},
+               {"id", options.id},
+               {"missing", static_cast<int>(options.missing)},
+               {"standardize", static_cast<int>(options.standardize)}};
+  if (!options.row_weights.empty()) json["row_weights"] = options.row_weights;
+  if (options.copies != CopiesPolicy::once) json["copies"] = static_cast<int>(options.copies);
+  return json;
 }
 
 DatasetOptions options_from(const FieldReader& fields) {

@@ -330,9 +330,10 @@ TEST_F(Program, CategoriesMissingCellsAndCopiesAreReported) {
   const ProgramResult predicted = run({"predict", "m.model", "new.csv"});
 
   EXPECT_EQ(report["data"]["rows_read"], 7);
-  EXPECT_EQ(report["data"]["rows_used"], 6);
+  EXPECT_EQ(report["data"]["rows_used"], 5);
   EXPECT_EQ(report["data"]["dropped_rows"], json::array({7}));
   EXPECT_EQ(report["data"]["duplicate_rows"], 1);
+  EXPECT_EQ(report["data"]["dropped_copies"], json::array({3}));
   EXPECT_EQ(predicted.exit_code, 0);
   EXPECT_NE(predicted.err.find("category not seen in training ('z')"), std::string::npos);
   EXPECT_NE(predicted.err.find("'extra'"), std::string::npos);

@@ -74,18 +74,19 @@ std::vector<Case> real_cases(const std::string& folder, Index rows) {
   const Dataset dataset =
       make_dataset(Matrix(data.X(train, Eigen::all)), Vector(data.y(train)), {}, "X", "y");
   const Matrix X_new = encode(dataset.recipe, Matrix(data.X(fresh, Eigen::all)), "X").X;
-  const auto scale = static_cast<double>(n);
+  const Index used = dataset.y.size();  // copies are kept once
+  const auto scale = static_cast<double>(used);
   const InfiniteArchitecture infinite = parse_infinite_architecture("ntk:relu:2");
   const NtkPair finite = ntk_gram_and_cross(
       DenseNetwork::initialise(parse_architecture("relu:64x2"), dataset.X.cols(), 1), dataset.X, X_new);
   return {{folder + ", infinite width",
            kernel_gram(infinite, dataset.X) / scale,
            kernel_cross(infinite, X_new, dataset.X) / scale,
-           {dataset.y, Vector::Zero(n), Matrix(n, 0), {}, {}}},
+           {dataset.y, Vector::Zero(used), Matrix(used, 0), {}, {}}},
           {folder + ", relu:64x2",
            finite.gram / scale,
            finite.cross / scale,
-           {dataset.y, finite.output, Matrix(n, 0), {}, {}}}};
+           {dataset.y, finite.output, Matrix(used, 0), {}, {}}}};
 }
 
 /// Largest deviations over all cases of a test, for print.
