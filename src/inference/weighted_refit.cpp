@@ -1,3 +1,4 @@
+#include <Eigen/Cholesky>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -45,6 +46,12 @@ WeightedFit RidgeProblem::fit(const Vector& weights) const {
   }
   result.time = path.time;
   result.noise_variance = reml_noise_variance(data, path);
+  const Matrix information = effects.design().transpose() * effects.design();
+  const double log_information =
+      effects.count() == 0 ? 0.0 : information.ldlt().vectorD().array().log().sum();
+  result.log_likelihood =
+      -0.5 * (data.count() * (std::log(2.0 * M_PI * result.noise_variance) + 1.0) -
+              path.log_phi(spectrum.values).sum() - weights.array().log().sum() + log_information);
   // R = (QU) phi (QU)', in the weighted coordinates, where every row's noise is s2
   const Vector half = path.phi(spectrum.values).cwiseSqrt();
   const Matrix scaled = spectrum.basis * half.asDiagonal();
