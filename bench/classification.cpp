@@ -1,4 +1,5 @@
 // ./x bench classification [OUT.json] [--peers FILE.json] [--sets NAME,...] [--kernels default|chosen|both]
+// [--method one-hot|laplace]
 // Accuracy, log-loss, Brier score and calibration of class probabilities on the shared classification sets,
 // beside the peers of tools/class_peers.py.
 #include <fmt/core.h>
@@ -71,7 +72,12 @@ Fold make_fold(const ClassSet& set, std::size_t fold) {
   return result;
 }
 
-Matrix predict(const Fold& fold, Index classes, const Method& method, Json& log) {
+struct Answer {
+  Matrix P;
+  Matrix unmapped;  ///< laplace: without its map; otherwise empty
+};
+
+Answer predict(const Fold& fold, Index classes, const Method& method, Json& log) {
   const auto n = static_cast<double>(fold.train.rows());
   ClassFit best;
   InfiniteArchitecture kernel;
@@ -84,16 +90,21 @@ Matrix predict(const Fold& fold, Index classes, const Method& method, Json& log)
     kernel = candidate;
   }
   const DenseOperator H(kernel_gram(kernel, fold.train) / n);
-  const Matrix P = ClassPredictor(H, best).probabilities(kernel_cross(kernel, fold.test, fold.train) / n,
-                                                         kernel_diagonal(kernel, fold.test) / n);
+  const Matrix cross = kernel_cross(kernel, fold.test, fold.train) / n;
+  const Vector self = kernel_diagonal(kernel, fold.test) / n;
+  Answer answer{ClassPredictor(H, best).probabilities(cross, self), {}};
   log.push_back({{"kernel", to_string(kernel)},
                  {"outcome", to_string(best.outcome)},
                  {"latent_variance", best.latent_variance},
                  {"interval_over_tau", {best.interval.lower / best.tau, best.interval.upper / best.tau}},
                  {"evaluations", best.evaluations},
-                 {"slope", best.map.slope},
+                 {"slope", std::vector<double>(best.map.slope.begin(), best.map.slope.end())},
                  {"leave_one_out_log_loss", log_loss(best.leave_one_out, fold.labels, floor_probability)}});
-  return P;
+  if (method.options.method == ClassMethod::laplace) {
+    best.map.outcome = Outcome::not_run;
+    answer.unmapped = ClassPredictor(H, best).probabilities(cross, self);
+  }
+  return answer;
 }
 
 ClassSet load_set(const std::string& name) {
@@ -207,6 +218,7 @@ Json report(const std::vector<ClassSet>& sets) {
 struct Arguments {
   std::optional<std::string> out, peers;
   std::string kernels = "default";
+  std::string method;  ///< empty: all
   std::vector<std::string> sets{
       "class-breast-cancer-wisc-diag", "class-contrac", "class-ionosphere", "class-pima", "class-sonar",
       "class-statlog-vehicle",         "class-yeast"};
@@ -221,6 +233,8 @@ Arguments parse(int argc, char** argv) {
       result.peers = argv[++i];
     } else if (word == "--kernels") {
       result.kernels = argv[++i];
+    } else if (word == "--method") {
+      result.method = argv[++i];
     } else if (word == "--sets") {
       std::stringstream list(argv[++i]);
       result.sets.clear();
@@ -232,15 +246,18 @@ Arguments parse(int argc, char** argv) {
   return result;
 }
 
-std::vector<Method> methods(const std::string& which) {
+std::vector<Method> methods(const std::string& which, const std::string& only) {
   std::vector<Method> result;
   for (const bool chosen : {false, true}) {
     if (which == (chosen ? "default" : "chosen")) continue;
     const std::string mark = chosen ? "+" : "";
-    result.push_back({"one-hot" + mark, {.method = ClassMethod::one_hot}, chosen});
-    result.push_back({"laplace" + mark, {.method = ClassMethod::laplace}, chosen});
-    result.push_back({"laplace-map" + mark, {.method = ClassMethod::laplace, .map = true}, chosen});
+    result.push_back({"one-hot, REML" + mark, {.method = ClassMethod::one_hot}, chosen});
+    result.push_back(
+        {"one-hot" + mark, {.method = ClassMethod::one_hot, .scale = ScaleRule::leave_one_out}, chosen});
+    result.push_back({"laplace" + mark, {.method = ClassMethod::laplace, .map = true}, chosen});
   }
+  if (!only.empty())
+    std::erase_if(result, [&](const Method& method) { return to_string(method.options.method) != only; });
   return result;
 }
 
@@ -261,13 +278,19 @@ int main(int argc, char** argv) {
       continue;
     }
     ClassSet set = load_set(name);
-    for (const Method& method : methods(arguments.kernels))
+    for (const Method& method : methods(arguments.kernels, arguments.method))
       for (std::size_t fold = 0; fold < set.labels.size(); ++fold) {
         const Fold rows = make_fold(set, fold);
-        Predictions& predictions = set.predictions[method.name];
-        predictions.seconds += bench::seconds_of([&] {
-          predictions.folds.push_back(predict(rows, set.classes, method, all["fits"][name][method.name]));
-        });
+        Answer answer;
+        const double seconds = bench::seconds_of(
+            [&] { answer = predict(rows, set.classes, method, all["fits"][name][method.name]); });
+        const auto keep = [&](const std::string& label, Matrix P) {
+          set.predictions[label].folds.push_back(std::move(P));
+          set.predictions[label].seconds += seconds;
+        };
+        keep(method.name, std::move(answer.P));
+        if (answer.unmapped.size() > 0) keep(method.name + ", no map", std::move(answer.unmapped));
+        fmt::print(stderr, "{} {} fold {}: {:.1f} s\n", name, method.name, fold + 1, seconds);
       }
     if (arguments.peers) add_peers(set, peers);
     sets.push_back(std::move(set));

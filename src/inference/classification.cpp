@@ -40,6 +40,11 @@ void ClassOptions::check() const {
           "must be in [1, 1e6]");
 }
 
+Vector smoothed_log_frequencies(const Matrix& response) {
+  const auto n = static_cast<double>(response.rows()), K = static_cast<double>(response.cols());
+  return ((response.colwise().sum().transpose().array() + 0.5) / (n + 0.5 * K)).log();
+}
+
 ClassFit classify(const TrainingOperator& H, const Labels& labels, Index classes,
                   const ClassOptions& options) {
   options.check();
@@ -58,6 +63,10 @@ ClassFit classify(const TrainingOperator& H, const Labels& labels, Index classes
     fit_laplace(H, response, labels, options, fit);
   else
     fit_one_hot(H, response, labels, options, fit);
+  if (usable(fit.outcome) && fit.map.outcome == Outcome::iteration_limit) {
+    fit.outcome = Outcome::iteration_limit;
+    fit.reason = fit.map.reason;
+  }
   return fit;
 }
 

@@ -6,6 +6,8 @@
 #include <boost/random/sobol.hpp>
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <utility>
 
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
@@ -48,12 +50,36 @@ class Posterior {
     const Matrix b = pf - (p.array().colwise() * mean.array()).matrix() + response_ - p;
     const Vector sums = v_ * b.colwise().sum().transpose();
     const Matrix Cb = (tau_ * multiply(H_, Transpose::no, b, Transpose::no)).rowwise() + sums.transpose();
-    Matrix dual = curvature.dual(b, Cb);
+    return consistent(curvature.dual(b, Cb));
+  }
+
+  // Newton's steps with a curvature of another point, dual += (I + W C)^-1 (y - p - dual), while each halves
+  // the residual. For f = C dual only.
+  Latent refine(Latent x, const Curvature& curvature, double tolerance) const {
+    double last = std::numeric_limits<double>::infinity();
+    for (int iteration = 0; iteration < 40; ++iteration) {
+      const Matrix r = response_ - softmax(x.f) - x.dual;
+      const double size = r.cwiseAbs().maxCoeff();
+      if (size <= 0.5 * tolerance || !(size < 0.5 * last)) return x;
+      last = size;
+      const Matrix Cr =
+          (tau_ * multiply(H_, Transpose::no, r, Transpose::no)).rowwise() + (v_ * r.colwise().sum()).eval();
+      Latent next = consistent(x.dual + curvature.dual(r, Cr));
+      if (!at_least(next.value, x.value)) return x;
+      x = std::move(next);
+    }
+    return x;
+  }
+
+  // But for rounding.
+  static bool at_least(double value, double before) { return value >= before - 1e-12 * std::abs(before); }
+
+ private:
+  Latent consistent(Matrix dual) const {
     Vector bias = v_ * dual.colwise().sum().transpose();
     return at(std::move(dual), std::move(bias));
   }
 
- private:
   const Matrix& H_;
   const Matrix& response_;
   double tau_, v_;
@@ -108,9 +134,10 @@ Mode find_mode(const Matrix& H, const Matrix& response, double tau, double bias_
     if (mode.converged) break;
     Latent next = posterior.newton(x, p, *curvature);
     // Halve towards x while the log posterior falls by more than rounding.
-    for (int halving = 0; halving < 40 && !(next.value >= x.value - 1e-12 * std::abs(x.value)); ++halving)
+    int halvings = 0;
+    for (; halvings < 40 && !Posterior::at_least(next.value, x.value); ++halvings)
       next = posterior.at(0.5 * (x.dual + next.dual), 0.5 * (x.bias + next.bias));
-    x = std::move(next);
+    x = halvings == 0 ? posterior.refine(std::move(next), *curvature, tolerance) : std::move(next);
   }
   mode.dual = std::move(x.dual);
   mode.bias = std::move(x.bias);

@@ -93,7 +93,7 @@ void search(Profile& profile, double drop, double largest_variance) {
   if (next == profile.values().end()) return;
   const double low = best == profile.values().begin() ? best->first - std::log(10.0) : std::prev(best)->first;
   const double high = next->first;
-  std::uintmax_t iterations = 9;
+  std::uintmax_t iterations = 8;
   boost::math::tools::brent_find_minima([&](double x) { return profile(x); }, low, high, 8, iterations);
 }
 
@@ -147,9 +147,13 @@ void fit_laplace(const TrainingOperator& H, const Matrix& response, const Labels
   const laplace::Cavities without = laplace::cavities(entries, response, fit.tau, v, mode);
   fit.leave_one_out = laplace::average_softmax(without.mean, without.covariance);
   if (!options.map) return;
-  const Matrix scores = fit.leave_one_out.array().log();
-  fit.map = fit_probability_map(scores, labels, {.slope_mean = 1.0, .slope_sd = 0.5, .offset_sd = 0.5});
+  // log p about the log frequencies: slope 1 leaves p as it is, slope 0 gives the frequencies.
+  const Vector base = smoothed_log_frequencies(response);
+  const Matrix scores = fit.leave_one_out.array().log().matrix().rowwise() - base.transpose();
+  fit.map = fit_probability_map(
+      scores, labels, {.slope_mean = 1.0, .slope_sd = 1.0, .own_sd = 0.2, .base = base, .offset_sd = 0.5});
   fit.leave_one_out = fit.map.apply(scores);
+  fit.map.offset -= fit.map.slope.cwiseProduct(base);
 }
 
 }  // namespace gradflow

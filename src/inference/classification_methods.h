@@ -11,4 +11,7 @@ void fit_laplace(const TrainingOperator& H, const Matrix& response, const Labels
 void fit_one_hot(const TrainingOperator& H, const Matrix& response, const Labels& labels,
                  const ClassOptions& options, ClassFit& fit);
 
+/// log of the frequencies of n rows and half a row more of each class: finite where a class has no row.
+Vector smoothed_log_frequencies(const Matrix& response);
+
 }  // namespace gradflow

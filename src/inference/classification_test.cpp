@@ -320,7 +320,7 @@ TEST(Classification, LeaveOneOutOfLaplaceIsNearRefits) {
   const Problem p = make_problem(60, 3, 13, 2.0);
   const Matrix H = p.H().matrix();
   const DenseOperator full(H);
-  const ClassFit fit = classify(full, p.labels, 3, {});
+  const ClassFit fit = classify(full, p.labels, 3, {.method = ClassMethod::laplace, .map = false});
   ASSERT_EQ(fit.outcome, Outcome::converged);
   const Matrix plain = ClassPredictor(full, fit).probabilities(H, H.diagonal());
   double worst = 0.0, moved = 0.0;
@@ -392,6 +392,29 @@ TEST(Classification, PredictionsOnSimulatedDataAreCalibrated) {
     EXPECT_LT(expected_calibration_error(P, p.labels_new), null.quantile) << to_string(method);
     const Matrix constant = Matrix::Ones(600, 1) * indicators(p.labels, 3).colwise().mean();
     EXPECT_LT(log_loss(P, p.labels_new), log_loss(constant, p.labels_new) - 0.1);
+  }
+}
+
+// The search over tau by leave-one-out reaches at least what the likelihood's tau has.
+TEST(Classification, LeaveOneOutScaleHasTheLeastLeaveOneOutLogLoss) {
+  const Problem p = make_problem(80, 3, 17, 2.0);
+  const DenseOperator H = p.H();
+  const ClassFit likelihood = classify(H, p.labels, 3, {.scale = ScaleRule::likelihood});
+  const ClassFit loo = classify(H, p.labels, 3, {.scale = ScaleRule::leave_one_out});
+
+  ASSERT_TRUE(usable(likelihood.outcome) && usable(loo.outcome));
+  EXPECT_LE(log_loss(loo.leave_one_out, p.labels), log_loss(likelihood.leave_one_out, p.labels) + 1e-9);
+  EXPECT_NEAR(loo.criterion, 160.0 * log_loss(loo.leave_one_out, p.labels), 1e-7);
+  EXPECT_LE(loo.criterion, loo.criterion_at_zero);
+}
+
+TEST(Classification, AnyPathCanTrainTheScores) {
+  const Problem p = make_problem(60, 2, 18, 4.0);
+  for (const PathKind kind : {PathKind::ridge, PathKind::flow}) {
+    const Matrix P = predict(p, {.path = {.kind = kind}});
+
+    EXPECT_LT((P.rowwise().sum().array() - 1.0).abs().maxCoeff(), 1e-12);
+    EXPECT_GT(P.minCoeff(), 0.0);
   }
 }
 

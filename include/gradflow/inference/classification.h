@@ -24,19 +24,26 @@ namespace gradflow {
 ///               independent), tau by their pooled restricted likelihood; probabilities by the map of
 ///               classification_map.h from the scores, fitted on exact leave-one-out scores.
 ///
-/// Units: tau in 1/H (ridge of path.h). Sources: Rasmussen and Williams (2006), 3.5 and algorithms 3.3, 3.4
-/// (whose log |I + K W| leaves out log |sum_c E_c|); Williams and Barber (1998).
+/// The default is one_hot: on seven public sets (bench/classification.cpp) as good as laplace with its map at
+/// a tenth to a hundredth of the cost. laplace without its map is underconfident. Units: tau in 1/H (ridge of
+/// path.h). Sources: Rasmussen and Williams (2006), 3.5 and algorithms 3.3, 3.4 (whose log |I + K W| leaves
+/// out log |sum_c E_c|); Williams and Barber (1998).
 enum class ClassMethod { laplace, one_hot };
 std::string_view to_string(ClassMethod method);
 
+/// What chooses tau of one_hot: the pooled restricted likelihood of the indicators, or the log-loss of the
+/// leave-one-out probabilities after the map.
+enum class ScaleRule { likelihood, leave_one_out };
+
 struct ClassOptions {
-  ClassMethod method = ClassMethod::laplace;
-  double level = 0.95;           ///< of the interval of tau, in (0, 1)
+  ClassMethod method = ClassMethod::one_hot;
+  double level = 0.95;                      ///< of the interval of tau, in (0, 1)
+  ScaleRule scale = ScaleRule::likelihood;  ///< one_hot
   double bias_variance = 100.0;  ///< v > 0, laplace; tau = 0 then gives the frequencies to log(n) / (v n)
   double largest_variance =
       1e4;  ///< laplace: bound of tau h, h the mean diagonal of H off the intercept; > 0
   Path path{.kind = PathKind::ridge};  ///< one_hot: along which the scores are trained; its time is estimated
-  bool map = false;    ///< laplace: pass log probabilities through a fitted map too (one_hot always does)
+  bool map = true;     ///< laplace: pass log probabilities through a fitted map too (one_hot always does)
   void check() const;  ///< throws InputError naming the field
 };
 
@@ -51,17 +58,20 @@ struct ClassFit {
   /// Twice the drop in log likelihood to here is at most the chi-squared quantile: laplace by a parabola
   /// through what the search evaluated, one_hot by the exact profile.
   Interval interval{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0.95};
-  double criterion = std::numeric_limits<double>::quiet_NaN();          ///< -2 log q, or pooled REML
+  double criterion =
+      std::numeric_limits<double>::quiet_NaN();  ///< -2 log q, pooled REML (reml.h), or -2 log of the product
+                                                 ///< of the leave-one-out probabilities
   double criterion_at_zero = std::numeric_limits<double>::quiet_NaN();  ///< the same at tau = 0
-  double latent_variance = std::numeric_limits<double>::quiet_NaN();    ///< tau h
-  Index evaluations = 0;                                                ///< of the criterion
-  Path path{};                 ///< one_hot: with its time; laplace: ridge at tau
-  double bias_variance = 0.0;  ///< laplace
-  Matrix dual;                 ///< n x K: score(x) = bias + H_cross dual
-  Vector bias;                 ///< K
-  Matrix site_probabilities;   ///< laplace: n x K, softmax at the mode, which is W
-  ProbabilityMap map;          ///< one_hot, and laplace when asked for; otherwise not_run
-  Vector frequencies;          ///< K, of the classes in training
+  double latent_variance =
+      std::numeric_limits<double>::quiet_NaN();  ///< tau h; one_hot: over the noise variance
+  Index evaluations = 0;                         ///< of the criterion
+  Path path{};                                   ///< one_hot: with its time; laplace: ridge at tau
+  double bias_variance = 0.0;                    ///< laplace
+  Matrix dual;                                   ///< n x K: score(x) = bias + H_cross dual
+  Vector bias;                                   ///< K
+  Matrix site_probabilities;                     ///< laplace: n x K, softmax at the mode, which is W
+  ProbabilityMap map;                            ///< one_hot, and laplace when asked for; otherwise not_run
+  Vector frequencies;                            ///< K, of the classes in training
   /// Each row's probabilities from a fit without it, n x K: exact for one_hot given tau and the map; for
   /// laplace by removing the row's term from the Gaussian at the mode.
   Matrix leave_one_out;
@@ -69,7 +79,7 @@ struct ClassFit {
 
 /// Fits. Labels absent from the rows are allowed. Throws InputError for n < 2, K < 2, a label out of range,
 /// a number of labels that is not n; one class only is outcome unidentified.
-/// Cost: laplace about 12 values of tau times 4 Newton steps of (K + 1/3) n^3 flops each (K = 2: n^3 / 3),
+/// Cost: laplace about 14 values of tau times 2 to 3 curvatures of (K + 1/3) n^3 flops each (K = 2: n^3 / 3),
 /// then 3 K n^3; memory (K + 3) n^2 doubles. one_hot: one eigendecomposition.
 ClassFit classify(const TrainingOperator& H, const Labels& labels, Index classes,
                   const ClassOptions& options = {});
