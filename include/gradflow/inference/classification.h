@@ -25,9 +25,9 @@ namespace gradflow {
 ///               classification_map.h from the scores, fitted on exact leave-one-out scores.
 ///
 /// The default is one_hot: on six public sets of 156 to 1105 rows (bench/classification.cpp) as good as
-/// laplace with its map at a third to a thirtieth of its time. laplace without its map is underconfident.
-/// Units: tau in 1/H (ridge of path.h). Sources: Rasmussen and Williams (2006), 3.5 and algorithms 3.3, 3.4
-/// (whose log |I + K W| leaves out log |sum_c E_c|); Williams and Barber (1998).
+/// laplace with its map, at half its time for K = 2, a fifteenth or less for K > 2. laplace without its map
+/// is underconfident. Units: tau in 1/H (ridge of path.h). Sources: Rasmussen and Williams (2006), 3.5 and
+/// algorithms 3.3, 3.4 (whose log |I + K W| leaves out log |sum_c E_c|); Williams and Barber (1998).
 enum class ClassMethod { laplace, one_hot };
 std::string_view to_string(ClassMethod method);
 
