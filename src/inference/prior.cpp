@@ -8,6 +8,9 @@ namespace {
 // log(1 + exp(s)) without overflow
 double softplus(double s) { return s > 0.0 ? s + std::log1p(std::exp(-s)) : std::log1p(std::exp(s)); }
 
+// "relevance:age", "log relevance 3", "ntk.relevance:age"
+bool is_relevance(const std::string& name) { return name.find("relevance") != std::string::npos; }
+
 }  // namespace
 
 double ParameterPrior::penalty(double p) const {
@@ -33,8 +36,8 @@ std::vector<ParameterPrior> default_priors(const OperatorFamily& family) {
   const Vector start = family.start();
   for (const std::string& name : family.names()) {
     const double mean = start(static_cast<Index>(priors.size()));
-    priors.push_back(name.starts_with("log relevance") ? ParameterPrior::relevance(std::exp(mean))
-                                                       : ParameterPrior::normal(mean, 2.0));
+    priors.push_back(is_relevance(name) ? ParameterPrior::relevance(std::exp(mean))
+                                        : ParameterPrior::normal(mean, 2.0));
   }
   return priors;
 }

@@ -28,7 +28,7 @@ struct ParameterPrior {
   double slope(double p) const;  ///< d penalty/dp
 };
 
-/// One prior for each parameter: for those whose name begins with "log relevance" relevance(scale) with the
+/// One prior for each parameter: for those whose name holds the word "relevance" relevance(scale) with the
 /// family's own start as the scale; for the others a normal around that start with sd 2, a factor of 7 either
 /// way.
 std::vector<ParameterPrior> default_priors(const OperatorFamily& family);
