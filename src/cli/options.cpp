@@ -227,7 +227,7 @@ void add_simulation_options(CLI::App& command, Settings& s) {
          "Variance of f over that of the noise: sets the noise, for model tau (default: 1)", positive_number);
   option("--noise-kind", s.noise_kind, "normal, t3 or skewed, scaled to the same variance", "NAME");
   number("--correlation", s.correlation, "Of neighbouring features: AR(1) over the columns", finite_number);
-  whole("--copies", s.copies, "Rows equal in x and y, each draw so many times");
+  whole("--copies", s.simulated_copies, "Rows equal in x and y, each draw so many times");
   whole("--replicates", s.replicates, "Draws equal in x only, each x so many times");
   whole("--classes", s.classes, "y is one of so many classes of equal size: f + noise, cut");
   number("--binary-rate", s.binary_rate, "y is 1 in this part of the rows, where f + noise is largest, or 0",

@@ -31,7 +31,7 @@ struct Settings {
 
   // Simulated data
   std::string function, rows = "200", dimension, noise, signal_to_noise, noise_kind = "normal",
-                        correlation = "0", copies = "1", replicates = "1", classes, binary_rate,
+                        correlation = "0", simulated_copies = "1", replicates = "1", classes, binary_rate,
                         replicate = "0", tau, truth;
   bool fixed_inputs = false;
 

@@ -45,7 +45,7 @@ SimulationOptions make_simulation(const Settings& s) {
   if (!s.signal_to_noise.empty()) options.signal_to_noise = positive_number("--snr", s.signal_to_noise);
   options.noise_kind = parse_noise_kind(s.noise_kind);
   options.correlation = finite_number("--correlation", s.correlation);
-  options.copies = count_of("--copies", s.copies);
+  options.copies = count_of("--copies", s.simulated_copies);
   options.replicates = count_of("--replicates", s.replicates);
   if (!s.classes.empty()) {
     options.classes = count_of("--classes", s.classes);
@@ -58,7 +58,7 @@ SimulationOptions make_simulation(const Settings& s) {
   if (!s.tau.empty() && !s.signal_to_noise.empty())
     throw InputError("--tau and --snr: give one, the other follows from it");
   if (model) {
-    options.operator_spec.infinite = parse_infinite_architecture(s.kernel.empty() ? "ntk:relu:2" : s.kernel);
+    options.operator_spec.kernel = parse_kernel_sum(s.kernel.empty() ? "ntk:relu:2" : s.kernel);
     if (!s.tau.empty()) options.tau = nonnegative_number("--tau", s.tau);
   } else {
     refuse_model_options(s);
