@@ -69,7 +69,10 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
     add_data_options(*command, s);
     add_network_options(*command, s);
     if (command != kernel) add_test_options(*command, s);
-    if (command != kernel && command != test) add_stopping_options(*command, s);
+    if (command != kernel && command != test) {
+      add_stopping_options(*command, s);
+      add_choice_options(*command, s);
+    }
     if (command != kernel && command != spectrum) add_computation_options(*command, s);
     if (command == stop || command == fit) add_rules_option(*command, s);
   }

@@ -178,6 +178,61 @@ AnalysisOptions make_analysis(const Settings& s) {
   return options;
 }
 
+// "none", "auto", "log", "box-cox", "box-cox=0.5"
+void parse_transform_option(const std::string& text, ChoiceOptions& choice) {
+  if (text == "none") return;
+  if (text == "auto") {
+    choice.automatic_transform = true;
+    return;
+  }
+  const std::size_t equals = text.find('=');
+  const std::string name = text == "log" ? "box-cox" : text.substr(0, equals);
+  if (name != "box-cox" && name != "yeo-johnson")
+    throw InputError(fmt::format(
+        "--transform {}: must be none, auto, log, box-cox or yeo-johnson, the last two as they are or "
+        "with a number, as box-cox=0.5",
+        text));
+  choice.transform = parse_transform(name);
+  if (text == "log") choice.lambda = 0.0;
+  if (equals != std::string::npos)
+    choice.lambda = finite_number("--transform " + name, text.substr(equals + 1));
+}
+
+std::vector<std::string> split_kernels(const std::string& text) {
+  std::vector<std::string> kernels;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(';', begin), text.size());
+    std::string kernel = text.substr(begin, end - begin);
+    kernel.erase(0, kernel.find_first_not_of(' '));
+    kernel.erase(kernel.find_last_not_of(' ') + 1);
+    if (!kernel.empty()) kernels.push_back(to_string(parse_kernel_sum(kernel)));
+    begin = end + 1;
+  }
+  return kernels;
+}
+
+ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
+  ChoiceOptions choice;
+  choice.select = s.select;
+  choice.seed = analysis.seed;
+  choice.intercept = analysis.intercept;
+  choice.candidates = split_kernels(s.candidates);
+  choice.rows = static_cast<Index>(
+      std::min<std::uint64_t>(whole_number("--selection-rows", s.selection_rows), std::uint64_t{1} << 20));
+  if (choice.rows < 20) throw InputError(fmt::format("--selection-rows {}: must be >= 20", choice.rows));
+  parse_transform_option(s.transform, choice);
+  if (!choice.candidates.empty() && !s.select)
+    throw InputError("--candidates is for --select: give that too");
+  if (choice.chooses() && (!s.network.empty() || !s.weights.empty() || !s.operator_matrix.empty()))
+    throw InputError(
+        "--select and a --transform left to the likelihood are for infinite-width kernels: for a network or "
+        "a "
+        "matrix of your own give --transform with its number, as box-cox=0.5");
+  if (choice.chooses() && s.paper)
+    throw InputError("--paper and --select or --transform: the paper's method chooses neither");
+  return choice;
+}
+
 ComputeOptions make_compute(const Settings& s) {
   ComputeOptions compute;
   compute.engine = parse_engine(s.engine);
@@ -239,6 +294,7 @@ Job make_job(const Settings& settings, Purpose purpose) {
   if (purpose == Purpose::inference) {
     check_inference(settings);
     job.analysis = make_analysis(settings);
+    job.choice = make_choice(settings, job.analysis);
     job.compute = make_compute(settings);
     add_krylov_limits(settings, job.analysis.krylov);
     job.checkpoint = settings.checkpoint;

@@ -98,11 +98,12 @@ int predict_command(Invocation& invocation) {
   FittedModel model = FittedModel::load(s.model);
   if (!s.level.empty()) model.level = open_fraction("--level", s.level);
   invocation.record.seed = model.seed;
+  const IntervalKind interval = parse_interval(s.interval);
   const GivenCross given = read_given(s);
   const NewRows rows = read_new_rows(s, model, given);
   const Predictions predictions = [&] {
     TerminalProgress progress(!s.quiet);
-    return predict(model, rows, given, &progress);
+    return predict(model, rows, given, {.interval = interval, .progress = &progress});
   }();
   if (!s.json.empty())
     write_file_atomically(s.json, json_prediction_report(invocation.record, model, predictions));
@@ -113,6 +114,8 @@ int predict_command(Invocation& invocation) {
     return exit_usable;
   }
   write_file_atomically(s.output, csv);
+  if (!s.quiet)
+    for (const std::string& statement : predictions.statements) print(statement + "\n");
   if (!s.quiet)
     print(
         fmt::format("{} of {} rows predicted; written to {}.\n", rows.row.size(), rows.ids.size(), s.output));

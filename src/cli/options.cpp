@@ -148,6 +148,24 @@ void add_stopping_options(CLI::App& command, Settings& s) {
       ->check(CLI::Validator(checked("--validation-fraction", open_fraction), ""));
 }
 
+void add_choice_options(CLI::App& command, Settings& s) {
+  flag(command, "--select", s.select,
+       "Choose the kernel by its likelihood: shape, biases, and a relevance for each feature",
+       inference_group);
+  text_option(
+      command, "--candidates", s.candidates,
+      "Kernels that --select chooses from, separated by ; (default: ntk:relu and ntk:erf of depth 1 to 3, "
+      "and the best of them + linear)",
+      inference_group, "TEXT;TEXT");
+  text_option(command, "--selection-rows", s.selection_rows,
+              "Most rows that --select and --transform look at", inference_group, "INTEGER")
+      ->check(CLI::Validator(checked("--selection-rows", whole_number), ""));
+  text_option(
+      command, "--transform", s.transform,
+      "Of the response: none, log, box-cox or yeo-johnson (=NUMBER, or chosen by likelihood), or auto",
+      inference_group, "NAME");
+}
+
 void add_computation_options(CLI::App& command, Settings& s) {
   text_option(command, "--engine", s.engine,
               "dense (an eigendecomposition), krylov (products only), or auto: dense up to 4000 rows",
@@ -192,6 +210,9 @@ void add_new_row_options(CLI::App& command, Settings& s) {
   text_option(command, "--delimiter", s.delimiter, "Field delimiter (default: seen from the name and header)",
               data_group, "CHAR");
   flag(command, "--no-header", s.no_header, "The first line is data: columns are x1, x2, ...", data_group);
+  text_option(command, "--interval", s.interval,
+              "Of new responses: model, jackknife+ or leave-one-out (distribution-free), or none",
+              inference_group, "KIND");
   text_option(command, "--level", s.level, "Of the intervals (default: the model's)", inference_group,
               "NUMBER")
       ->check(CLI::Validator(checked("--level", open_fraction), ""));

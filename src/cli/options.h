@@ -15,6 +15,7 @@ void add_data_options(CLI::App& command, Settings& settings);  ///< a table or a
 void add_network_options(CLI::App& command, Settings& settings);      ///< network, kernel or matrix
 void add_test_options(CLI::App& command, Settings& settings);         ///< the test and the fixed effects
 void add_stopping_options(CLI::App& command, Settings& settings);     ///< rules, paths and steps
+void add_choice_options(CLI::App& command, Settings& settings);       ///< what the likelihood chooses
 void add_computation_options(CLI::App& command, Settings& settings);  ///< engine, memory, checkpoint
 void add_rules_option(CLI::App& command, Settings& settings);         ///< all rules or one
 void add_new_row_options(CLI::App& command, Settings& settings);     ///< the model and new rows, of `predict`

@@ -23,6 +23,8 @@ struct Settings {
   // Inference
   bool no_intercept = false, paper = false;
   std::string rule, path = "flow", decay_rate, implicit_steps, learning_rate;
+  bool select = false;
+  std::string candidates, transform = "none", selection_rows = "1500";
   std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", seed = "1";
 
   // Computation
@@ -36,7 +38,7 @@ struct Settings {
   bool fixed_inputs = false;
 
   // New rows
-  std::string model, cross, cross_diagonal;
+  std::string model, cross, cross_diagonal, interval = "model";
 
   // Output
   std::string json, output, threads = "0";

@@ -128,7 +128,8 @@ RidgePredictive RidgePredictive::integrated(const TrainingOperator& H, const Fix
 }
 
 RidgePredictive RidgePredictive::delta(const TrainingOperator& H, const FixedEffects& fixed,
-                                       const Vector& response, double tau, double log_time_sd) {
+                                       const Vector& response, double tau, double log_time_sd,
+                                       const PureError& pure) {
   require(tau >= 0.0 && std::isfinite(tau), "tau", tau, "must be finite and >= 0");
   if (tau == 0.0) log_time_sd = 0.0;
   require(log_time_sd >= 0.0 && std::isfinite(log_time_sd), "log_time_sd", log_time_sd,
@@ -141,7 +142,8 @@ RidgePredictive RidgePredictive::delta(const TrainingOperator& H, const FixedEff
   const Matrix w = fixed.reduce(response);
   Matrix once = w;
   solve_lower(predictive.factor_, Transpose::no, once);
-  const double s2 = once.squaredNorm() / predictive.dof_;
+  predictive.dof_ += static_cast<double>(pure.dof);
+  const double s2 = (once.squaredNorm() + pure.squares) / predictive.dof_;
   if (!(s2 > 0.0))
     throw InputError("the fixed effects explain the response exactly: there is nothing to predict from");
   solve_lower(predictive.factor_, Transpose::yes, once);

@@ -146,6 +146,33 @@ auto with_record(const Job& job, const PreparedJob& prepared, std::vector<std::s
   return result;
 }
 
+// Kernel and transform, as given or as the likelihood has them.
+void choose(const Job& job, OperatorSpec& spec, PreparedJob& prepared) {
+  const ChoiceOptions& options = job.choice;
+  if (!options.chooses()) {
+    if (options.transform == TransformKind::none) return;
+    const Vector y = unstandardize_response(prepared.dataset.recipe, prepared.dataset.y);
+    prepared.transform = ResponseTransform::for_response(options.transform, y).at(options.lambda);
+    return;
+  }
+  if (spec.kind != OperatorKind::infinite)
+    throw InputError(
+        "--select and a --transform left to the likelihood are for infinite-width kernels (--kernel): for a "
+        "network or a matrix of your own give --transform with its number, as box-cox=0.5");
+  prepared.choice = choose_kernel(spec.kernel, prepared.dataset, options, job.analysis.progress);
+  spec.kernel = prepared.choice->kernel;
+  prepared.transform = prepared.choice->transform;
+}
+
+// The test of operator and response as they were given, before anything was chosen.
+ScoreTest test_as_given(const Job& job) {
+  Job given = job;
+  given.choice = {};
+  given.checkpoint.clear();
+  given.announce = {};
+  return run_test(given).second;
+}
+
 }  // namespace
 
 PreparedJob prepare(const Job& job, Question question) {
@@ -157,11 +184,14 @@ PreparedJob prepare(const Job& job, Question question) {
   prepared.files = stamp_files(job);
   prepared.dataset = user_matrix ? load_dataset_without_features(job.source, job.dataset)
                                  : load_dataset(job.source, job.dataset);
-  const WithinGroups within = user_matrix ? WithinGroups{} : merge_replicates(prepared.dataset);
-  const Index n = prepared.dataset.y.size();
   watch.lap("read the data");
 
   OperatorSpec spec = job.operator_spec;
+  choose(job, spec, prepared);
+  transform_response(prepared.dataset, prepared.transform);
+  const WithinGroups within = user_matrix ? WithinGroups{} : merge_replicates(prepared.dataset);
+  const Index n = prepared.dataset.y.size();
+  if (prepared.choice) watch.lap("choose kernel and transform");
   if (!user_matrix) prepared.kernel = KernelSource::make(spec, prepared.dataset.X.cols());
   if (prepared.kernel && prepared.kernel->network())
     spec.network = prepared.kernel->network()->architecture();
@@ -190,6 +220,11 @@ JobResult run(const Job& job) {
                                 [&](const TrainingOperator& H, const AnalysisOptions& options) {
                                   return analyse(H, result.prepared.observations, options);
                                 });
+  if (result.prepared.choice) {
+    result.analysis.test = test_as_given(job);
+    const std::vector<std::string>& chosen = result.prepared.choice->warnings;
+    warnings.insert(warnings.end(), chosen.begin(), chosen.end());
+  }
   for (std::string& warning : changed_files(result.prepared)) warnings.push_back(std::move(warning));
   result.analysis.warnings.insert(result.analysis.warnings.end(), warnings.begin(), warnings.end());
   return result;

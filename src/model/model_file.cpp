@@ -32,6 +32,8 @@ bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel
 
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {
+  // What an older program would pass over to give other predictions.
+  if (model.transform.kind != TransformKind::none || model.weights.size() > 0) return 3;
   if (model.kernel && model.kernel->kernel() && !is_one_network(*model.kernel->kernel())) return 3;
   return model.linearised ? 2 : 1;
 }
@@ -46,23 +48,32 @@ Json operator_json(const FittedModel& model) {
 }
 
 Json header(const FittedModel& model) {
-  return {{"format_version", format_of(model)},
-          {"gradflow_version", model.gradflow_version},
-          {"recipe", to_json(model.recipe)},
-          {"operator", operator_json(model)},
-          {"fixed_effects", {{"names", model.fixed_names}, {"intercept", model.intercept}}},
-          {"rule", model.rule},
-          {"path", to_json(model.path)},
-          {"tau", number_or_null(model.tau)},
-          {"ridge_variance", number_or_null(model.ridge_variance)},
-          {"noise_variance", number_or_null(model.noise_variance)},
-          {"effective_dof", number_or_null(model.effective_dof)},
-          {"log10_p_value", number_or_null(model.log10_p_value)},
-          {"steps", number_or_null(model.steps)},
-          {"learning_rate", number_or_null(model.learning_rate)},
-          {"level", model.level},
-          {"seed", model.seed},
-          {"warnings", model.warnings}};
+  Json json = {{"format_version", format_of(model)},
+               {"gradflow_version", model.gradflow_version},
+               {"recipe", to_json(model.recipe)},
+               {"operator", operator_json(model)},
+               {"fixed_effects", {{"names", model.fixed_names}, {"intercept", model.intercept}}},
+               {"rule", model.rule},
+               {"path", to_json(model.path)},
+               {"tau", number_or_null(model.tau)},
+               {"ridge_variance", number_or_null(model.ridge_variance)},
+               {"noise_variance", number_or_null(model.noise_variance)},
+               {"effective_dof", number_or_null(model.effective_dof)},
+               {"log10_p_value", number_or_null(model.log10_p_value)},
+               {"steps", number_or_null(model.steps)},
+               {"learning_rate", number_or_null(model.learning_rate)},
+               {"level", model.level},
+               {"seed", model.seed},
+               {"warnings", model.warnings}};
+  if (std::isfinite(model.log_time_sd)) json["log_time_sd"] = model.log_time_sd;
+  if (model.pure.dof > 0) json["pure_error"] = {{"squares", model.pure.squares}, {"dof", model.pure.dof}};
+  const ResponseTransform& transform = model.transform;
+  if (transform.kind != TransformKind::none)
+    json["transform"] = {{"kind", to_string(transform.kind)},
+                         {"centre", transform.centre},
+                         {"scale", transform.scale},
+                         {"lambda", transform.lambda}};
+  return json;
 }
 
 /// Takes the file's tensors one by one, holding each to its shape.
@@ -185,6 +196,15 @@ void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& 
   }
 }
 
+ResponseTransform transform_from(const FieldReader& fields) {
+  ResponseTransform transform{.kind = parse_transform(fields.text("kind")),
+                              .centre = fields.number("centre"),
+                              .scale = fields.number("scale"),
+                              .lambda = fields.number("lambda")};
+  if (!(transform.scale > 0.0)) fields.fail("scale", "> 0");
+  return transform;
+}
+
 void read_numbers(FittedModel& model, const FieldReader& fields) {
   model.gradflow_version = fields.text("gradflow_version");
   model.rule = fields.text("rule");
@@ -195,6 +215,13 @@ void read_numbers(FittedModel& model, const FieldReader& fields) {
   model.ridge_variance = fields.number_or_nan("ridge_variance");
   if (model.tau < 0.0) fields.fail("tau", ">= 0");
   if (model.ridge_variance < 0.0) fields.fail("ridge_variance", ">= 0");
+  if (fields.has("log_time_sd")) model.log_time_sd = fields.number_or_nan("log_time_sd");
+  if (fields.has("pure_error")) {
+    const FieldReader pure = fields.object("pure_error");
+    model.pure = {pure.number("squares"), pure.count("dof", std::numeric_limits<int>::max())};
+    if (model.pure.squares < 0.0 || model.pure.dof < 0) fields.fail("pure_error", ">= 0");
+  }
+  if (fields.has("transform")) model.transform = transform_from(fields.object("transform"));
   model.noise_variance = fields.number_or_nan("noise_variance");
   model.effective_dof = fields.number_or_nan("effective_dof");
   model.log10_p_value = fields.number_or_nan("log10_p_value");
@@ -266,6 +293,7 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
       model.weights = tensors.vector("weights", model.alpha.size());
       if (model.weights.minCoeff() <= 0.0) tensors.fail("tensor 'weights' has a value that is not > 0");
     }
+    if (tensors.has("response")) model.response = tensors.vector("response", model.alpha.size());
     const FixedEffects checked(model.design, model.fixed_names);
   } catch (const InputError& error) {
     const std::string message = error.what();
@@ -290,6 +318,7 @@ void FittedModel::save(const std::string& path_name) const {
   file.tensors["alpha"] = array_of(alpha);
   file.tensors["beta"] = array_of(beta);
   if (weights.size() > 0) file.tensors["weights"] = array_of(weights);
+  if (response.size() > 0) file.tensors["response"] = array_of(response);
   file.tensors["fixed_effects"] = array_of(design);
   if (operator_kind == OperatorKind::matrix)
     file.tensors["H_train"] = array_of(H);

@@ -5,6 +5,7 @@
 
 #include "gradflow/model/summary.h"
 #include "gradflow/model/version.h"
+#include "report/choice_report.h"
 
 namespace gradflow {
 namespace {
@@ -218,6 +219,8 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
   add_data(json, job, result.prepared);
   json["N"] = analysis.fixed.residual_dimension();
   json["test"] = test_json(analysis.test);
+  if (result.prepared.choice) json["test"]["operator"] = job.operator_spec.text();
+  json["choice"] = choice_json(result.prepared);
   json["rules"] = rules_json(analysis);
   json["chosen"] = chosen_json(analysis);
   json["noise_variance"] = number(analysis.noise_variance);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "gradflow/model/summary.h"
+#include "report/choice_report.h"
 #include "report/format.h"
 
 namespace gradflow {
@@ -18,14 +19,15 @@ constexpr Index eigenvalues_listed = 15;
 
 std::string percent(double level) { return fmt::format("{:g} %", 100.0 * level); }
 
-std::string test_verdict(const ScoreTest& test, double level) {
+// `as_given`: what was tested, where kernel or transform were then chosen.
+std::string test_verdict(const ScoreTest& test, double level, const std::string& as_given = {}) {
   if (std::isnan(test.p_value))
     return fmt::format("Whether training is warranted cannot be told: {}.\n", test.reason);
   const bool warranted = test.p_value < 1.0 - level;
-  return fmt::format("{}: p = {} (log10 p = {}, {} score test of t = 0).\n",
+  return fmt::format("{}: p = {} (log10 p = {}, {} score test of t = 0{}).\n",
                      warranted ? "Training is warranted" : "Training is not shown to be warranted",
                      shown_p(test.p_value, test.log10_p_value), shown_number(test.log10_p_value),
-                     test.method == PValueMethod::exact ? "exact" : "Satterthwaite");
+                     test.method == PValueMethod::exact ? "exact" : "Satterthwaite", as_given);
 }
 
 // "Stop gradient flow at t = 36.9"
@@ -224,10 +226,13 @@ std::string text_warnings(const std::vector<std::string>& warnings) {
 
 std::string text_report(const Job& job, const JobResult& result) {
   const Analysis& analysis = result.analysis;
-  return test_verdict(analysis.test, job.analysis.level) + stop_verdict(job, analysis) +
-         size_verdict(result) + '\n' + rules_table(analysis, job.analysis.level) +
-         disagreement_text(analysis) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
-         fixed_effects_text(result) + text_warnings(all_warnings(result.prepared, &analysis));
+  const std::string as_given =
+      result.prepared.choice ? fmt::format(" with the operator as given, {}", job.operator_spec.text()) : "";
+  return test_verdict(analysis.test, job.analysis.level, as_given) + stop_verdict(job, analysis) +
+         size_verdict(result) + '\n' + choice_text(result.prepared) +
+         rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + '\n' +
+         data_facts(job, result.prepared) + krylov_text(analysis) + fixed_effects_text(result) +
+         text_warnings(all_warnings(result.prepared, &analysis));
 }
 
 std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test) {

@@ -79,9 +79,10 @@ class RidgePredictive {
   ///     d mu / d log tau = tau c_x'Q (I + tau M)^-2 w
   ///
   /// one t_N. `log_time_sd` >= 0, for example from log_time_standard_deviation(); ignored at tau = 0. Misses
-  /// the skewness of tau's posterior. Cost n^3/3.
+  /// the skewness of tau's posterior. `pure`: of replicates that were merged into rows (their directions
+  /// count in N and s2). Cost n^3/3.
   static RidgePredictive delta(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
-                               double tau, double log_time_sd);
+                               double tau, double log_time_sd, const PureError& pure = {});
 
   /// Distributions at m new rows; `f0` there: empty for zeros. mean_function: of the trend without noise.
   StudentMixtures at(const NewPoints& points, const Vector& f0 = {}, Target target = Target::response) const;

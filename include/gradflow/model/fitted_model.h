@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gradflow/base/progress.h"
+#include "gradflow/inference/response_transform.h"
 #include "gradflow/model/job.h"
 
 namespace gradflow {
@@ -35,6 +36,10 @@ struct FittedModel {
   Vector alpha;                          ///< n
   Vector beta;                           ///< q
   Vector weights;                        ///< n, of the rows; empty: one each
+  /// y - f0, n, in units of y: what intervals need; empty in files of earlier formats.
+  Vector response;
+  PureError pure;                 ///< of replicates that were merged into rows
+  ResponseTransform transform{};  ///< "units of y" are those of the transformed response
   /// J' alpha / n, in units of y: the change of the network's weights, where the fit was matrix-free. Its
   /// predictions are f0(x) + x'beta + J(x) of this, without the training rows.
   std::optional<Parameters> linearised;
@@ -43,6 +48,7 @@ struct FittedModel {
   Path path;                                              ///< stopped at the chosen time
   double tau = std::numeric_limits<double>::quiet_NaN();  ///< of `ridge`; NaN: no standard deviations
   double ridge_variance = std::numeric_limits<double>::quiet_NaN();  ///< s2 of `ridge`
+  double log_time_sd = std::numeric_limits<double>::quiet_NaN();     ///< of log tau; NaN: not known
   double noise_variance = std::numeric_limits<double>::quiet_NaN();  ///< of the chosen rule's model
   double effective_dof = std::numeric_limits<double>::quiet_NaN();
   double log10_p_value = std::numeric_limits<double>::quiet_NaN();
@@ -53,7 +59,8 @@ struct FittedModel {
   std::vector<std::string> warnings;  ///< of the fit
 
   Index rows() const noexcept { return alpha.size(); }  ///< n
-  /// Most training rows for which predict() factors an n x n matrix for standard deviations: about a minute.
+  /// Most training rows of which predict() factors a matrix for standard deviations: 170 Gflop, and 1.5 GB
+  /// for three copies.
   static constexpr Index most_factored_rows = 8000;
 
   /// One safetensors file: the arrays as float64 tensors, everything else as JSON under "gradflow_model".
@@ -75,19 +82,51 @@ struct GivenCross {
   Vector H_self;   ///< m, Theta(new, new)/n diagonal; empty: no standard deviations
 };
 
-/// One entry for each row of the input; NaN where a row was not predicted.
-struct Predictions {
-  std::vector<std::string> ids;
-  Vector mean;                        ///< of the flow (or chosen path) at the chosen time
-  Vector sd;                          ///< of the mean function, under `ridge`
-  Vector lower, upper;                ///< of a new response: mean -+ z sqrt(s2 + sd^2)
-  std::vector<std::string> warnings;  ///< complete sentences
+/// How the intervals of new responses are made.
+///
+///     model           mean -+ t_N scale(x), scale^2 = s2 + var(x) + (d mu/d log tau)^2 Var(log tau): the
+///     model's,
+///                     with the uncertainty of tau to first order and of s2 by Student's t
+///                     (inference/predictive.h)
+///     jackknife_plus  distribution-free, from leave-one-out fits of `ridge` (inference/conformal.h)
+///     leave_one_out   prediction -+ the quantile of the studentised leave-one-out residuals
+///     none            neither intervals nor standard deviations: no factorisation
+enum class IntervalKind { model, jackknife_plus, leave_one_out, none };
+IntervalKind parse_interval(const std::string& text);  ///< model, jackknife+, leave-one-out, none
+std::string_view to_string(IntervalKind kind);
+
+struct PredictOptions {
+  IntervalKind interval = IntervalKind::model;
+  Progress* progress = nullptr;
 };
 
-/// Cost: up to most_factored_rows training rows, the operator is built again and factored (n^3/3) for the
-/// standard deviations, which are NaN beyond (with a warning); new rows are taken in blocks, so that no
-/// matrix of new by training rows exceeds about 200 MB. A linearised network predicts by one forward sweep.
+/// One entry for each row of the input; NaN where a row was not predicted. In units of the response, also
+/// where the model transforms it: mean is then the expected response under the predictive distribution (its
+/// median where that has no mean), sd that of the mean function times the slope of the transform there, and
+/// the ends of the interval are transformed back.
+struct Predictions {
+  std::vector<std::string> ids;
+  Vector mean;          ///< of the flow (or chosen path) at the chosen time
+  Vector sd;            ///< of the mean function, under `ridge`
+  Vector lower, upper;  ///< of a new response
+  /// log density of a new response y is that of t_dof((z - location)/scale) in z, the transformed response;
+  /// NaN without intervals. dof infinite: normal.
+  Vector location, scale;
+  double dof = std::numeric_limits<double>::quiet_NaN();
+  std::vector<std::string> statements;  ///< what may be claimed of the intervals, complete sentences
+  std::vector<std::string> warnings;    ///< complete sentences
+};
+
+/// Cost: the operator of at most most_factored_rows training rows is built again and factored (n^3/3) for
+/// standard deviations and intervals. Of more rows a seeded sample is taken: the function's variance given
+/// some rows is never below that given all, so the intervals are too wide rather than too narrow (a warning
+/// says so; distribution-free intervals are refused). NaN for a linearised network of so many rows. New rows
+/// are taken in blocks, so that no matrix of new by training rows exceeds about 200 MB. A linearised network
+/// predicts by one forward sweep. Throws InputError for intervals that the model cannot give.
 Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given = {},
-                    Progress* progress = nullptr);
+                    const PredictOptions& options = {});
+
+/// Log density of observed responses (units of the response) under the predictions; NaN where not predicted.
+Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y);
 
 }  // namespace gradflow

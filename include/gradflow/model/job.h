@@ -9,6 +9,7 @@
 #include "gradflow/data/file_stamp.h"
 #include "gradflow/inference/analysis.h"
 #include "gradflow/model/data_source.h"
+#include "gradflow/model/kernel_choice.h"
 #include "gradflow/model/operator_spec.h"
 #include "gradflow/model/plan.h"
 
@@ -19,6 +20,7 @@ struct Job {
   DataSource source;
   DatasetOptions dataset;
   OperatorSpec operator_spec;
+  ChoiceOptions choice;      ///< what of the kernel and the response's transform is left to the likelihood
   AnalysisOptions analysis;  ///< engine and the Krylov limits are the plan's, not these
   ComputeOptions compute;
   bool all_rules = true;   ///< Krylov only: false runs the chosen rule alone
@@ -31,6 +33,8 @@ struct Job {
 struct PreparedJob {
   Dataset dataset;
   std::optional<KernelSource> kernel;  ///< empty for a user's matrix
+  std::optional<KernelChoice> choice;  ///< where something was left to the likelihood
+  ResponseTransform transform{};       ///< of the response; dataset and observations are transformed
   Plan plan;
   std::unique_ptr<TrainingOperator> H;
   std::vector<FileStamp> files;                         ///< as they were read
@@ -38,8 +42,9 @@ struct PreparedJob {
   std::vector<std::pair<std::string, double>> seconds;  ///< stage, wall time
 };
 
-/// Reads the data, merges replicates (unless the operator is a user's matrix), plans the computation, builds
-/// the operator and states the observations in raw units:
+/// Reads the data, chooses kernel and transform where asked to, transforms the response, merges replicates
+/// (unless the operator is a user's matrix), plans the computation, builds the operator and states the
+/// observations in raw units:
 ///
 ///     y = center + scale * y_standardised,     f0 = center + scale * f(X)
 ///
@@ -51,6 +56,8 @@ PreparedJob prepare(const Job& job, Question question);
 
 struct JobResult {
   PreparedJob prepared;
+  /// Where the likelihood chose kernel or transform, the test is that of the operator and response as given:
+  /// a test of what was chosen for this very response would not have its size.
   Analysis analysis;
 };
 

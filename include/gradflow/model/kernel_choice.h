@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gradflow/base/progress.h"
+#include "gradflow/data/dataset.h"
+#include "gradflow/inference/selection.h"
+#include "gradflow/operators/kernel_sum.h"
+
+namespace gradflow {
+
+/// What is left to the likelihood: the kernel, the response's transform, or both.
+struct ChoiceOptions {
+  bool select = false;  ///< the kernel: shape, biases, and a relevance for each feature
+  /// Kernels to choose from, as parse_kernel_sum() reads them, each with free relevances, weights, sw2 and
+  /// sb2; empty: default_candidates().
+  std::vector<std::string> candidates{};
+  bool relevances = true;  ///< one for each feature; false: one for all
+  /// none: the response as it is. With lambda NaN it is chosen; with `automatic_transform`, so is whether to
+  /// transform at all (Box-Cox for a positive response, otherwise Yeo-Johnson).
+  TransformKind transform = TransformKind::none;
+  double lambda = std::numeric_limits<double>::quiet_NaN();
+  bool automatic_transform = false;
+  Index rows = 1500;         ///< most rows that are looked at, a seeded sample of them; >= 20
+  int starts = 2;            ///< of the local search, for the candidates that are near the best; >= 1
+  int max_evaluations = 40;  ///< of likelihood and gradient, per start; >= 2
+  std::uint64_t seed = 1;
+  bool intercept = true;
+
+  bool chooses_transform() const;  ///< lambda, or whether to transform, is left to the likelihood
+  bool chooses() const { return select || chooses_transform(); }
+  void check() const;  ///< throws InputError naming the option
+};
+
+/// ntk:relu and ntk:erf of depth 1, 2 and 3, sb2 = 0.1 to begin with, and the best of relu and of erf with a
+/// linear kernel beside it.
+std::vector<std::string> default_candidates();
+
+/// One kernel that was looked at.
+struct CandidateReport {
+  std::string kernel;     ///< as it was given
+  std::string transform;  ///< "none", "box-cox", "yeo-johnson"
+  CandidateFit fit;
+  double leave_one_out_log_density = std::numeric_limits<double>::quiet_NaN();  ///< per row, units of y
+};
+
+struct KernelChoice {
+  KernelSum kernel;
+  ResponseTransform transform{};
+  std::vector<CandidateReport> candidates{};
+  Index best = -1;  ///< into candidates; -1: none could be fitted, the kernel is the one given
+  Index rows = 0;   ///< looked at
+  std::vector<std::string> warnings{};  ///< complete sentences
+};
+
+/// Chooses by penalised restricted likelihood of `ridge` (inference/selection.h): candidates one after the
+/// other with the response as it is (or transformed as asked for), then, with automatic_transform, the best
+/// of them again with a transform. Criteria compare, as the transform's Jacobian is part of them. `given` is
+/// the kernel when only the transform is chosen. Deterministic: seeded sample and starts. Cost: for every
+/// candidate about 30 to 60 Cholesky factorisations and inverses of the rows looked at. Throws InputError for
+/// a kernel that cannot be differentiated (tanh) and for a transform that does not fit the response.
+KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
+                           Progress* progress = nullptr);
+
+/// Transforms the response and standardises it again where the recipe does: from here on "units of the
+/// response" are those of the transformed one, c b(...) of inference/response_transform.h.
+void transform_response(Dataset& data, const ResponseTransform& transform);
+
+}  // namespace gradflow

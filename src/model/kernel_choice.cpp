@@ -1,0 +1,248 @@
+#include "gradflow/model/kernel_choice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/random.h"
+#include "gradflow/operators/kernel_family.h"
+#include "gradflow/operators/scaled_family.h"
+
+namespace gradflow {
+namespace {
+
+// The rows that are looked at, and what is asked of them.
+struct Sample {
+  Matrix X;
+  Response response;
+  FixedEffects fixed = FixedEffects::none(1);
+  Vector scale;  // sqrt of the weights; empty: ones
+  std::vector<std::string> features;
+};
+
+std::vector<Index> sampled_rows(Index n, const ChoiceOptions& options) {
+  if (n <= options.rows) {
+    std::vector<Index> all(static_cast<std::size_t>(n));
+    std::iota(all.begin(), all.end(), Index{0});
+    return all;
+  }
+  std::vector<Index> order = RandomStream(options.seed, "rows of the kernel's choice").permutation(n);
+  order.resize(static_cast<std::size_t>(options.rows));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+FixedEffects fixed_effects_of(const Matrix& Z, const Vector& scale, const ChoiceOptions& options) {
+  const Index n = Z.rows(), intercept = options.intercept ? 1 : 0;
+  if (intercept + Z.cols() == 0) return FixedEffects::none(n);
+  Matrix design(n, intercept + Z.cols());
+  std::vector<std::string> names;
+  if (options.intercept) {
+    design.col(0).setOnes();
+    names.emplace_back("(intercept)");
+  }
+  design.rightCols(Z.cols()) = Z;
+  for (Index j = 0; j < Z.cols(); ++j) names.push_back(fmt::format("covariate {}", j + 1));
+  if (scale.size() > 0) design = scale.asDiagonal() * design;
+  return {std::move(design), std::move(names)};
+}
+
+Sample take_sample(const Dataset& data, const ChoiceOptions& options) {
+  const std::vector<Index> rows = sampled_rows(data.y.size(), options);
+  Sample sample;
+  sample.X = data.X(rows, Eigen::all);
+  sample.response.y = unstandardize_response(data.recipe, Vector(data.y(rows)));
+  if (data.weights.size() > 0) {
+    sample.scale = data.weights(rows).cwiseSqrt();
+    sample.response.scale = sample.scale;
+  }
+  sample.fixed = fixed_effects_of(data.Z(rows, Eigen::all), sample.scale, options);
+  for (const EncodedColumn& column : data.recipe.features) sample.features.push_back(column.name);
+  return sample;
+}
+
+class Chooser {
+ public:
+  Chooser(const Dataset& data, const ChoiceOptions& options, Progress* progress)
+      : options_(options), sample_(take_sample(data, options)), progress_(progress) {
+    choice_.rows = sample_.X.rows();
+  }
+
+  KernelChoice run(const KernelSum& given) {
+    const TransformKind asked = options_.automatic_transform ? TransformKind::none : options_.transform;
+    if (options_.select) {
+      choose_among(texts(), asked);
+    } else {
+      add(to_string(given), std::make_shared<KernelFamily>(given, sample_.X, nothing_free()), asked);
+      judge();
+    }
+    if (options_.automatic_transform) try_transform();
+    choice_.kernel =
+        best_family_ ? best_family_->sum_at(choice_.candidates[index_of_best()].fit.parameters) : given;
+    if (choice_.best >= 0) choice_.transform = choice_.candidates[index_of_best()].fit.transform;
+    warn();
+    return std::move(choice_);
+  }
+
+ private:
+  std::vector<std::string> texts() const {
+    return options_.candidates.empty() ? default_candidates() : options_.candidates;
+  }
+  std::size_t index_of_best() const { return static_cast<std::size_t>(choice_.best); }
+
+  static KernelFamilyOptions nothing_free() {
+    return {.weights = false, .relevances = false, .sw2 = false, .sb2 = false};
+  }
+
+  std::shared_ptr<const KernelFamily> family_of(const std::string& text) const {
+    KernelFamilyOptions free;
+    free.features = sample_.features;
+    if (!options_.relevances) free.groups.assign(static_cast<std::size_t>(sample_.X.cols()), 0);
+    return std::make_shared<KernelFamily>(parse_kernel_sum(text), sample_.X, free);
+  }
+
+  // One candidate alone, with as many starts.
+  CandidateFit fit(const std::string& text, const std::shared_ptr<const KernelFamily>& family,
+                   TransformKind kind, int starts) const {
+    SelectionOptions search;
+    search.starts = starts;
+    search.seed = options_.seed;
+    search.max_evaluations = options_.max_evaluations;
+    search.transform = kind;
+    std::shared_ptr<const OperatorFamily> rows = family;
+    if (sample_.scale.size() > 0) rows = std::make_shared<ScaledFamily>(family, sample_.scale);
+    return gradflow::select({{text, rows, {}}}, sample_.response, sample_.fixed, search).candidates.front();
+  }
+
+  void add(const std::string& text, const std::shared_ptr<const KernelFamily>& family, TransformKind kind) {
+    report_progress(progress_, fmt::format("choosing the kernel: {}", text),
+                    static_cast<double>(choice_.candidates.size()) / static_cast<double>(texts().size() + 3));
+    CandidateReport report{text, std::string(to_string(kind)), fit(text, family, kind, 1), {}};
+    finish(report);
+    choice_.candidates.push_back(std::move(report));
+    families_.push_back(family);
+  }
+
+  void finish(CandidateReport& report) const {
+    report.leave_one_out_log_density =
+        report.fit.value.leave_one_out_log_density / static_cast<double>(sample_.X.rows());
+  }
+
+  void judge() {
+    choice_.best = -1;
+    for (std::size_t i = 0; i < choice_.candidates.size(); ++i) {
+      const double value = choice_.candidates[i].fit.penalised_criterion;
+      if (!std::isfinite(value)) continue;
+      if (choice_.best < 0 || value < choice_.candidates[index_of_best()].fit.penalised_criterion)
+        choice_.best = static_cast<Index>(i);
+    }
+    best_family_ = choice_.best < 0 ? nullptr : families_[index_of_best()];
+  }
+
+  void choose_among(const std::vector<std::string>& candidates, TransformKind kind) {
+    for (const std::string& text : candidates) add(text, family_of(text), kind);
+    judge();
+    if (choice_.best < 0) return;
+    if (options_.candidates.empty()) {
+      const std::string with_linear = choice_.candidates[index_of_best()].kernel + " + linear";
+      add(with_linear, family_of(with_linear), kind);
+      judge();
+    }
+    if (options_.starts > 1) search_again(kind);
+  }
+
+  // More starts for the candidate that is best so far.
+  void search_again(TransformKind kind) {
+    CandidateReport& report = choice_.candidates[index_of_best()];
+    report_progress(progress_,
+                    fmt::format("choosing the kernel: {} from {} starts", report.kernel, options_.starts),
+                    0.8);
+    CandidateFit again = fit(report.kernel, families_[index_of_best()], kind, options_.starts);
+    if (again.penalised_criterion > report.fit.penalised_criterion) return;
+    report.fit = std::move(again);
+    finish(report);
+  }
+
+  void try_transform() {
+    if (choice_.best < 0) return;
+    const TransformKind kind =
+        sample_.response.y.minCoeff() > 0.0 ? TransformKind::box_cox : TransformKind::yeo_johnson;
+    add(choice_.candidates[index_of_best()].kernel, families_[index_of_best()], kind);
+    judge();
+  }
+
+  void warn() {
+    if (choice_.best < 0) {
+      choice_.warnings.push_back("no candidate could be fitted: the kernel is the one given");
+      return;
+    }
+    const CandidateReport& best = choice_.candidates[index_of_best()];
+    const auto densest =
+        std::max_element(choice_.candidates.begin(), choice_.candidates.end(),
+                         [](const CandidateReport& a, const CandidateReport& b) {
+                           return !(a.leave_one_out_log_density >= b.leave_one_out_log_density);
+                         });
+    constexpr double worth_a_sentence = 0.02;  // per row
+    if (densest->leave_one_out_log_density > best.leave_one_out_log_density + worth_a_sentence)
+      choice_.warnings.push_back(fmt::format(
+          "the likelihood prefers {} (transform {}), the leave-one-out density {} (transform {}): {:.3g} "
+          "against {:.3g} per row",
+          best.kernel, best.transform, densest->kernel, densest->transform, best.leave_one_out_log_density,
+          densest->leave_one_out_log_density));
+    if (best.fit.outcome == Outcome::iteration_limit)
+      choice_.warnings.push_back(
+          fmt::format("the search for the parameters of {} did not come to rest in {} "
+                      "evaluations: they are near the best, not at it",
+                      best.kernel, best.fit.evaluations));
+  }
+
+  const ChoiceOptions& options_;
+  Sample sample_;
+  Progress* progress_;
+  KernelChoice choice_;
+  std::vector<std::shared_ptr<const KernelFamily>> families_;
+  std::shared_ptr<const KernelFamily> best_family_;
+};
+
+}  // namespace
+
+bool ChoiceOptions::chooses_transform() const {
+  return automatic_transform || (transform != TransformKind::none && std::isnan(lambda));
+}
+
+void ChoiceOptions::check() const {
+  require(rows >= 20, "rows for the choice of a kernel", rows, "must be >= 20");
+  require(starts >= 1, "starts of the kernel's search", starts, "must be >= 1");
+  require(max_evaluations >= 2, "evaluations of the kernel's search", max_evaluations, "must be >= 2");
+}
+
+std::vector<std::string> default_candidates() {
+  return {"ntk:relu:1", "ntk:relu:2", "ntk:relu:3", "ntk:erf:1", "ntk:erf:2", "ntk:erf:3"};
+}
+
+KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
+                           Progress* progress) {
+  options.check();
+  require(data.X.cols() > 0, "features for the choice of a kernel", data.X.cols(), "must be at least 1");
+  return Chooser(data, options, progress).run(given);
+}
+
+void transform_response(Dataset& data, const ResponseTransform& transform) {
+  if (transform.kind == TransformKind::none) return;
+  Vector z = transform.forward(unstandardize_response(data.recipe, data.y));
+  data.recipe.target_center = 0.0;
+  data.recipe.target_scale = 1.0;
+  if (data.recipe.options.standardize == Standardize::both) {
+    const double mean = z.mean();
+    const double deviation = std::sqrt((z.array() - mean).square().sum() / static_cast<double>(z.size() - 1));
+    data.recipe.target_center = mean;
+    data.recipe.target_scale = deviation;
+    z = (z.array() - mean) / deviation;
+  }
+  data.y = std::move(z);
+}
+
+}  // namespace gradflow

@@ -1,0 +1,216 @@
+#include <algorithm>
+#include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
+#include <cmath>
+#include <numbers>
+#include <optional>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "gradflow/model/fitted_model.h"
+#include "gradflow/model/memory.h"
+#include "model/uncertainty.h"
+
+namespace gradflow {
+namespace {
+
+constexpr Index block_entries = 25'000'000;  // of a block of H_cross: 200 MB
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+Matrix design_at(const FittedModel& model, const NewRows& rows, Index begin, Index count) {
+  Matrix design(count, model.beta.size());
+  if (design.cols() == 0) return design;
+  const Index intercept = model.intercept ? 1 : 0;
+  if (model.intercept) design.col(0).setOnes();
+  design.rightCols(design.cols() - intercept) = rows.Z.middleRows(begin, count);
+  return design;
+}
+
+CrossKernel cross_at(const FittedModel& model, const NewRows& rows, const GivenCross& given, Index begin,
+                     Index count) {
+  if (model.kernel) return model.kernel->cross(rows.X.middleRows(begin, count), model.X);
+  CrossKernel cross;
+  const std::vector<Index> selected(rows.row.begin() + begin, rows.row.begin() + begin + count);
+  cross.H_cross = given.H_cross(selected, Eigen::all);
+  if (given.H_self.size() > 0) cross.H_self = given.H_self(selected);
+  cross.output = Vector::Zero(count);
+  return cross;
+}
+
+void check_given(const FittedModel& model, const NewRows& rows, const GivenCross& given) {
+  if (model.kernel) {
+    if (given.H_cross.size() > 0 || given.H_self.size() > 0)
+      throw InputError(
+          "a cross matrix is only for models of a user's operator; this model has its own kernel");
+    return;
+  }
+  const auto m = static_cast<Index>(rows.ids.size());
+  if (given.H_cross.size() == 0)
+    throw InputError(
+        fmt::format("the model's operator is a user's matrix: new rows need their cross matrix (m x {}, "
+                    "Theta(new, train)/n)",
+                    model.rows()));
+  if (given.H_cross.rows() != m || given.H_cross.cols() != model.rows())
+    throw InputError(fmt::format("the cross matrix is {} x {}: must be {} x {}, new rows by training rows",
+                                 given.H_cross.rows(), given.H_cross.cols(), m, model.rows()));
+  if (given.H_self.size() != 0 && given.H_self.size() != m)
+    throw InputError(fmt::format("the cross diagonal has {} entries: must be {}, one per new row",
+                                 given.H_self.size(), m));
+  if (!given.H_cross.allFinite() || !given.H_self.allFinite())
+    throw InputError("the cross matrix and its diagonal must be finite");
+}
+
+std::string why_no_sd(const FittedModel& model) {
+  if (model.kernel && !std::isfinite(model.tau))
+    return "Standard deviations are NA: the model has no variance components.";
+  return model.kernel ? fmt::format(
+                            "Standard deviations and intervals are NA: a linearised network of more "
+                            "than {} training rows does not hold them.",
+                            FittedModel::most_factored_rows)
+                      : "Standard deviations are NA: they need the new rows' own kernel values.";
+}
+
+// mean(x) = f0(x) + x'beta + h_x'alpha, by the linearised weights where the model has them.
+Vector mean_at(const FittedModel& model, const NewRows& rows, const CrossKernel& cross, const Matrix& design,
+               Index begin) {
+  const Vector base = unstandardize_response(model.recipe, cross.output) + design * model.beta;
+  if (!model.linearised) return base + cross.H_cross * model.alpha;
+  return base + model.kernel->network()->jvp(rows.X.middleRows(begin, design.rows()), *model.linearised);
+}
+
+Predictions empty_predictions(const NewRows& rows) {
+  Predictions out;
+  out.ids = rows.ids;
+  out.warnings = rows.warnings;
+  const auto m = static_cast<Index>(rows.ids.size());
+  out.mean = out.sd = out.lower = out.upper = out.location = out.scale = Vector::Constant(m, nan);
+  return out;
+}
+
+bool can_give_sd(const FittedModel& model, const GivenCross& given) {
+  const bool holds_rows = !model.kernel || model.X.cols() > 0;
+  return std::isfinite(model.tau) && std::isfinite(model.ridge_variance) && holds_rows &&
+         (model.kernel || given.H_self.size() > 0);
+}
+
+// E g^-1(location + scale T), T of Student's t at the given quantiles; the median where that is not finite.
+double expected_response(const ResponseTransform& transform, double location, double scale,
+                         const Vector& quantiles) {
+  double sum = 0.0;
+  for (const double t : quantiles) sum += transform.inverse(location + scale * t);
+  const double mean = sum / static_cast<double>(quantiles.size());
+  return std::isfinite(mean) ? mean : transform.inverse(location);
+}
+
+Vector student_quantiles(double dof) {
+  constexpr Index nodes = 128;
+  Vector quantiles(nodes);
+  for (Index k = 0; k < nodes; ++k) {
+    const double p = (static_cast<double>(k) + 0.5) / static_cast<double>(nodes);
+    quantiles(k) = std::isfinite(dof) ? boost::math::quantile(boost::math::students_t(dof), p)
+                                      : boost::math::quantile(boost::math::normal(), p);
+  }
+  return quantiles;
+}
+
+// From the transformed response's units to the response's own.
+void transform_back(const FittedModel& model, Predictions& out) {
+  const ResponseTransform& transform = model.transform;
+  if (transform.kind == TransformKind::none) return;
+  const Vector quantiles = student_quantiles(out.dof);
+  for (Index i = 0; i < out.mean.size(); ++i) {
+    const double location = out.location(i);
+    if (std::isnan(location)) continue;
+    const double scale = std::isnan(out.scale(i)) ? std::sqrt(model.noise_variance) : out.scale(i);
+    const double median = transform.inverse(location);
+    out.mean(i) = expected_response(transform, location, scale, quantiles);
+    out.sd(i) *= std::exp(-transform.log_derivative(median));
+    out.lower(i) = transform.inverse(out.lower(i));
+    out.upper(i) = transform.inverse(out.upper(i));
+  }
+}
+
+}  // namespace
+
+IntervalKind parse_interval(const std::string& text) {
+  for (const IntervalKind kind :
+       {IntervalKind::model, IntervalKind::jackknife_plus, IntervalKind::leave_one_out, IntervalKind::none})
+    if (text == to_string(kind)) return kind;
+  throw InputError(fmt::format("--interval {}: must be model, jackknife+, leave-one-out or none", text));
+}
+
+std::string_view to_string(IntervalKind kind) {
+  switch (kind) {
+    case IntervalKind::jackknife_plus: return "jackknife+";
+    case IntervalKind::leave_one_out: return "leave-one-out";
+    case IntervalKind::none: return "none";
+    case IntervalKind::model: break;
+  }
+  return "model";
+}
+
+Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given,
+                    const PredictOptions& options) {
+  check_given(model, rows, given);
+  require_address_space();
+  Predictions out = empty_predictions(rows);
+  const auto count = static_cast<Index>(rows.row.size());
+  if (count == 0) return out;
+  std::optional<Uncertainty> uncertainty;
+  if (options.interval != IntervalKind::none && can_give_sd(model, given)) {
+    report_progress(options.progress, "building the training operator", 0.0);
+    uncertainty.emplace(model, options.interval);
+    out.dof = uncertainty->dof();
+    if (uncertainty->sampled())
+      out.warnings.push_back(
+          fmt::format("Standard deviations are those given a seeded sample of {} of the {} training rows: "
+                      "never below those "
+                      "given all, so intervals are too wide rather than too narrow.",
+                      FittedModel::most_factored_rows, model.rows()));
+  } else if (options.interval != IntervalKind::none) {
+    out.warnings.push_back(why_no_sd(model));
+  }
+  const Index block = std::max<Index>(1, block_entries / model.rows());
+  for (Index begin = 0; begin < count; begin += block) {
+    report_progress(options.progress, "predicting", static_cast<double>(begin) / static_cast<double>(count));
+    const Index size = std::min(block, count - begin);
+    CrossKernel cross;
+    if (model.linearised && !uncertainty)
+      cross.output = model.kernel->output(rows.X.middleRows(begin, size));
+    else
+      cross = cross_at(model, rows, given, begin, size);
+    const Matrix design = design_at(model, rows, begin, size);
+    const Vector mean = mean_at(model, rows, cross, design, begin);
+    const std::vector<Index> to(rows.row.begin() + begin, rows.row.begin() + begin + size);
+    out.mean(to) = mean;
+    out.location(to) = mean;
+    if (!uncertainty) continue;
+    const Vector f0 = unstandardize_response(model.recipe, cross.output);
+    const Uncertainty::Answer answer =
+        uncertainty->at(std::move(cross.H_cross), std::move(cross.H_self), design, mean, f0);
+    out.sd(to) = answer.sd;
+    out.scale(to) = answer.scale;
+    out.lower(to) = answer.lower;
+    out.upper(to) = answer.upper;
+    out.statements = uncertainty->statements();
+  }
+  transform_back(model, out);
+  return out;
+}
+
+Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y) {
+  require(y.size() == predictions.mean.size(), "observed responses", y.size(),
+          "must be as many as the predictions");
+  Vector log_density(y.size());
+  for (Index i = 0; i < y.size(); ++i) {
+    const double scale = predictions.scale(i);
+    const double z = (model.transform.forward(y(i)) - predictions.location(i)) / scale;
+    const double log_kernel = std::isfinite(predictions.dof)
+                                  ? std::log(boost::math::pdf(boost::math::students_t(predictions.dof), z))
+                                  : -0.5 * z * z - 0.5 * std::log(2.0 * std::numbers::pi);
+    log_density(i) = log_kernel - std::log(scale) + model.transform.log_derivative(y(i));
+  }
+  return log_density;
+}
+
+}  // namespace gradflow

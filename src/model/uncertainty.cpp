@@ -1,0 +1,118 @@
+#include "model/uncertainty.h"
+
+#include <algorithm>
+#include <boost/math/distributions/students_t.hpp>
+#include <cmath>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/random.h"
+#include "gradflow/model/memory.h"
+#include "gradflow/operators/scaled_operator.h"
+
+namespace gradflow {
+namespace {
+
+constexpr double copies = 3.0;  // n x n matrices alive while standard deviations are prepared
+
+std::vector<Index> sample_of(const FittedModel& model) {
+  if (model.rows() <= FittedModel::most_factored_rows) return {};
+  std::vector<Index> rows =
+      RandomStream(model.seed, "rows for standard deviations").permutation(model.rows());
+  rows.resize(static_cast<std::size_t>(FittedModel::most_factored_rows));
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+// Theta / (rows of the operator)
+std::unique_ptr<DenseOperator> training_operator(const FittedModel& model, const std::vector<Index>& rows) {
+  if (rows.empty())
+    return model.kernel ? model.kernel->training(model.X)
+                        : std::make_unique<DenseOperator>(model.H, model.operator_text);
+  if (model.kernel) return model.kernel->training(Matrix(model.X(rows, Eigen::all)));
+  const double share = static_cast<double>(model.rows()) / static_cast<double>(rows.size());
+  return std::make_unique<DenseOperator>(share * model.H(rows, rows), model.operator_text);
+}
+
+}  // namespace
+
+Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval)
+    : model_(model),
+      interval_(interval),
+      rows_(sample_of(model)),
+      scale_(model.weights.cwiseSqrt()),
+      factor_(model.weights.size() > 0 ? 1.0 / model.weights.mean() : 1.0) {
+  const bool distribution_free = interval != IntervalKind::model;
+  if (distribution_free && sampled())
+    throw InputError(fmt::format(
+        "--interval {}: leave-one-out fits need a factorisation of all {} training rows, which is "
+        "made up to {}: use --interval model",
+        to_string(interval), model.rows(), FittedModel::most_factored_rows));
+  if (distribution_free && model.response.size() == 0)
+    throw InputError(
+        fmt::format("--interval {}: the model file is of an earlier format, which does not hold "
+                    "the responses: fit it again, or use --interval model",
+                    to_string(interval)));
+  const Index n = sampled() ? FittedModel::most_factored_rows : model.rows();
+  require_memory(n, copies);
+  const std::unique_ptr<DenseOperator> H = training_operator(model, rows_);
+  const Vector ones = Vector::Ones(n);
+  const Vector scale = scale_.size() == 0 ? ones : sampled() ? Vector(scale_(rows_)) : scale_;
+  const double share = static_cast<double>(n) / static_cast<double>(model.rows());
+  const bool plain = scale_.size() == 0 && !sampled();
+  const ScaledOperator scaled(*H, scale, factor_ * share);
+  const TrainingOperator& whitened = plain ? static_cast<const TrainingOperator&>(*H) : scaled;
+  const FixedEffects fixed(sampled() ? Matrix(model.design(rows_, Eigen::all)) : model.design,
+                           model.fixed_names);
+  dof_ = static_cast<double>(model.rows() - fixed.count() + model.pure.dof);
+  if (sampled() || model.response.size() == 0) {
+    variance_ = PosteriorVariance::for_ridge(whitened, fixed, model.tau);
+    return;
+  }
+  const Vector response = scale.cwiseProduct(model.response);
+  const double log_time_sd = std::isfinite(model.log_time_sd) ? model.log_time_sd : 0.0;
+  predictive_ = RidgePredictive::delta(whitened, fixed, response, model.tau, log_time_sd, model.pure);
+  if (distribution_free) conformal_ = ConformalRidge::for_ridge(whitened, fixed, response, model.tau);
+}
+
+Uncertainty::Answer Uncertainty::at(Matrix H_cross, Vector H_self, const Matrix& design, const Vector& mean,
+                                    const Vector& f0) {
+  if (sampled()) H_cross = Matrix(H_cross(Eigen::all, rows_));
+  if (scale_.size() > 0) {
+    const Vector scale = sampled() ? Vector(scale_(rows_)) : scale_;
+    H_cross *= (factor_ * scale).asDiagonal();
+    H_self *= factor_;
+  }
+  const NewPoints points{std::move(H_cross), std::move(H_self), design};
+  Answer answer;
+  if (predictive_) {
+    const StudentMixtures mixtures = predictive_->at(points);
+    answer.scale = mixtures.scales.col(0);
+    answer.sd = (answer.scale.array().square() - model_.ridge_variance).cwiseMax(0.0).sqrt();
+  } else {
+    answer.sd = (model_.ridge_variance * variance_->at(points).array()).sqrt();
+    answer.scale = (model_.ridge_variance + answer.sd.array().square()).sqrt();
+  }
+  if (interval_ == IntervalKind::model) {
+    const double t = boost::math::quantile(boost::math::students_t(dof_), 0.5 + 0.5 * model_.level);
+    answer.lower = mean - t * answer.scale;
+    answer.upper = mean + t * answer.scale;
+  } else {
+    conformal_ends(points, f0, answer);
+  }
+  return answer;
+}
+
+void Uncertainty::conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer) {
+  ConformalOptions options;
+  options.level = model_.level;
+  options.method = interval_ == IntervalKind::jackknife_plus ? ConformalMethod::jackknife_plus
+                                                             : ConformalMethod::leave_one_out;
+  options.studentised = true;
+  ConformalIntervals intervals = conformal_->at(points, f0, options);
+  answer.lower = std::move(intervals.lower);
+  answer.upper = std::move(intervals.upper);
+  statements_ = std::move(intervals.statements);
+}
+
+}  // namespace gradflow

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gradflow/inference/conformal.h"
+#include "gradflow/inference/posterior.h"
+#include "gradflow/inference/predictive.h"
+#include "gradflow/model/fitted_model.h"
+
+namespace gradflow {
+
+/// What a fitted model knows of the errors of its predictions: one factorisation, then blocks of new rows.
+/// Everything in units of the transformed response.
+class Uncertainty {
+ public:
+  /// Builds the operator of the training rows (of a seeded sample of them beyond
+  /// FittedModel::most_factored_rows) and factors it. The model outlives this. Throws InputError where
+  /// distribution-free intervals cannot be given, saying why.
+  Uncertainty(const FittedModel& model, IntervalKind interval);
+
+  struct Answer {
+    Vector sd;            ///< of the mean function
+    Vector scale;         ///< of Student's t around the mean
+    Vector lower, upper;  ///< of a new response
+  };
+  /// H_cross, H_self and design as in NewPoints for the model's H; `mean` and the network's output there.
+  Answer at(Matrix H_cross, Vector H_self, const Matrix& design, const Vector& mean, const Vector& f0);
+
+  double dof() const noexcept { return dof_; }
+  bool sampled() const noexcept { return !rows_.empty(); }
+  const std::vector<std::string>& statements() const noexcept { return statements_; }
+
+ private:
+  void prepare_conformal(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response);
+  void conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer);
+
+  const FittedModel& model_;
+  IntervalKind interval_;
+  std::vector<Index> rows_;  // the sample; empty: all
+  Vector scale_;             // sqrt of the weights; empty: ones
+  double factor_;            // n / W
+  double dof_;
+  std::optional<RidgePredictive> predictive_;
+  std::optional<PosteriorVariance> variance_;
+  std::optional<ConformalRidge> conformal_;
+  std::vector<std::string> statements_;
+};
+
+}  // namespace gradflow

@@ -1,0 +1,127 @@
+#include "report/choice_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "report/format.h"
+
+namespace gradflow {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t most_features_listed = 12;
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+std::string transform_text(const ResponseTransform& transform) {
+  if (transform.kind == TransformKind::none) return "none";
+  return fmt::format("{} with lambda = {}", to_string(transform.kind), shown_number(transform.lambda));
+}
+
+// The kernel with four digits of its numbers: for reading; all digits are in the JSON.
+std::string shown_kernel(KernelSum kernel) {
+  const auto rounded = [](double value) { return std::stod(fmt::format("{:.4g}", value)); };
+  for (KernelTerm& term : kernel.terms) {
+    term.weight = rounded(term.weight);
+    term.network.sw2 = rounded(term.network.sw2);
+    term.network.sb2 = rounded(term.network.sb2);
+  }
+  return to_string(kernel);
+}
+
+std::string candidates_table(const KernelChoice& choice) {
+  std::vector<std::vector<std::string>> rows{{"candidate", "transform", "-2 log L", "penalised", "parameters",
+                                              "LOO log density", "evaluations", ""}};
+  for (std::size_t i = 0; i < choice.candidates.size(); ++i) {
+    const CandidateReport& candidate = choice.candidates[i];
+    const CandidateFit& fit = candidate.fit;
+    std::string note = static_cast<Index>(i) == choice.best ? "<- chosen" : "";
+    if (fit.outcome != Outcome::converged)
+      note += fmt::format("{}({})", note.empty() ? "" : " ", to_string(fit.outcome));
+    rows.push_back({candidate.kernel, candidate.transform, fmt::format("{:.2f}", fit.criterion),
+                    fmt::format("{:.2f}", fit.penalised_criterion), std::to_string(fit.parameter_count),
+                    shown_number(candidate.leave_one_out_log_density), std::to_string(fit.evaluations),
+                    note});
+  }
+  return aligned_table(rows);
+}
+
+// The features in the order of their relevance in a term.
+std::string relevances_text(const KernelTerm& term, const std::vector<EncodedColumn>& features) {
+  if (term.relevance.size() == 0) return "";
+  std::vector<Index> order(static_cast<std::size_t>(term.relevance.size()));
+  std::iota(order.begin(), order.end(), Index{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](Index a, Index b) { return term.relevance(a) > term.relevance(b); });
+  std::string text;
+  for (std::size_t i = 0; i < std::min(order.size(), most_features_listed); ++i)
+    text += fmt::format("{}{} {}", i == 0 ? "" : ", ", features[static_cast<std::size_t>(order[i])].name,
+                        shown_number(term.relevance(order[i])));
+  if (order.size() > most_features_listed)
+    text += fmt::format(", {} more", order.size() - most_features_listed);
+  return fmt::format("Relevance of the features ({}): {}.\n", to_string(term.kind), text);
+}
+
+}  // namespace
+
+std::string choice_text(const PreparedJob& prepared) {
+  const bool transformed = prepared.transform.kind != TransformKind::none;
+  if (!prepared.choice)
+    return transformed ? fmt::format("Response transformed: {}; estimates are in its units.\n\n",
+                                     transform_text(prepared.transform))
+                       : "";
+  const KernelChoice& choice = *prepared.choice;
+  std::string text = fmt::format(
+      "Chosen by restricted likelihood on {}: {}; transform of the response: {}.\n",
+      counted_text(choice.rows, "row"), shown_kernel(choice.kernel), transform_text(choice.transform));
+  text += candidates_table(choice);
+  for (const KernelTerm& term : choice.kernel.terms)
+    text += relevances_text(term, prepared.dataset.recipe.features);
+  if (transformed)
+    text += "Times, standard deviations and fixed effects are those of the transformed response.\n";
+  return text + '\n';
+}
+
+Json choice_json(const PreparedJob& prepared) {
+  const bool transformed = prepared.transform.kind != TransformKind::none;
+  if (!prepared.choice && !transformed) return nullptr;
+  Json json = {{"transform",
+                {{"kind", to_string(prepared.transform.kind)},
+                 {"lambda", transformed ? Json(prepared.transform.lambda) : Json(nullptr)},
+                 {"centre", prepared.transform.centre},
+                 {"scale", prepared.transform.scale}}}};
+  if (!prepared.choice) return json;
+  const KernelChoice& choice = *prepared.choice;
+  json["kernel"] = to_string(choice.kernel);
+  json["rows"] = choice.rows;
+  json["best"] = choice.best < 0 ? Json(nullptr) : Json(choice.best);
+  Json candidates = Json::array();
+  for (const CandidateReport& candidate : choice.candidates) {
+    const CandidateFit& fit = candidate.fit;
+    Json parameters = Json::object();
+    for (std::size_t k = 0; k < fit.parameter_names.size() && static_cast<Index>(k) < fit.parameters.size();
+         ++k)
+      parameters[fit.parameter_names[k]] = number(std::exp(fit.parameters(static_cast<Index>(k))));
+    candidates.push_back({{"kernel", candidate.kernel},
+                          {"transform", candidate.transform},
+                          {"outcome", to_string(fit.outcome)},
+                          {"reason", fit.reason},
+                          {"criterion", number(fit.criterion)},
+                          {"penalised_criterion", number(fit.penalised_criterion)},
+                          {"parameter_count", fit.parameter_count},
+                          {"leave_one_out_log_density", number(candidate.leave_one_out_log_density)},
+                          {"tau", number(fit.tau)},
+                          {"lambda", number(fit.transform.lambda)},
+                          {"evaluations", fit.evaluations},
+                          {"at_bound", fit.at_bound},
+                          {"parameters", std::move(parameters)}});
+  }
+  json["candidates"] = std::move(candidates);
+  return json;
+}
+
+}  // namespace gradflow
