@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/kernel_family.h"
 #include "gradflow/operators/scaled_family.h"
@@ -72,17 +73,18 @@ class Chooser {
   }
 
   KernelChoice run(const KernelSum& given) {
+    const SerialBlas serial;  // searches run side by side, and give the same bits for any number of threads
     const TransformKind asked = options_.automatic_transform ? TransformKind::none : options_.transform;
-    if (options_.select) {
-      choose_among(texts(), asked);
-    } else {
-      add(to_string(given), std::make_shared<KernelFamily>(given, sample_.X, nothing_free()), asked);
-      judge();
-    }
-    if (options_.automatic_transform) try_transform();
-    choice_.kernel =
-        best_family_ ? best_family_->sum_at(choice_.candidates[index_of_best()].fit.parameters) : given;
-    if (choice_.best >= 0) choice_.transform = choice_.candidates[index_of_best()].fit.transform;
+    std::vector<Task> tasks;
+    if (options_.select)
+      for (const std::string& text : texts()) tasks.push_back({text, family_of(text), asked, 1});
+    else
+      tasks.push_back({to_string(given), std::make_shared<KernelFamily>(given, sample_.X, nothing_free()),
+                       asked, options_.starts});
+    search(tasks, 0.0);
+    if (choice_.best >= 0) search(second_round(asked), 0.6);
+    choice_.kernel = best_family_ ? best_family_->sum_at(best().fit.parameters) : given;
+    if (choice_.best >= 0) choice_.transform = best().fit.transform;
     warn();
     return std::move(choice_);
   }
@@ -91,7 +93,15 @@ class Chooser {
   std::vector<std::string> texts() const {
     return options_.candidates.empty() ? default_candidates() : options_.candidates;
   }
-  std::size_t index_of_best() const { return static_cast<std::size_t>(choice_.best); }
+  // A kernel with a transform, from so many starts.
+  struct Task {
+    std::string text;
+    std::shared_ptr<const KernelFamily> family;
+    TransformKind kind;
+    int starts;
+  };
+
+  const CandidateReport& best() const { return choice_.candidates[static_cast<std::size_t>(choice_.best)]; }
 
   static KernelFamilyOptions nothing_free() {
     return {.weights = false, .relevances = false, .sw2 = false, .sb2 = false};
@@ -117,61 +127,61 @@ class Chooser {
     return gradflow::select({{text, rows, {}}}, sample_.response, sample_.fixed, search).candidates.front();
   }
 
-  void add(const std::string& text, const std::shared_ptr<const KernelFamily>& family, TransformKind kind) {
-    report_progress(progress_, fmt::format("choosing the kernel: {}", text),
-                    static_cast<double>(choice_.candidates.size()) / static_cast<double>(texts().size() + 3));
-    CandidateReport report{text, std::string(to_string(kind)), fit(text, family, kind, 1), {}};
-    finish(report);
-    choice_.candidates.push_back(std::move(report));
-    families_.push_back(family);
+  // The best so far from more starts; with a linear kernel beside it; and both with a transform.
+  std::vector<Task> second_round(TransformKind asked) const {
+    std::vector<Task> tasks;
+    const std::string text = best().kernel;
+    if (options_.select && options_.starts > 1) tasks.push_back({text, best_family_, asked, options_.starts});
+    const bool with_linear = options_.select && options_.candidates.empty();
+    const std::string sum = text + " + linear";
+    const std::shared_ptr<const KernelFamily> family = with_linear ? family_of(sum) : nullptr;
+    if (with_linear) tasks.push_back({sum, family, asked, 1});
+    if (!options_.automatic_transform) return tasks;
+    const TransformKind kind =
+        sample_.response.y.minCoeff() > 0.0 ? TransformKind::box_cox : TransformKind::yeo_johnson;
+    tasks.push_back({text, best_family_, kind, 1});
+    if (with_linear) tasks.push_back({sum, family, kind, 1});
+    return tasks;
   }
 
-  void finish(CandidateReport& report) const {
+  // Runs the searches, enters what they found, and judges anew. A kernel that was there before is replaced by
+  // a better fit of itself.
+  void search(const std::vector<Task>& tasks, double fraction) {
+    report_progress(progress_,
+                    fmt::format("choosing the kernel: {} searches on {} rows", tasks.size(), choice_.rows),
+                    fraction);
+    std::vector<CandidateFit> fits(tasks.size());
+    parallel_for(static_cast<Index>(tasks.size()), 1, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) {
+        const Task& task = tasks[static_cast<std::size_t>(i)];
+        fits[static_cast<std::size_t>(i)] = fit(task.text, task.family, task.kind, task.starts);
+      }
+    });
+    for (std::size_t i = 0; i < tasks.size(); ++i) enter(tasks[i], std::move(fits[i]));
+    judge();
+  }
+
+  void enter(const Task& task, CandidateFit fit) {
+    CandidateReport report{task.text, std::string(to_string(task.kind)), std::move(fit), {}};
     report.leave_one_out_log_density =
         report.fit.value.leave_one_out_log_density / static_cast<double>(sample_.X.rows());
+    for (CandidateReport& known : choice_.candidates) {
+      if (known.kernel != report.kernel || known.transform != report.transform) continue;
+      if (report.fit.penalised_criterion <= known.fit.penalised_criterion) known = std::move(report);
+      return;
+    }
+    choice_.candidates.push_back(std::move(report));
+    families_.push_back(task.family);
   }
 
   void judge() {
     choice_.best = -1;
     for (std::size_t i = 0; i < choice_.candidates.size(); ++i) {
       const double value = choice_.candidates[i].fit.penalised_criterion;
-      if (!std::isfinite(value)) continue;
-      if (choice_.best < 0 || value < choice_.candidates[index_of_best()].fit.penalised_criterion)
+      if (std::isfinite(value) && (choice_.best < 0 || value < best().fit.penalised_criterion))
         choice_.best = static_cast<Index>(i);
     }
-    best_family_ = choice_.best < 0 ? nullptr : families_[index_of_best()];
-  }
-
-  void choose_among(const std::vector<std::string>& candidates, TransformKind kind) {
-    for (const std::string& text : candidates) add(text, family_of(text), kind);
-    judge();
-    if (choice_.best < 0) return;
-    if (options_.candidates.empty()) {
-      const std::string with_linear = choice_.candidates[index_of_best()].kernel + " + linear";
-      add(with_linear, family_of(with_linear), kind);
-      judge();
-    }
-    if (options_.starts > 1) search_again(kind);
-  }
-
-  // More starts for the candidate that is best so far.
-  void search_again(TransformKind kind) {
-    CandidateReport& report = choice_.candidates[index_of_best()];
-    report_progress(progress_,
-                    fmt::format("choosing the kernel: {} from {} starts", report.kernel, options_.starts),
-                    0.8);
-    CandidateFit again = fit(report.kernel, families_[index_of_best()], kind, options_.starts);
-    if (again.penalised_criterion > report.fit.penalised_criterion) return;
-    report.fit = std::move(again);
-    finish(report);
-  }
-
-  void try_transform() {
-    if (choice_.best < 0) return;
-    const TransformKind kind =
-        sample_.response.y.minCoeff() > 0.0 ? TransformKind::box_cox : TransformKind::yeo_johnson;
-    add(choice_.candidates[index_of_best()].kernel, families_[index_of_best()], kind);
-    judge();
+    best_family_ = choice_.best < 0 ? nullptr : families_[static_cast<std::size_t>(choice_.best)];
   }
 
   void warn() {
@@ -179,24 +189,24 @@ class Chooser {
       choice_.warnings.push_back("no candidate could be fitted: the kernel is the one given");
       return;
     }
-    const CandidateReport& best = choice_.candidates[index_of_best()];
+    const CandidateReport& chosen = best();
     const auto densest =
         std::max_element(choice_.candidates.begin(), choice_.candidates.end(),
                          [](const CandidateReport& a, const CandidateReport& b) {
                            return !(a.leave_one_out_log_density >= b.leave_one_out_log_density);
                          });
     constexpr double worth_a_sentence = 0.02;  // per row
-    if (densest->leave_one_out_log_density > best.leave_one_out_log_density + worth_a_sentence)
+    if (densest->leave_one_out_log_density > chosen.leave_one_out_log_density + worth_a_sentence)
       choice_.warnings.push_back(fmt::format(
           "the likelihood prefers {} (transform {}), the leave-one-out density {} (transform {}): {:.3g} "
           "against {:.3g} per row",
-          best.kernel, best.transform, densest->kernel, densest->transform, best.leave_one_out_log_density,
-          densest->leave_one_out_log_density));
-    if (best.fit.outcome == Outcome::iteration_limit)
+          chosen.kernel, chosen.transform, densest->kernel, densest->transform,
+          chosen.leave_one_out_log_density, densest->leave_one_out_log_density));
+    if (chosen.fit.outcome == Outcome::iteration_limit)
       choice_.warnings.push_back(
           fmt::format("the search for the parameters of {} did not come to rest in {} "
                       "evaluations: they are near the best, not at it",
-                      best.kernel, best.fit.evaluations));
+                      chosen.kernel, chosen.fit.evaluations));
   }
 
   const ChoiceOptions& options_;

@@ -35,8 +35,8 @@ struct ChoiceOptions {
   void check() const;  ///< throws InputError naming the option
 };
 
-/// ntk:relu and ntk:erf of depth 1, 2 and 3, sb2 = 0.1 to begin with, and the best of relu and of erf with a
-/// linear kernel beside it.
+/// ntk:relu and ntk:erf of depth 1, 2 and 3, sb2 = 0.1 to begin with. Without candidates of the user's, the
+/// best of them is then tried with a linear kernel beside it.
 std::vector<std::string> default_candidates();
 
 /// One kernel that was looked at.
@@ -56,12 +56,14 @@ struct KernelChoice {
   std::vector<std::string> warnings{};  ///< complete sentences
 };
 
-/// Chooses by penalised restricted likelihood of `ridge` (inference/selection.h): candidates one after the
-/// other with the response as it is (or transformed as asked for), then, with automatic_transform, the best
-/// of them again with a transform. Criteria compare, as the transform's Jacobian is part of them. `given` is
-/// the kernel when only the transform is chosen. Deterministic: seeded sample and starts. Cost: for every
-/// candidate about 30 to 60 Cholesky factorisations and inverses of the rows looked at. Throws InputError for
-/// a kernel that cannot be differentiated (tanh) and for a transform that does not fit the response.
+/// Chooses by penalised restricted likelihood of `ridge` (inference/selection.h): all candidates with one
+/// start and the response as it is (or transformed as asked for); then the best of them from more starts,
+/// with a linear kernel beside it, and with automatic_transform both of these with a transform. Criteria
+/// compare, as the transform's Jacobian is part of them. `given` is the kernel when only the transform is
+/// chosen. Searches run side by side, each with BLAS on one thread: the same bits for any number of threads.
+/// Cost: for every candidate about 30 to 60 Cholesky factorisations and inverses of the rows looked at.
+/// Throws InputError for a kernel that cannot be differentiated (tanh) and for a transform that does not fit
+/// the response.
 KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
                            Progress* progress = nullptr);
 
