@@ -9,6 +9,7 @@ namespace gradflow::cli {
 struct Invocation {
   Settings settings;
   RunRecord record;
+  std::string document = {};  ///< of test, stop and fit: what --json gets, whether it was asked for or not
 };
 
 /// Each returns the exit code (0 usable, 3 not usable) and throws InputError for bad input.

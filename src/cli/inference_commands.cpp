@@ -76,7 +76,8 @@ auto with_progress(const Invocation& invocation, Job& job, Work work) {
   return result;
 }
 
-void write_json(const Invocation& invocation, const std::string& document) {
+void write_json(Invocation& invocation, const std::string& document) {
+  invocation.document = document;
   if (!invocation.settings.json.empty()) write_file_atomically(invocation.settings.json, document);
 }
 

@@ -6,11 +6,12 @@
 #include <functional>
 #include <new>
 
-#include "cli/commands.h"
+#include "cli/class_command.h"
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/several_targets.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/model/version.h"
@@ -51,6 +52,7 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   CLI::App* fit =
       add_command(app, "fit", "The network trained for that long, as a model file for gradflow predict.",
                   "  gradflow fit data.csv --target price -o price.model\n"
+                  "  gradflow fit data.csv --target species --classes -o species.model\n"
                   "  gradflow fit data.csv --target price --id house --covariates year -o price.model");
   CLI::App* predict = add_command(app, "predict", "What does the model say of new rows, and how surely?",
                                   "  gradflow predict price.model new.csv -o predictions.csv\n"
@@ -75,13 +77,16 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
     }
     if (command != kernel && command != spectrum) add_computation_options(*command, s);
     if (command == stop || command == fit) add_rules_option(*command, s);
+    if (command == test || command == stop || command == fit) add_class_options(*command, s);
   }
   add_new_row_options(*predict, s);
   add_cross_option(*kernel, s);
   add_simulation_options(*simulate, s);
   add_file_output(*fit, s, "The model file (safetensors)", true);
-  add_file_output(*predict, s, "CSV with id, mean, sd, lower, upper (-: standard output, the default)",
-                  false);
+  add_file_output(
+      *predict, s,
+      "CSV with id, mean, sd, lower, upper, or of classes id, class, p_NAME, ... (-: standard output)",
+      false);
   add_file_output(*spectrum, s, "All eigenvalues as CSV", false);
   add_file_output(*kernel, s, "The matrix, NPY, float64", true);
   add_file_output(*simulate, s, "CSV with x1, ..., xd, y (-: standard output, the default)", false);
@@ -134,7 +139,12 @@ int run_command(const Command& command, Settings settings, const std::vector<std
   record.arguments = arguments;
   record.options = options_in_effect(*command.app);
   record.threads = threads();
-  return command.run(invocation);
+  check_class_options(*command.app, invocation.settings);
+  int (*const run)(Invocation&) = invocation.settings.target_is_class ? class_command : command.run;
+  const bool takes_several = record.command == "test" || record.command == "stop" || record.command == "fit";
+  if (!takes_several) return run(invocation);
+  const std::vector<std::string> targets = targets_of(invocation.settings);
+  return targets.size() > 1 ? several_targets(invocation, targets, run) : run(invocation);
 }
 
 int unknown_command(const std::string& name) {

@@ -3,14 +3,16 @@
 #include <cstdio>
 #include <numeric>
 
-#include "cli/commands.h"
+#include "cli/class_command.h"
 #include "cli/make_job.h"
+#include "cli/new_rows.h"
 #include "cli/numbers.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
 #include "gradflow/data/csv_writer.h"
+#include "gradflow/model/class_model.h"
 #include "gradflow/model/memory.h"
 #include "gradflow/report/json_report.h"
 #include "gradflow/report/text_report.h"
@@ -19,17 +21,6 @@ namespace gradflow::cli {
 namespace {
 
 constexpr double kernel_copies = 3.0;  // matrices of n x n alive while one is built and written
-
-bool is_array_file(const std::string& text) {
-  return text.ends_with(".npy") || text.find(".npz") != std::string::npos;
-}
-
-NewRows encode_file(const Recipe& recipe, const std::string& path, const Settings& settings) {
-  if (is_array_file(path)) return encode(recipe, read_array(path).as_matrix(path), path);
-  TableOptions options = make_table_options(settings);
-  options.missing_values = recipe.missing_values;
-  return encode(recipe, read_table(path, options));
-}
 
 // Rows of a user's matrix that come without a table: counted by their cross matrix.
 NewRows rows_of_cross(const FittedModel& model, const GivenCross& given) {
@@ -54,18 +45,15 @@ GivenCross read_given(const Settings& s) {
 }
 
 NewRows read_new_rows(const Settings& s, const FittedModel& model, const GivenCross& given) {
-  if (!s.table.empty() && !s.features.empty())
-    throw InputError(fmt::format(
-        "both a table ('{}') and --features are given: the new rows are one or the other", s.table));
-  if (s.table.empty() && s.features.empty()) {
-    if (!model.kernel && given.H_cross.size() > 0) return rows_of_cross(model, given);
-    throw InputError(model.kernel ? "no new rows: give a table NEW.csv or --features NEW.npy"
-                                  : "no new rows: a model of --operator needs --cross");
+  if (s.table.empty() && s.features.empty() && !model.kernel) {
+    if (given.H_cross.size() > 0) return rows_of_cross(model, given);
+    throw InputError("no new rows: a model of --operator needs --cross");
   }
-  if (!model.kernel && given.H_cross.size() == 0)
+  const bool one_source = s.table.empty() || s.features.empty();
+  if (!model.kernel && one_source && given.H_cross.size() == 0)
     throw InputError(fmt::format(
         "'{}' was fitted with --operator: give --cross, the kernel of new rows with training rows", s.model));
-  return encode_file(model.recipe, s.table.empty() ? s.features : s.table, s);
+  return read_new_rows(s, model.recipe);
 }
 
 std::string predictions_csv(const Predictions& predictions) {
@@ -83,11 +71,6 @@ std::string predictions_csv(const Predictions& predictions) {
   return text;
 }
 
-void warn(const std::vector<std::string>& warnings) {
-  for (const std::string& warning : warnings)
-    std::fputs(fmt::format("gradflow: warning: {}\n", warning).c_str(), stderr);
-}
-
 }  // namespace
 
 int predict_command(Invocation& invocation) {
@@ -95,6 +78,7 @@ int predict_command(Invocation& invocation) {
   const std::vector<std::string> inputs{s.model, s.table, s.features, s.cross, s.cross_diagonal};
   require_writable(s.output, inputs);
   require_writable(s.json, inputs);
+  if (is_class_model(s.model)) return predict_classes(invocation);
   FittedModel model = FittedModel::load(s.model);
   if (!s.level.empty()) model.level = open_fraction("--level", s.level);
   invocation.record.seed = model.seed;

@@ -27,6 +27,10 @@ struct Settings {
   std::string candidates, transform = "none", selection_rows = "1500";
   std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", seed = "1";
 
+  // Classes
+  bool target_is_class = false, kernel_grid = false;
+  std::string method;
+
   // Computation
   std::string engine = "auto", storage = "auto", precision = "auto", max_memory, krylov_steps, probes,
               rules = "all", checkpoint;

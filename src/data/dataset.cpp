@@ -5,6 +5,7 @@
 #include <functional>
 #include <utility>
 
+#include "data/class_response.h"
 #include "data/columns.h"
 #include "data/duplicates.h"
 #include "data/roles.h"
@@ -18,6 +19,7 @@ struct RowNumbers {                                // the response, or the weigh
   std::vector<double> values;                      // NaN where missing
   std::string where;                               // "FILE, column 'y'"
   std::function<std::string(Index)> where_in_row;  // "FILE, line 7, column 'y'"
+  std::vector<std::string> classes = {};           // names of the values 0, 1, ...; empty: a number
 };
 
 [[noreturn]] void fail_missing(const std::string& where) {
@@ -173,10 +175,14 @@ class Learner {
     const Index n = data_.report.rows_used;
     data_.y = Eigen::Map<const Vector>(response_.values.data(), n);
     const Moments m = moments(data_.y);
+    const bool is_class = !response_.classes.empty();
     if (m.is_constant)
       throw InputError(fmt::format("{}: the response is {} in all {} rows used; there is nothing to learn",
-                                   response_.where, data_.y[0], n));
-    if (options().standardize != Standardize::both) return;
+                                   response_.where,
+                                   is_class ? shown(response_.classes[static_cast<std::size_t>(data_.y[0])])
+                                            : fmt::format("{}", data_.y[0]),
+                                   n));
+    if (options().standardize != Standardize::both || is_class) return;
     data_.recipe.target_center = m.mean;
     data_.recipe.target_scale = m.deviation;
     data_.y = (data_.y.array() - m.mean) / m.deviation;
@@ -283,6 +289,24 @@ Dataset learn(const Cells& cells, const RowNumbers& response, const Roles& roles
   return data;
 }
 
+std::string place_in_array(const std::string& name, Index row) {
+  return fmt::format("{}, row {}", name, row + 1);
+}
+
+Dataset learn_arrays(const Matrix& features, std::vector<double> response, std::vector<std::string> classes,
+                     DatasetOptions options, const std::string& features_name,
+                     const std::string& response_name) {
+  const auto rows = static_cast<Index>(response.size());
+  if (features.rows() != rows)
+    throw InputError(fmt::format("{} has {}, but {} has {}; they must be equal", features_name,
+                                 counted(features.rows(), "row"), response_name, counted(rows, "value")));
+  const MatrixCells cells(features, features_name);
+  const Roles roles = assign_roles(cells, ResponseIs::separate, options);
+  options.target = response_name;
+  const auto where = [&](Index row) { return place_in_array(response_name, row); };
+  return learn(cells, {std::move(response), response_name, where, std::move(classes)}, roles, options);
+}
+
 }  // namespace
 
 Vector unstandardize_response(const Recipe& recipe, ConstVector y) {
@@ -294,8 +318,8 @@ Dataset make_dataset(const Table& table, const DatasetOptions& options) {
   DatasetOptions named = options;
   const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
   const Index target = *roles.target;
-  const RowNumbers response{cells.numbers(target, "the response must be numeric"), cells.column_place(target),
-                            [&](Index row) { return cells.place(row, target); }};
+  const RowNumbers response{cells.numbers(target, "the response must be numeric, or a class with --classes"),
+                            cells.column_place(target), [&](Index row) { return cells.place(row, target); }};
   Dataset data = learn(cells, response, roles, named);
   data.recipe.missing_values = table.missing_values;
   return data;
@@ -303,17 +327,33 @@ Dataset make_dataset(const Table& table, const DatasetOptions& options) {
 
 Dataset make_dataset(const Matrix& features, const Vector& response, const DatasetOptions& options,
                      const std::string& features_name, const std::string& response_name) {
-  if (features.rows() != response.size())
-    throw InputError(fmt::format("{} has {}, but {} has {}; they must be equal", features_name,
-                                 counted(features.rows(), "row"), response_name,
-                                 counted(response.size(), "value")));
-  const MatrixCells cells(features, features_name);
+  for (Index row = 0; row < response.size(); ++row)
+    check_value(response[row], place_in_array(response_name, row));
+  return learn_arrays(features, {response.begin(), response.end()}, {}, options, features_name,
+                      response_name);
+}
+
+ClassDataset make_class_dataset(const Table& table, const DatasetOptions& options) {
+  check_class_options(options);
+  const TableCells cells(table);
   DatasetOptions named = options;
-  const Roles roles = assign_roles(cells, ResponseIs::separate, named);
-  named.target = response_name;
-  const auto where = [&](Index row) { return fmt::format("{}, row {}", response_name, row + 1); };
-  for (Index row = 0; row < response.size(); ++row) check_value(response[row], where(row));
-  return learn(cells, {{response.begin(), response.end()}, response_name, where}, roles, named);
+  const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
+  const Index target = *roles.target;
+  const std::string where = cells.column_place(target);
+  ClassResponse classes = read_classes(cells.texts(target), where);
+  const RowNumbers response{classes.codes, where, [&](Index row) { return cells.place(row, target); },
+                            classes.names};
+  Dataset data = learn(cells, response, roles, named);
+  data.recipe.missing_values = table.missing_values;
+  return with_labels(std::move(data), std::move(classes), where);
+}
+
+ClassDataset make_class_dataset(const Matrix& features, const Vector& response, const DatasetOptions& options,
+                                const std::string& features_name, const std::string& response_name) {
+  check_class_options(options);
+  ClassResponse classes = read_classes(MatrixCells(response, response_name).texts(0), response_name);
+  Dataset data = learn_arrays(features, classes.codes, classes.names, options, features_name, response_name);
+  return with_labels(std::move(data), std::move(classes), response_name);
 }
 
 WithinGroups merge_replicates(Dataset& data) {

@@ -258,7 +258,9 @@ TEST(MakeDataset, RefusesRolesThatContradictEachOther) {
        {.exclude = {"#3"}},
        "--exclude '#3': the column is already named in --target; it can have one role"},
       {plain, {.features = {"a", "a"}}, "--columns 'a': the column is named twice; once is enough"},
-      {plain, {.categorical = {"y"}}, "--categorical 'y': the response must be numeric"},
+      {plain,
+       {.categorical = {"y"}},
+       "--categorical 'y': the response must be numeric, or a class with --classes"},
       {plain, {.exclude = {"a", "b"}}, "f.csv: no feature columns are left; at least one is required"},
   });
   EXPECT_EQ(message_of([&] { make_dataset(parse_table(plain, "f.csv"), {}); }),
@@ -269,7 +271,8 @@ TEST(MakeDataset, NamesTheCellThatIsNotANumber) {
   expect_messages({
       {"a,y\n1,2\n2,yes\n",
        {},
-       "f.csv, line 3, column 'y': 'yes' is not a number; the response must be numeric"},
+       "f.csv, line 3, column 'y': 'yes' is not a number; the response must be numeric, or a class with "
+       "--classes"},
       {"a,y\n1,3\n2,3\n5,3\n",
        {},
        "f.csv, column 'y': the response is 3 in all 3 rows used; there is nothing to learn"},

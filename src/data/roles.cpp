@@ -73,8 +73,8 @@ Roles assign_roles(const Cells& cells, ResponseIs response, DatasetOptions& opti
   for (std::string& name : options.categorical) {
     const Index col = cells.find(name, option_name::categorical);
     if (col == roles.target)
-      throw InputError(
-          fmt::format("{} {}: the response must be numeric", option_name::categorical, shown(name)));
+      throw InputError(fmt::format("{} {}: the response must be numeric, or a class with --classes",
+                                   option_name::categorical, shown(name)));
     roles.categorical[static_cast<std::size_t>(col)] = true;
     name = cells.names()[static_cast<std::size_t>(col)];
   }

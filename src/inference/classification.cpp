@@ -86,6 +86,14 @@ ClassPredictor::ClassPredictor(const TrainingOperator& H, const ClassFit& fit) {
   parts_ = std::move(parts);
 }
 
+ClassPredictor::ClassPredictor(const ClassFit& one_hot) {
+  require(usable(one_hot.outcome), "outcome", to_string(one_hot.outcome),
+          "a fit without an answer cannot predict");
+  require(one_hot.method == ClassMethod::one_hot, "method", to_string(one_hot.method),
+          "must be one-hot to predict without the training operator");
+  parts_ = std::make_unique<Parts>(Parts{one_hot, nullptr});
+}
+
 ClassPredictor::~ClassPredictor() = default;
 ClassPredictor::ClassPredictor(ClassPredictor&&) noexcept = default;
 ClassPredictor& ClassPredictor::operator=(ClassPredictor&&) noexcept = default;

@@ -6,6 +6,31 @@
 #include <cmath>
 
 namespace gradflow {
+namespace {
+
+constexpr std::size_t most_rows_listed = 10;
+
+std::string row_list(const std::vector<Index>& rows) {
+  const std::size_t listed = std::min(rows.size(), most_rows_listed);
+  std::string text =
+      fmt::format("{}", fmt::join(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(listed), ", "));
+  return rows.size() > listed ? text + ", ..." : text;
+}
+
+}  // namespace
+
+std::string left_out_text(const DataReport& report) {
+  std::string text;
+  if (!report.dropped_rows.empty())
+    text += fmt::format("  {} dropped for missing values: {}\n",
+                        counted_text(static_cast<long long>(report.dropped_rows.size()), "row"),
+                        row_list(report.dropped_rows));
+  if (report.missing_cells > 0)
+    text += fmt::format("  {}\n", counted_text(report.missing_cells, "missing cell"));
+  if (!report.removed_constant.empty())
+    text += fmt::format("  constant columns removed: {}\n", fmt::join(report.removed_constant, ", "));
+  return text;
+}
 
 std::string shown_number(double value) {
   if (std::isnan(value)) return "NA";

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gradflow/data/dataset.h"
 #include "gradflow/inference/outcome.h"
 
 namespace gradflow {
@@ -19,6 +20,9 @@ std::string shown_steps(double steps);
 
 /// "8.1 to 14.2", or NA.
 std::string shown_interval(const Interval& interval);
+
+/// Rows dropped, missing cells and columns removed: a line each, indented, where there are any.
+std::string left_out_text(const DataReport& report);
 
 /// "1 row", "2 rows".
 std::string counted_text(long long count, std::string_view noun);

@@ -14,7 +14,6 @@ namespace gradflow {
 namespace {
 
 constexpr double disagreement_worth_a_sentence = 10.0;
-constexpr std::size_t most_rows_listed = 10;
 constexpr Index eigenvalues_listed = 15;
 
 std::string percent(double level) { return fmt::format("{:g} %", 100.0 * level); }
@@ -135,13 +134,6 @@ std::string disagreement_text(const Analysis& analysis) {
       what);
 }
 
-std::string row_list(const std::vector<Index>& rows) {
-  const std::size_t listed = std::min(rows.size(), most_rows_listed);
-  std::string text =
-      fmt::format("{}", fmt::join(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(listed), ", "));
-  return rows.size() > listed ? text + ", ..." : text;
-}
-
 std::string equal_rows_text(const DataReport& report) {
   std::string text;
   if (report.duplicate_rows > 0)
@@ -170,14 +162,7 @@ std::string data_facts(const Job& job, const PreparedJob& prepared) {
   if (!recipe.covariates.empty())
     text += fmt::format(", {}", counted_text(static_cast<long long>(recipe.covariates.size()), "covariate"));
   text += ".\n";
-  if (!report.dropped_rows.empty())
-    text += fmt::format("  {} dropped for missing values: {}\n",
-                        counted_text(static_cast<long long>(report.dropped_rows.size()), "row"),
-                        row_list(report.dropped_rows));
-  if (report.missing_cells > 0)
-    text += fmt::format("  {}\n", counted_text(report.missing_cells, "missing cell"));
-  if (!report.removed_constant.empty())
-    text += fmt::format("  constant columns removed: {}\n", fmt::join(report.removed_constant, ", "));
+  text += left_out_text(report);
   text += equal_rows_text(report);
   return text + fmt::format("Operator: {}.\n", prepared.H->description());
 }
@@ -216,6 +201,8 @@ std::vector<std::string> all_warnings(const PreparedJob& prepared, const Analysi
 }
 
 }  // namespace
+
+std::string text_table(const std::vector<std::vector<std::string>>& rows) { return aligned_table(rows); }
 
 std::string text_warnings(const std::vector<std::string>& warnings) {
   if (warnings.empty()) return "";

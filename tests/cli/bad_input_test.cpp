@@ -33,7 +33,8 @@ INSTANTIATE_TEST_SUITE_P(
              error("text.csv, line 3, column 'x2': 'five' is not a number; name the column in --categorical "
                    "if its values are categories")},
         Case{"NonNumericResponse", stop("text_y.csv"), 2,
-             error("text_y.csv, line 3, column 'y': 'six' is not a number; the response must be numeric")},
+             error("text_y.csv, line 3, column 'y': 'six' is not a number; the response must be numeric, or "
+                   "a class with --classes")},
         Case{"InfiniteCell", stop("inf.csv"), 2,
              error("inf.csv, line 3, column 'x2': 'inf' is not a finite number; every value must be finite "
                    "or missing")},

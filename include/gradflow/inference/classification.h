@@ -92,6 +92,8 @@ class ClassPredictor {
   /// H at the training rows is read here and not kept. Throws InputError for a fit that is not usable or an
   /// operator of another size.
   ClassPredictor(const TrainingOperator& H, const ClassFit& fit);
+  /// Of a one_hot fit, which needs no H. Throws InputError for a fit that is not usable or of another method.
+  explicit ClassPredictor(const ClassFit& one_hot);
   ~ClassPredictor();
   ClassPredictor(ClassPredictor&&) noexcept;
   ClassPredictor& operator=(ClassPredictor&&) noexcept;

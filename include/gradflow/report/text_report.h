@@ -26,6 +26,9 @@ struct SpectrumTable {
 };
 SpectrumTable spectrum_table(const Analysis& analysis);
 
+/// Columns aligned: the first and the last (a note) to the left, the others to the right.
+std::string text_table(const std::vector<std::vector<std::string>>& rows);
+
 /// The warnings of a run as a list, or nothing.
 std::string text_warnings(const std::vector<std::string>& warnings);
 
