@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <cstdio>
+#include <tuple>
+#include <utility>
 
 #include "cli/commands.h"
+#include "cli/further_test_options.h"
 #include "cli/make_job.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
@@ -85,10 +88,18 @@ void write_json(Invocation& invocation, const std::string& document) {
 
 int test_command(Invocation& invocation) {
   Job job = prepare_job(invocation);
-  const auto [prepared, test] = with_progress(invocation, job, run_test);
-  write_json(invocation, json_test_report(invocation.record, job, prepared, test));
-  if (!invocation.settings.quiet) print(text_test_report(job, prepared, test));
-  return usable(test.outcome) && !std::isnan(test.p_value) ? exit_usable : exit_not_usable;
+  const FurtherTestOptions further_options = make_further_tests(invocation.settings, job);
+  job.every_row = further_options.any();
+  const auto [prepared, test, further] = with_progress(invocation, job, [&](const Job& planned) {
+    auto [data, score] = run_test(planned);
+    FurtherTests tests;
+    if (further_options.any()) tests = run_further_tests(planned, data, further_options);
+    return std::make_tuple(std::move(data), std::move(score), std::move(tests));
+  });
+  write_json(invocation, json_test_report(invocation.record, job, prepared, test, further));
+  if (!invocation.settings.quiet) print(text_test_report(job, prepared, test, further));
+  const bool usable_score = usable(test.outcome) && !std::isnan(test.p_value);
+  return usable_score && further.all_usable() ? exit_usable : exit_not_usable;
 }
 
 int stop_command(Invocation& invocation) {

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "cli/class_command.h"
+#include "cli/further_test_options.h"
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
 #include "cli/options.h"
@@ -42,9 +43,11 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
 }
 
 std::vector<Command> add_commands(CLI::App& app, Settings& s) {
-  CLI::App* test = add_command(app, "test", "Is training warranted? A score test with an exact p-value.",
-                               "  gradflow test data.csv --target price\n"
-                               "  gradflow test --features X.npy --response y.npy --network relu:128x2");
+  CLI::App* test =
+      add_command(app, "test", "Is training warranted? A score test with an exact p-value.",
+                  "  gradflow test data.csv --target price\n"
+                  "  gradflow test --features X.npy --response y.npy --network relu:128x2\n"
+                  "  gradflow test data.csv --target price --group rooms,area --permutations 9999");
   CLI::App* stop =
       add_command(app, "stop", "How long to train? The test, and all stopping rules side by side.",
                   "  gradflow stop data.csv --target price --learning-rate 0.01\n"
@@ -79,6 +82,7 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
     if (command == stop || command == fit) add_rules_option(*command, s);
     if (command == test || command == stop || command == fit) add_class_options(*command, s);
   }
+  add_further_test_options(*test, s);
   add_new_row_options(*predict, s);
   add_cross_option(*kernel, s);
   add_simulation_options(*simulate, s);

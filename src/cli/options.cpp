@@ -113,8 +113,8 @@ void add_network_options(CLI::App& command, Settings& s) {
   text_option(command, "--sb2", s.sb2, "Bias variance of kernels and ntk networks (default: 0.1)",
               network_group, "NUMBER")
       ->check(CLI::Validator(checked("--sb2", nonnegative_number), ""));
-  text_option(command, "--seed", s.seed, "Of the weights drawn and of the validation rows", network_group,
-              "INTEGER")
+  text_option(command, "--seed", s.seed, "Of the weights drawn, the validation rows and the simulated nulls",
+              network_group, "INTEGER")
       ->check(CLI::Validator(checked("--seed", whole_number), ""));
 }
 
@@ -285,7 +285,7 @@ std::vector<std::pair<std::string, std::string>> options_in_effect(const CLI::Ap
     if (name == "help") continue;
     const bool is_flag = option->get_expected_max() == 0;
     const std::string value = is_flag               ? (option->count() > 0 ? "true" : "false")
-                              : option->count() > 0 ? option->results().front()
+                              : option->count() > 0 ? fmt::format("{}", fmt::join(option->results(), "; "))
                                                     : option->get_default_str();
     options.emplace_back(name, value);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace gradflow::cli {
 
@@ -30,6 +31,10 @@ struct Settings {
   // Classes
   bool target_is_class = false, kernel_grid = false;
   std::string method;
+  // Tests beside the score test
+  bool likelihood_ratio = false, binary = false;
+  std::string permutations, group, given, draws;
+  std::vector<std::string> also;
 
   // Computation
   std::string engine = "auto", storage = "auto", precision = "auto", max_memory, krylov_steps, probes,

@@ -48,6 +48,11 @@ Observations observe(const Dataset& dataset, const WithinGroups& within, const V
   return observations;
 }
 
+bool has_two_values(const Vector& y) {
+  const double low = y.minCoeff(), high = y.maxCoeff();
+  return low < high && (y.array() == low || y.array() == high).all();
+}
+
 std::vector<FileStamp> stamp_files(const Job& job) {
   std::vector<FileStamp> stamps;
   for (const std::string& name : {job.source.table, job.source.features, job.source.response,
@@ -184,12 +189,14 @@ PreparedJob prepare(const Job& job, Question question) {
   prepared.files = stamp_files(job);
   prepared.dataset = user_matrix ? load_dataset_without_features(job.source, job.dataset)
                                  : load_dataset(job.source, job.dataset);
+  prepared.two_values = has_two_values(prepared.dataset.y);
   watch.lap("read the data");
 
   OperatorSpec spec = job.operator_spec;
   choose(job, spec, prepared);
   transform_response(prepared.dataset, prepared.transform);
-  const WithinGroups within = user_matrix ? WithinGroups{} : merge_replicates(prepared.dataset);
+  const bool merge = !user_matrix && !job.every_row;
+  const WithinGroups within = merge ? merge_replicates(prepared.dataset) : WithinGroups{};
   const Index n = prepared.dataset.y.size();
   if (prepared.choice) watch.lap("choose kernel and transform");
   if (!user_matrix) prepared.kernel = KernelSource::make(spec, prepared.dataset.X.cols());
@@ -231,7 +238,7 @@ JobResult run(const Job& job) {
 }
 
 std::pair<PreparedJob, ScoreTest> run_test(const Job& job) {
-  PreparedJob prepared = prepare(job, Question::test);
+  PreparedJob prepared = prepare(job, job.every_row ? Question::every_eigenvalue : Question::test);
   Stopwatch watch(prepared);
   std::vector<std::string> warnings;
   ScoreTest test =

@@ -90,7 +90,8 @@ double expected_products(Question question) {
   switch (question) {
     case Question::test: return 44.0;
     case Question::one_rule: return 70.0;
-    case Question::every_rule: break;
+    case Question::every_rule:
+    case Question::every_eigenvalue: break;
   }
   return 1200.0;
 }
@@ -114,7 +115,9 @@ class Planner {
 
   Plan make() {
     const bool dense_fits = fits(data_ + dense_copies * 8.0 * n_ * n_);
-    const bool dense = compute_.engine == EngineChoice::dense ||
+    const bool needed = question_ == Question::every_eigenvalue;
+    if (needed) require_few_rows();
+    const bool dense = needed || compute_.engine == EngineChoice::dense ||
                        (compute_.engine == EngineChoice::automatic && rows_ <= most_dense_rows && dense_fits);
     if (dense) {
       plan_dense();
@@ -130,6 +133,14 @@ class Planner {
  private:
   bool fits(double bytes) const { return plan_.available <= 0.0 || bytes <= plan_.available; }
 
+  void require_few_rows() const {
+    if (compute_.engine != EngineChoice::dense && rows_ > most_dense_rows)
+      throw InputError(
+          fmt::format("n = {} rows: the tests beside the score test take every eigenvalue, which is done for "
+                      "at most {} rows; --engine dense does it for more, in time that grows as n^3",
+                      rows_, most_dense_rows));
+  }
+
   [[noreturn]] void refuse(double bytes, const std::string& what, const std::string& remedy) const {
     throw InputError(
         fmt::format("n = {} rows need about {:.3g} GB of memory ({}), and {:.3g} GB are available: {}", rows_,
@@ -140,7 +151,9 @@ class Planner {
     plan_.memory = data_ + dense_copies * 8.0 * n_ * n_;
     if (!fits(plan_.memory))
       refuse(plan_.memory, "5 matrices of n x n for --engine dense",
-             "--engine krylov needs none (or give more with --max-memory)");
+             question_ == Question::every_eigenvalue
+                 ? "the score test alone, with --engine krylov, needs none (or give more with --max-memory)"
+                 : "--engine krylov needs none (or give more with --max-memory)");
     plan_.flops = (question_ == Question::test ? 2.0 : 7.0) * n_ * n_ * n_ + forming_flops();
     plan_.seconds = plan_.flops / product_rate();
   }

@@ -5,6 +5,7 @@
 
 #include "gradflow/model/summary.h"
 #include "report/choice_report.h"
+#include "report/further_tests.h"
 #include "report/json_parts.h"
 
 namespace gradflow {
@@ -33,24 +34,6 @@ Json operator_json(const Job& job, const PreparedJob& prepared) {
   json["relevances"] = Json::array();  // of every term, none where it has none
   for (const KernelTerm& term : kernel->terms) json["relevances"].push_back(numbers(term.relevance));
   return json;
-}
-
-Json test_json(const ScoreTest& test) {
-  return {{"outcome", to_string(test.outcome)},
-          {"reason", test.reason},
-          {"statistic", number(test.statistic)},
-          {"method", test.method == PValueMethod::exact ? "exact" : "satterthwaite"},
-          {"p_value", number(test.p_value)},
-          {"log10_p_value", number(test.log10_p_value)},
-          {"p_value_exact", number(test.p_value_exact)},
-          {"log10_p_value_exact", number(test.log10_p_value_exact)},
-          {"relative_error", number(test.relative_error)},
-          {"quadrature_nodes", test.quadrature_nodes},
-          {"log10_standard_error", number(test.log10_standard_error)},
-          {"p_value_satterthwaite", number(test.p_value_satterthwaite)},
-          {"log10_p_value_satterthwaite", number(test.log10_p_value_satterthwaite)},
-          {"satterthwaite_scale", number(test.satterthwaite_scale)},
-          {"satterthwaite_dof", number(test.satterthwaite_dof)}};
 }
 
 Json fit_json(const RemlFit& fit) {
@@ -163,7 +146,7 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
   json["reason"] = analysis.rule().reason;
   add_data(json, job, result.prepared);
   json["N"] = analysis.fixed.residual_dimension();
-  json["test"] = test_json(analysis.test);
+  json["test"] = json_score_test(analysis.test);
   if (result.prepared.choice) json["test"]["operator"] = job.operator_spec.text();
   json["choice"] = choice_json(result.prepared);
   json["rules"] = rules_json(analysis);
@@ -187,12 +170,13 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
 }
 
 std::string json_test_report(const RunRecord& record, const Job& job, const PreparedJob& prepared,
-                             const ScoreTest& test) {
+                             const ScoreTest& test, const FurtherTests& further) {
   Json json = record_json(record);
   json["outcome"] = to_string(test.outcome);
   json["reason"] = test.reason;
   add_data(json, job, prepared);
-  json["test"] = test_json(test);
+  json["test"] = json_score_test(test);
+  add_further_tests(json, further);
   json["plan"] = plan_json(prepared);
   json["warnings"] = prepared.dataset.report.warnings;
   json["seconds"] = seconds_json(prepared.seconds);

@@ -9,6 +9,7 @@
 #include "gradflow/model/summary.h"
 #include "report/choice_report.h"
 #include "report/format.h"
+#include "report/further_tests.h"
 
 namespace gradflow {
 namespace {
@@ -222,7 +223,8 @@ std::string text_report(const Job& job, const JobResult& result) {
          text_warnings(all_warnings(result.prepared, &analysis));
 }
 
-std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test) {
+std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test,
+                             const FurtherTests& further) {
   std::string text = test_verdict(test, job.analysis.level);
   text += fmt::format("  statistic T        {}\n", shown_number(test.statistic));
   text += fmt::format("  p, exact           {} (log10 p = {}; {} quadrature nodes)\n",
@@ -234,7 +236,8 @@ std::string text_test_report(const Job& job, const PreparedJob& prepared, const 
   text += fmt::format("  p, Satterthwaite   {} (log10 p = {}; for comparison)\n\n",
                       shown_p(test.p_value_satterthwaite, test.log10_p_value_satterthwaite),
                       shown_number(test.log10_p_value_satterthwaite));
-  return text + data_facts(job, prepared) + text_warnings(all_warnings(prepared, nullptr));
+  return text + text_further_tests(job, prepared, further) + data_facts(job, prepared) +
+         text_warnings(all_warnings(prepared, nullptr));
 }
 
 SpectrumTable spectrum_table(const Analysis& analysis) {

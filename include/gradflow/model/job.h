@@ -23,7 +23,9 @@ struct Job {
   ChoiceOptions choice;      ///< what of the kernel and the response's transform is left to the likelihood
   AnalysisOptions analysis;  ///< engine and the Krylov limits are the plan's, not these
   ComputeOptions compute;
-  bool all_rules = true;   ///< Krylov only: false runs the chosen rule alone
+  bool all_rules = true;  ///< Krylov only: false runs the chosen rule alone
+  /// Replicates stay rows of their own, and run_test() takes the dense engine: what further_tests.h needs.
+  bool every_row = false;
   std::string checkpoint;  ///< Krylov only: file that records products for a resumed run; empty: none
   /// Called once, before the work starts, with the plan; may be empty.
   std::function<void(const Plan&, Index rows)> announce;
@@ -35,6 +37,7 @@ struct PreparedJob {
   std::optional<KernelSource> kernel;  ///< empty for a user's matrix
   std::optional<KernelChoice> choice;  ///< where something was left to the likelihood
   ResponseTransform transform{};       ///< of the response; dataset and observations are transformed
+  bool two_values = false;             ///< the response has exactly two, before any merging
   Plan plan;
   std::unique_ptr<TrainingOperator> H;
   std::vector<FileStamp> files;                         ///< as they were read
@@ -43,8 +46,8 @@ struct PreparedJob {
 };
 
 /// Reads the data, chooses kernel and transform where asked to, transforms the response, merges replicates
-/// (unless the operator is a user's matrix), plans the computation, builds the operator and states the
-/// observations in raw units:
+/// (unless the operator is a user's matrix, or every_row is set), plans the computation, builds the operator
+/// and states the observations in raw units:
 ///
 ///     y = center + scale * y_standardised,     f0 = center + scale * f(X)
 ///

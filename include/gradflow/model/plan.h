@@ -30,7 +30,8 @@ struct ComputeOptions {
 };
 
 /// What is asked of a run: how many products with H it will take depends on that.
-enum class Question { test, one_rule, every_rule };
+/// every_eigenvalue: a test that takes the dense engine, whatever the number of rows.
+enum class Question { test, one_rule, every_rule, every_eigenvalue };
 
 /// How a run will be computed, and what it will cost.
 struct Plan {
@@ -59,7 +60,7 @@ struct Plan {
 /// memory, Krylov otherwise; a network's matrix is formed when that and the products with it take fewer flops
 /// than the products with its Jacobian. Given the options and memory enough the choice depends on n, d and
 /// the operator only. Throws InputError naming the bytes needed and available, and the option that would fit,
-/// when none does.
+/// when none does, and for Question::every_eigenvalue beyond 4,000 rows unless the engine is given as dense.
 Plan make_plan(Index n, Index d, Index fixed_effects, const OperatorSpec& spec, Question question,
                const ComputeOptions& compute);
 

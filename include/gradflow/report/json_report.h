@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gradflow/model/fitted_model.h"
+#include "gradflow/model/further_tests.h"
 #include "gradflow/model/simulate.h"
 #include "gradflow/report/run_record.h"
 
@@ -17,9 +18,9 @@ namespace gradflow {
 ///     chosen.time, noise_variance (squared units of y), effective_dof (without the fixed effects), ...
 std::string json_report(const RunRecord& record, const Job& job, const JobResult& result);
 
-/// Of `test`: the data, the operator and the test.
+/// Of `test`: the data, the operator, the score test and the tests that were asked for beside it.
 std::string json_test_report(const RunRecord& record, const Job& job, const PreparedJob& prepared,
-                             const ScoreTest& test);
+                             const ScoreTest& test, const FurtherTests& further = {});
 
 /// Of `predict`: the model's description and the predictions.
 std::string json_prediction_report(const RunRecord& record, const FittedModel& model,

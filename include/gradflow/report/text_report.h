@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gradflow/model/fitted_model.h"
+#include "gradflow/model/further_tests.h"
 
 namespace gradflow {
 
@@ -11,8 +12,9 @@ namespace gradflow {
 /// Of `stop` and `fit`: the verdict, all rules side by side, the data, the warnings.
 std::string text_report(const Job& job, const JobResult& result);
 
-/// Of `test`.
-std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test);
+/// Of `test`: the score test, the tests that were asked for beside it, the data, the warnings.
+std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test,
+                             const FurtherTests& further = {});
 
 /// Of `spectrum`: a summary and the leading eigenvalues with their spectral losses.
 std::string text_spectrum_report(const Job& job, const JobResult& result);
