@@ -10,6 +10,7 @@
 
 #include "gradflow/base/random.h"
 #include "gradflow/data/array_file.h"
+#include "gradflow/inference/likelihood_ratio.h"
 #include "gradflow/inference/reml.h"
 #include "gradflow/operators/dense_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
@@ -66,6 +67,20 @@ SpectralData null_spectrum(const std::string& name) {
   return distinct(projected_eigenvalues(H, model.fixed));
 }
 
+// Pr(LR > at) of these draws within four standard errors of the difference to the stored one; at the null's
+// own probability p, so that no count is too small: 4 sqrt(p (1 - p) / R + p (1 - p) / 1e6).
+void expect_tail_of_draws(const std::vector<double>& ratios, const std::string& name) {
+  const std::vector<TailProbability> tail = read_tail(name);
+  ASSERT_GE(tail.size(), 5u);
+  for (const TailProbability& stored : tail) {
+    const auto above =
+        std::count_if(ratios.begin(), ratios.end(), [&stored](double ratio) { return ratio > stored.at; });
+    const double count = static_cast<double>(ratios.size());
+    const double se = std::sqrt(stored.value * (1.0 - stored.value) / count + stored.variance());
+    EXPECT_NEAR(static_cast<double>(above) / count, stored.value, 4.0 * se) << "Pr(LR > " << stored.at << ")";
+  }
+}
+
 class LikelihoodRatioNull : public testing::TestWithParam<std::string> {};
 
 TEST_P(LikelihoodRatioNull, TailProbabilitiesOfFitRemlAreThoseOfRLRsim) {
@@ -78,17 +93,16 @@ TEST_P(LikelihoodRatioNull, TailProbabilitiesOfFitRemlAreThoseOfRLRsim) {
     ratios.push_back(fit_reml(data, Path{.kind = PathKind::ridge}).likelihood_ratio());
   }
 
-  const std::vector<TailProbability> tail = read_tail(GetParam());
+  expect_tail_of_draws(ratios, GetParam());
+}
 
-  ASSERT_GE(tail.size(), 5u);
-  for (const TailProbability& stored : tail) {
-    const auto above =
-        std::count_if(ratios.begin(), ratios.end(), [&stored](double ratio) { return ratio > stored.at; });
-    const double count = static_cast<double>(draws);
-    // Four standard errors of the difference; at the null's own probability, so that no count is too small.
-    const double se = std::sqrt(stored.value * (1.0 - stored.value) / count + stored.variance());
-    EXPECT_NEAR(static_cast<double>(above) / count, stored.value, 4.0 * se) << "Pr(LR > " << stored.at << ")";
-  }
+TEST_P(LikelihoodRatioNull, TailProbabilitiesOfLikelihoodRatioNullAreThoseOfRLRsim) {
+  const SpectralData data = null_spectrum(GetParam());
+
+  const Vector null =
+      likelihood_ratio_null(data, {.kind = PathKind::ridge}, {.draws = 20000, .seed = 20260521});
+
+  expect_tail_of_draws({null.begin(), null.end()}, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(RLRsim, LikelihoodRatioNull,
