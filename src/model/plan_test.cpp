@@ -57,6 +57,14 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+TEST(Plan, EveryEigenvalueTakesTheDenseEngineAndBeyondFourThousandRowsItsName) {
+  const ComputeOptions dense{.engine = EngineChoice::dense, .max_memory = 1e12};
+
+  EXPECT_EQ(plan_of(4000, kernel(), {}, Question::every_eigenvalue).engine, Engine::dense);
+  EXPECT_TRUE(contains(refusal_of(4001, kernel(), {}, Question::every_eigenvalue), "--engine dense"));
+  EXPECT_EQ(refusal_of(4001, kernel(), dense, Question::every_eigenvalue), "");
+}
+
 TEST(Plan, TheEngineIsDenseUpToFourThousandRows) {
   EXPECT_EQ(plan_of(4000, kernel()).engine, Engine::dense);
   EXPECT_EQ(plan_of(4001, kernel()).engine, Engine::krylov);

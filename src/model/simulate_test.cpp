@@ -173,7 +173,7 @@ TEST(Simulate, TheModelsDrawHasItsCovariance) {
                             .noise = 2.0,
                             .fixed_inputs = true,
                             .tau = 3.0};
-  options.operator_spec.infinite = parse_infinite_architecture("ntk:erf:1");
+  options.operator_spec.kernel = parse_kernel_sum("ntk:erf:1");
   const Index draws = 4000;
   Matrix second = Matrix::Zero(5, 5), X;
   for (Index r = 0; r < draws; ++r) {
@@ -182,7 +182,7 @@ TEST(Simulate, TheModelsDrawHasItsCovariance) {
     second += data.f * data.f.transpose() / static_cast<double>(draws);
     X = data.X;
   }
-  const Matrix C = 4.0 * 3.0 * kernel_gram(options.operator_spec.infinite, X) / 5.0;
+  const Matrix C = 4.0 * 3.0 * kernel_gram(options.operator_spec.kernel, X) / 5.0;
   for (Index i = 0; i < 5; ++i)
     for (Index j = 0; j <= i; ++j)
       EXPECT_NEAR(second(i, j), C(i, j),
@@ -194,14 +194,14 @@ TEST(Simulate, TheModelsTauFollowsFromTheSignalToNoiseRatio) {
 
   const SimulatedData data = simulate(options);
 
-  const Matrix H = kernel_gram(options.operator_spec.infinite, data.X) / 50.0;
+  const Matrix H = kernel_gram(options.operator_spec.kernel, data.X) / 50.0;
   EXPECT_NEAR(data.tau * H.trace() / 50.0, 4.0, 1e-12);
 }
 
 TEST(Simulate, ASingularKernelIsDrawnFromItsRange) {
   // Depth 0 is linear: f is an affine function of 2 features at all 40 rows.
   SimulationOptions options{.function = TestFunction::model, .rows = 40, .features = 2};
-  options.operator_spec.infinite = parse_infinite_architecture("ntk:relu:0");
+  options.operator_spec.kernel = parse_kernel_sum("ntk:relu:0");
   const SimulatedData data = simulate(options);
   Matrix design(40, 3);
   design << Vector::Ones(40), data.X;

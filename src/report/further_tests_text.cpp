@@ -104,8 +104,8 @@ std::string component_text(const NamedComponentTest& component) {
   text += line("statistic T", fmt::format("{}, standardised {}", shown_number(test.statistic),
                                           shown_number(test.standardised)));
   text += line("p, bootstrap", resampled_p(test.bootstrap, "draws"));
-  return text + line("p, tau as known", exact_p(test.given.p_value, test.given.log10_p_value,
-                                                "exact for this tau; conservative, as tau was estimated"));
+  return text + line("p, tau as known",
+                     exact_p(test.given.p_value, test.given.log10_p_value, "exact were this tau known"));
 }
 
 std::string binary_text(const NamedBinaryTest& binary) {
@@ -137,7 +137,8 @@ std::string text_further_tests(const Job& job, const PreparedJob& prepared, cons
   if (tests.grid) text += grid_text(*tests.grid) + '\n';
   if (tests.component) text += component_text(*tests.component) + '\n';
   if (tests.binary) text += binary_text(*tests.binary) + '\n';
-  if (prepared.two_values && !tests.binary)
+  const bool possible = !job.analysis.paper && job.dataset.row_weights.empty();
+  if (prepared.two_values && possible && !tests.binary)
     text += "The response has two values: --binary tests it with a logistic null model.\n\n";
   return text;
 }
