@@ -162,6 +162,21 @@ TEST(ComponentTest, SameSeedGivesTheSameBitsForAnyNumberOfThreads) {
   EXPECT_EQ(one.bootstrap.exceedances, three.bootstrap.exceedances);
 }
 
+// Reported as "-1e-18 on its diagonal": at a tau_1 of 1e8 and more, rounding was a share of what is left.
+TEST(ComponentTest, RoundingIsNoFaultOfASecondOperatorThatTheFirstExplainsExactly) {
+  const Index n = 40;
+  const Features features(n, 2, 0.0, 14);
+  const DenseOperator H1(linear_kernel(features.first)), H2(linear_kernel(features.second));
+  const Vector y = 1e9 * features.first.col(0);
+
+  const ComponentTest same = component_test(H1, H1, FixedEffects::intercept(n), y, {.draws = 19});
+  const ComponentTest other = component_test(H1, H2, FixedEffects::intercept(n), y, {.draws = 19});
+
+  EXPECT_EQ(same.outcome, Outcome::unidentified);
+  EXPECT_EQ(other.outcome, Outcome::converged);
+  EXPECT_GE(other.given.p_value, 0.0);
+}
+
 TEST(ComponentTest, SaysWhatCannotBeTested) {
   const Index n = 20;
   const Matrix H = linear_kernel(Features(n, 5, 0.0, 12).first);

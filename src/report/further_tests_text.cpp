@@ -22,6 +22,12 @@ std::string exact_p(double p_value, double log10_p_value, const std::string& not
                      note);
 }
 
+// "tau = 54.8", and whether that is where the search ended.
+std::string shown_tau(double tau, Outcome outcome) {
+  return fmt::format("tau = {}{}", shown_number(tau),
+                     outcome == Outcome::on_boundary ? " (the largest searched)" : "");
+}
+
 // "0.0231 (log10 p = -1.6364; standard error 0.0015, 9999 draws)", or a bound.
 std::string resampled_p(const ResampledPValue& p, const std::string& draws) {
   if (p.upper_bound)
@@ -36,8 +42,8 @@ std::string resampled_p(const ResampledPValue& p, const std::string& draws) {
 std::string likelihood_ratio_text(const LikelihoodRatioTest& test, double level) {
   std::string text = "Likelihood ratio of time 0 (path ridge; its exact null, simulated)\n";
   if (!usable(test.outcome)) return text + no_answer(test);
-  text += line("statistic LR",
-               fmt::format("{}, at tau = {}", shown_number(test.statistic), shown_number(test.path.time)));
+  text += line("statistic LR", fmt::format("{}, at {}", shown_number(test.statistic),
+                                           shown_tau(test.path.time, test.outcome)));
   text += line("p", resampled_p(test.simulated, "draws"));
   text += line("p, 50:50 mixture", fmt::format("{:.3g} (of 0 and chi-squared: approximate, for comparison)",
                                                test.p_value_mixture));
@@ -96,10 +102,10 @@ std::string component_text(const NamedComponentTest& component) {
                                "neither kernel)\n",
                                fmt::join(component.group, ", "));
   text += line("tested", component.second);
-  text +=
-      line("given", std::isnan(test.null_time) ? component.first
-                                               : fmt::format("{}, tau = {} by its likelihood alone",
-                                                             component.first, shown_number(test.null_time)));
+  text += line("given", std::isnan(test.null_time)
+                            ? component.first
+                            : fmt::format("{}, {} by its likelihood alone", component.first,
+                                          shown_tau(test.null_time, test.null_outcome)));
   if (!usable(test.outcome)) return text + no_answer(test);
   text += line("statistic T", fmt::format("{}, standardised {}", shown_number(test.statistic),
                                           shown_number(test.standardised)));
