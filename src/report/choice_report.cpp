@@ -7,15 +7,12 @@
 #include <numeric>
 
 #include "report/format.h"
+#include "report/json_parts.h"
 
 namespace gradflow {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr std::size_t most_features_listed = 12;
-
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 std::string transform_text(const ResponseTransform& transform) {
   if (transform.kind == TransformKind::none) return "none";

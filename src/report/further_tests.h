@@ -7,9 +7,6 @@
 
 namespace gradflow {
 
-/// A number, or null where it is not finite.
-nlohmann::ordered_json json_number(double value);
-
 /// Every field of a score test.
 nlohmann::ordered_json json_score_test(const ScoreTest& test);
 

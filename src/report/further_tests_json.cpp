@@ -1,11 +1,8 @@
-#include <cmath>
-
 #include "report/further_tests.h"
+#include "report/json_parts.h"
 
 namespace gradflow {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // What every test begins with.
 template <typename Test>
@@ -14,9 +11,9 @@ Json begun(const Test& test) {
 }
 
 Json resampled_json(const ResampledPValue& p) {
-  return {{"p_value", json_number(p.p_value)},
-          {"log10_p_value", json_number(p.log10_p_value)},
-          {"standard_error", json_number(p.standard_error)},
+  return {{"p_value", number(p.p_value)},
+          {"log10_p_value", number(p.log10_p_value)},
+          {"standard_error", number(p.standard_error)},
           {"upper_bound", p.upper_bound},
           {"draws", p.draws},
           {"exceedances", p.exceedances},
@@ -26,19 +23,19 @@ Json resampled_json(const ResampledPValue& p) {
 Json likelihood_ratio_json(const LikelihoodRatioTest& test) {
   Json json = begun(test);
   json["path"] = to_string(test.path.kind);
-  json["time"] = json_number(test.path.time);
-  json["statistic"] = json_number(test.statistic);
+  json["time"] = number(test.path.time);
+  json["statistic"] = number(test.statistic);
   json.update(resampled_json(test.simulated));
-  json["zero_mass"] = json_number(test.zero_mass);
-  json["zero_mass_standard_error"] = json_number(test.zero_mass_standard_error);
-  json["critical_value"] = json_number(test.critical_value);
-  json["p_value_mixture"] = json_number(test.p_value_mixture);
+  json["zero_mass"] = number(test.zero_mass);
+  json["zero_mass_standard_error"] = number(test.zero_mass_standard_error);
+  json["critical_value"] = number(test.critical_value);
+  json["p_value_mixture"] = number(test.p_value_mixture);
   return json;
 }
 
 Json permutation_json(const PermutationTest& test) {
   Json json = begun(test);
-  json["statistic"] = json_number(test.statistic);
+  json["statistic"] = number(test.statistic);
   json.update(resampled_json(test.resampled));
   json["enumerated"] = test.enumerated;
   json["exact_level"] = test.exact_level;
@@ -57,12 +54,12 @@ Json grid_json(const NamedGridTest& grid) {
   }
   json["best"] = test.best >= 0 ? Json(grid.kernels[static_cast<std::size_t>(test.best)]) : Json(nullptr);
   json["compared"] = test.compared;
-  json["p_value"] = json_number(test.p_value);
-  json["log10_p_value"] = json_number(test.log10_p_value);
-  json["relative_standard_error"] = json_number(test.relative_standard_error);
+  json["p_value"] = number(test.p_value);
+  json["log10_p_value"] = number(test.log10_p_value);
+  json["relative_standard_error"] = number(test.relative_standard_error);
   json["upper_bound"] = usable(test.outcome) && !std::isfinite(test.relative_standard_error);
-  json["log10_smallest_p_value"] = json_number(test.log10_smallest_p_value);
-  json["log10_bonferroni"] = json_number(test.log10_bonferroni);
+  json["log10_smallest_p_value"] = number(test.log10_smallest_p_value);
+  json["log10_bonferroni"] = number(test.log10_bonferroni);
   json["sampling"] = test.sampling == GridSampling::importance ? "importance" : "plain";
   json["draws"] = test.draws;
   json["seed"] = test.seed;
@@ -75,10 +72,10 @@ Json component_json(const NamedComponentTest& component) {
   json["tested"] = component.second;
   json["given"] = component.first;
   json["group"] = component.group;
-  json["null_time"] = json_number(test.null_time);
+  json["null_time"] = number(test.null_time);
   json["null_outcome"] = to_string(test.null_outcome);
-  json["statistic"] = json_number(test.statistic);
-  json["standardised"] = json_number(test.standardised);
+  json["statistic"] = number(test.statistic);
+  json["standardised"] = number(test.standardised);
   json.update(resampled_json(test.bootstrap));
   json["given_null_time"] = json_score_test(test.given);
   return json;
@@ -87,18 +84,18 @@ Json component_json(const NamedComponentTest& component) {
 Json binary_json(const NamedBinaryTest& binary) {
   const BinaryTest& test = binary.test;
   Json json = begun(test);
-  json["zero"] = json_number(binary.zero);
-  json["one"] = json_number(binary.one);
+  json["zero"] = number(binary.zero);
+  json["one"] = number(binary.one);
   json["zeros"] = test.zeros;
   json["ones"] = test.ones;
-  json["statistic"] = json_number(test.statistic);
+  json["statistic"] = number(test.statistic);
   json["recommended"] = to_string(test.recommended);
-  json["p_value"] = json_number(test.p_value);
-  json["log10_p_value"] = json_number(test.log10_p_value);
-  json["standard_error"] = json_number(test.standard_error);
+  json["p_value"] = number(test.p_value);
+  json["log10_p_value"] = number(test.log10_p_value);
+  json["standard_error"] = number(test.standard_error);
   json["upper_bound"] = test.recommended != BinaryNull::asymptotic && test.resampled.upper_bound;
-  json["p_value_asymptotic"] = json_number(test.p_value_asymptotic);
-  json["log10_p_value_asymptotic"] = json_number(test.log10_p_value_asymptotic);
+  json["p_value_asymptotic"] = number(test.p_value_asymptotic);
+  json["log10_p_value_asymptotic"] = number(test.log10_p_value_asymptotic);
   json["resampling"] = to_string(test.resampling);
   json["resampled"] = resampled_json(test.resampled);
   json["separated_draws"] = test.separated_draws;
@@ -108,24 +105,22 @@ Json binary_json(const NamedBinaryTest& binary) {
 
 }  // namespace
 
-Json json_number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 Json json_score_test(const ScoreTest& test) {
   return {{"outcome", to_string(test.outcome)},
           {"reason", test.reason},
-          {"statistic", json_number(test.statistic)},
+          {"statistic", number(test.statistic)},
           {"method", test.method == PValueMethod::exact ? "exact" : "satterthwaite"},
-          {"p_value", json_number(test.p_value)},
-          {"log10_p_value", json_number(test.log10_p_value)},
-          {"p_value_exact", json_number(test.p_value_exact)},
-          {"log10_p_value_exact", json_number(test.log10_p_value_exact)},
-          {"relative_error", json_number(test.relative_error)},
+          {"p_value", number(test.p_value)},
+          {"log10_p_value", number(test.log10_p_value)},
+          {"p_value_exact", number(test.p_value_exact)},
+          {"log10_p_value_exact", number(test.log10_p_value_exact)},
+          {"relative_error", number(test.relative_error)},
           {"quadrature_nodes", test.quadrature_nodes},
-          {"log10_standard_error", json_number(test.log10_standard_error)},
-          {"p_value_satterthwaite", json_number(test.p_value_satterthwaite)},
-          {"log10_p_value_satterthwaite", json_number(test.log10_p_value_satterthwaite)},
-          {"satterthwaite_scale", json_number(test.satterthwaite_scale)},
-          {"satterthwaite_dof", json_number(test.satterthwaite_dof)}};
+          {"log10_standard_error", number(test.log10_standard_error)},
+          {"p_value_satterthwaite", number(test.p_value_satterthwaite)},
+          {"log10_p_value_satterthwaite", number(test.log10_p_value_satterthwaite)},
+          {"satterthwaite_scale", number(test.satterthwaite_scale)},
+          {"satterthwaite_dof", number(test.satterthwaite_dof)}};
 }
 
 void add_further_tests(Json& json, const FurtherTests& tests) {
