@@ -29,6 +29,13 @@ Matrix centred_indicators(const Labels& labels, const Vector& frequencies) {
   return E;
 }
 
+// Whether anything but rounding is left of H when the intercept is projected out: tr PHP beside tr H.
+bool distinguishes(const TrainingOperator& H) {
+  const Matrix one = Matrix::Ones(H.size(), 1);
+  const double trace = H.trace(), of_mean = forms(H, one)(0) / static_cast<double>(H.size());
+  return trace - of_mean > 1e-12 * trace;
+}
+
 // log Pr( sum_ik v_k lambda_i chi2_1 > Q ); eigenvalues within rounding of zero play no part.
 double log_tail(const Vector& v, const Vector& lambda, double Q) {
   std::vector<double> weights;
@@ -119,9 +126,8 @@ ClassTest class_test(const TrainingOperator& H, const Labels& labels, Index clas
   ClassTest test;
   test.class_p_value = Vector::Constant(classes, std::numeric_limits<double>::quiet_NaN());
   if (frequencies.maxCoeff() >= 1.0) return unidentified(std::move(test), "all rows have the same class");
+  if (!distinguishes(H)) return unidentified(std::move(test), "the training operator cannot tell rows apart");
   const Vector lambda = projected_eigenvalues(H, FixedEffects::intercept(H.size()));
-  if (lambda.size() == 0 || !(lambda(0) > 0.0))
-    return unidentified(std::move(test), "the training operator cannot tell rows apart");
 
   const Matrix E = centred_indicators(labels, frequencies);
   test.class_statistic = forms(H, E);

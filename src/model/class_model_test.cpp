@@ -116,7 +116,7 @@ TEST_F(ClassModelFile, RefusesDamage) {
 
   EXPECT_EQ(refusal("\"dual\":{", "\"duel\":{"), "a.gf: damaged gradflow model: tensor 'dual' is missing");
   EXPECT_EQ(refusal("\\\"laplace\\\"", "\\\"laplase\\\""),
-            "a.gf: damaged gradflow model: 'fit.method' must be one-hot or laplace");
+            "a.gf: damaged gradflow model: field 'fit.method' must be one-hot or laplace");
 }
 
 TEST_F(ClassModelFile, ChoosesTheKernelOfTheSmallestCriterion) {
