@@ -1,0 +1,18 @@
+#pragma once
+
+#include <vector>
+
+#include "support.h"
+
+namespace gradflow::calibration {
+
+void add_score_sizes(const Effort& effort, std::vector<SizeRow>& rows);
+void add_ratio_sizes(const Effort& effort, std::vector<SizeRow>& rows);
+void add_other_sizes(const Effort& effort, std::vector<SizeRow>& rows);
+Json report_power(const Effort& effort);
+
+Json report_simulated_coverage(const Effort& effort);
+Json report_real_coverage(const Effort& effort);
+Json report_profile_coverage(const Effort& effort);
+
+}  // namespace gradflow::calibration

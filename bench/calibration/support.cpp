@@ -1,0 +1,161 @@
+#include "support.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "gradflow/base/parallel.h"
+
+namespace gradflow::calibration {
+namespace {
+
+double log_choose(double n, double k) {
+  return std::lgamma(n + 1.0) - std::lgamma(k + 1.0) - std::lgamma(n - k + 1.0);
+}
+
+double log_beta(double a, double b) { return std::lgamma(a) + std::lgamma(b) - std::lgamma(a + b); }
+
+// log Pr(K = k) of the number of rejections among N if the test is exact.
+double log_probability(const SizeRow& row, double level, double k) {
+  const auto N = static_cast<double>(row.answered), R = static_cast<double>(row.shared_null_draws);
+  if (row.shared_null_draws == 0)
+    return log_choose(N, k) + k * std::log(level) + (N - k) * std::log1p(-level);
+  const double a = std::round(level * (R + 1.0)), b = R + 1.0 - a;
+  return log_choose(N, k) + log_beta(k + a, N - k + b) - log_beta(a, b);
+}
+
+const char* text_of(Claim claim) {
+  switch (claim) {
+    case Claim::exact: return "exact";
+    case Claim::at_most: return "at most";
+    case Claim::none: break;
+  }
+  return "approximate";
+}
+
+}  // namespace
+
+Index Effort::of(Index count) const {
+  return std::max<Index>(20, static_cast<Index>(std::llround(scale * static_cast<double>(count))));
+}
+
+void for_each_repetition(Index count, const std::function<void(Index r)>& body) {
+  set_threads(0);
+  const int cores = threads();
+  set_threads(1);
+  std::atomic<Index> next{0};
+  std::exception_ptr failure;
+  std::mutex failure_mutex;
+  const auto work = [&] {
+    for (Index r = next++; r < count; r = next++) {
+      try {
+        body(r);
+      } catch (...) {
+        const std::lock_guard lock(failure_mutex);
+        if (!failure) failure = std::current_exception();
+        next = count;
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    for (int i = 1; i < cores; ++i) helpers.emplace_back(work);
+    work();
+  }
+  set_threads(0);
+  if (failure) std::rethrow_exception(failure);
+}
+
+void SizeRow::add(const Vector& p_values) {
+  for (const double p : p_values) {
+    if (std::isnan(p)) continue;
+    ++answered;
+    // Resampled p-values are multiples of 1/(R + 1): equality with the level must survive rounding.
+    for (std::size_t i = 0; i < test_levels.size(); ++i)
+      rejected[i] += p <= test_levels[i] * (1.0 + 1e-12) ? 1 : 0;
+  }
+}
+
+double SizeRow::share(std::size_t level) const {
+  return static_cast<double>(rejected[level]) / static_cast<double>(answered);
+}
+
+Tails tails_of(const SizeRow& row, std::size_t level) {
+  Tails tails{0.0, 0.0};
+  for (Index k = 0; k <= row.answered; ++k) {
+    const double probability = std::exp(log_probability(row, test_levels[level], static_cast<double>(k)));
+    if (k <= row.rejected[level]) tails.below += probability;
+    if (k >= row.rejected[level]) tails.above += probability;
+  }
+  return tails;
+}
+
+std::string verdict(const SizeRow& row, std::size_t level, std::size_t cells) {
+  const double bound = familywise_error / static_cast<double>(cells);
+  const Tails tails = tails_of(row, level);
+  const bool high = tails.above < (row.claim == Claim::at_most ? bound : 0.5 * bound);
+  const bool low = row.claim != Claim::at_most && tails.below < 0.5 * bound;
+  if (row.claim == Claim::none) return high ? "high" : low ? "low" : "";
+  return high || low ? "MISS" : "PASS";
+}
+
+Json report_sizes(const std::string& title, const std::vector<SizeRow>& rows) {
+  const std::size_t cells = rows.size() * test_levels.size();
+  Json out{{"title", title}, {"cells", cells}, {"familywise_error", familywise_error}};
+  std::vector<std::string> missed;
+  fmt::print("\n{}\n  {:<48} {:<7} {:<24} {:<11} {:>8}  {:<13} {:<13} {}\n", title, "setting", "noise",
+             "test", "claim", "draws", "0.05", "0.01", "0.001");
+  for (const SizeRow& row : rows) {
+    if (row.answered == 0) continue;
+    std::string line = fmt::format("  {:<48} {:<7} {:<24} {:<11} {:>8} ", row.setting, row.noise, row.test,
+                                   text_of(row.claim), row.answered);
+    Json entry{{"setting", row.setting}, {"noise", row.noise},
+               {"test", row.test},       {"claim", text_of(row.claim)},
+               {"draws", row.answered},  {"shared_null_draws", row.shared_null_draws}};
+    for (std::size_t i = 0; i < test_levels.size(); ++i) {
+      const std::string word = verdict(row, i, cells);
+      line += fmt::format(" {:.5f} {:<5}", row.share(i), word);
+      entry["sizes"].push_back({{"level", test_levels[i]}, {"size", row.share(i)}, {"verdict", word}});
+      if (word == "MISS")
+        missed.push_back(fmt::format("{}, {} noise, {}: {:.5f} at {}", row.setting, row.noise, row.test,
+                                     row.share(i), test_levels[i]));
+    }
+    fmt::print("{}\n", line);
+    out["rows"].push_back(entry);
+  }
+  fmt::print("  {} cells, each against its own exact bound at {} / {}; MISS: {}\n", cells, familywise_error,
+             cells, missed.size());
+  for (const std::string& cell : missed) fmt::print("    {}\n", cell);
+  out["missed"] = missed;
+  return out;
+}
+
+Json report_shares(const std::string& title, const std::vector<SizeRow>& rows) {
+  Json out{{"title", title}};
+  fmt::print("\n{}\n  {:<48} {:<24} {:>8}  {:<8} {:<8} {}\n", title, "signal", "test", "draws", "0.05",
+             "0.01", "0.001");
+  for (const SizeRow& row : rows) {
+    fmt::print("  {:<48} {:<24} {:>8}  {:.4f}   {:.4f}   {:.4f}\n", row.setting, row.test, row.answered,
+               row.share(0), row.share(1), row.share(2));
+    out["rows"].push_back({{"signal", row.setting},
+                           {"test", row.test},
+                           {"draws", row.answered},
+                           {"shares", {row.share(0), row.share(1), row.share(2)}}});
+  }
+  return out;
+}
+
+Mean mean_of(const std::vector<double>& values) {
+  Mean mean;
+  const auto n = static_cast<double>(values.size());
+  for (const double value : values) mean.value += value / n;
+  double square = 0.0;
+  for (const double value : values) square += (value - mean.value) * (value - mean.value);
+  mean.standard_error = values.size() > 1 ? std::sqrt(square / (n - 1.0) / n) : 0.0;
+  return mean;
+}
+
+}  // namespace gradflow::calibration

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <array>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "gradflow/base/types.h"
+
+/// Shared by the parts of `./x bench calibration`: how often tests reject a true null, how often intervals
+/// hold the truth.
+namespace gradflow::calibration {
+
+using Json = nlohmann::json;
+
+constexpr std::array<double, 3> test_levels{0.05, 0.01, 0.001};
+constexpr std::array<double, 3> interval_levels{0.5, 0.8, 0.95};
+
+/// Chance of any false MISS in one table of sizes, shared out over its cells (Bonferroni).
+constexpr double familywise_error = 0.01;
+
+/// Counts of repetitions are multiplied by this.
+struct Effort {
+  double scale = 1.0;
+  Index of(Index count) const;  ///< at least 20
+};
+
+/// Calls body(r) for r = 0, ..., count - 1 on all cores. The library and BLAS run on one thread meanwhile;
+/// what a repetition draws depends on r alone, so the figures do not depend on the cores.
+void for_each_repetition(Index count, const std::function<void(Index r)>& body);
+
+/// What is claimed of a size: equal to the level, at most the level, or nothing (an approximation).
+enum class Claim { exact, at_most, none };
+
+/// How often one test rejected in one setting, at each of test_levels.
+struct SizeRow {
+  std::string setting, noise, test;
+  Claim claim = Claim::none;
+  std::array<Index, 3> rejected{};
+  Index answered = 0;
+  /// Draws of a simulated null that all responses share: given them the true size is random, Beta(k, R + 1 -
+  /// k) with k = level (R + 1). 0: the null is known, or each response has draws of its own.
+  Index shared_null_draws = 0;
+
+  void add(const Vector& p_values);  ///< NaN: no answer
+  double share(std::size_t level) const;
+};
+
+/// Chances of a count at most, and at least, the observed one if the size were the level.
+struct Tails {
+  double below, above;
+};
+Tails tails_of(const SizeRow& row, std::size_t level);
+
+/// PASS or MISS where something is claimed; otherwise "", "high" or "low" by the same bound.
+std::string verdict(const SizeRow& row, std::size_t level, std::size_t cells);
+
+/// Prints the table with its verdicts, and every MISS again below it. Returns it as JSON.
+Json report_sizes(const std::string& title, const std::vector<SizeRow>& rows);
+
+/// The same without bounds: power, where nothing is claimed.
+Json report_shares(const std::string& title, const std::vector<SizeRow>& rows);
+
+/// Mean and standard error over repetitions.
+struct Mean {
+  double value = 0.0, standard_error = 0.0;
+};
+Mean mean_of(const std::vector<double>& values);
+
+}  // namespace gradflow::calibration
