@@ -1,5 +1,6 @@
-// ./x bench calibration [OUT.json] [--effort F] [--only sizes|profiles|simulated|real]: how often every test
-// rejects a true null, and every interval holds the truth. F multiplies the counts of repetitions.
+// ./x bench calibration [OUT.json] [--effort F] [--only PART]: how often every test rejects a true
+// null, and every interval holds the truth. F multiplies the counts of repetitions; PART: sizes, profiles,
+// simulated, real, simulated-chosen, real-chosen.
 #include "calibration/parts.h"
 
 #include <cstring>
@@ -54,6 +55,12 @@ int main(int argc, char** argv) {
     std::fflush(stdout);
   };
   part("sizes", report_all_sizes);
+  part("profiles", report_profile_coverage);
+  for (const auto& [end, kernel] : {std::pair{"", Kernel::prespecified}, {"-chosen", Kernel::chosen}}) {
+    part(fmt::format("simulated{}", end),
+         [&](const Effort& e) { return report_simulated_coverage(e, kernel); });
+    part(fmt::format("real{}", end), [&](const Effort& e) { return report_real_coverage(e, kernel); });
+  }
   if (!arguments.out.empty()) write_file_atomically(arguments.out, all.dump(2) + "\n");
   return 0;
 }
