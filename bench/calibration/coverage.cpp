@@ -84,7 +84,7 @@ Json report_simulated_coverage(const Effort& effort, Kernel kernel) {
     for (const TestFunction function :
          {TestFunction::friedman1, TestFunction::mixed, TestFunction::simple, TestFunction::nonlinear}) {
       const Index count =
-          kernel == Kernel::chosen ? effort.of(n == 100 ? 100 : 30) : effort.of(n == 100 ? 160 : 80);
+          kernel == Kernel::chosen ? effort.of(n == 100 ? 100 : 30, 4) : effort.of(n == 100 ? 160 : 80, 4);
       table.add(coverage_of(fmt::format("{}, n {}", to_string(function), n), count, kernel,
                             [&](Index r) { return simulated_trial(function, n, r); }));
     }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -38,8 +39,8 @@ const char* text_of(Claim claim) {
 
 }  // namespace
 
-Index Effort::of(Index count) const {
-  return std::max<Index>(20, static_cast<Index>(std::llround(scale * static_cast<double>(count))));
+Index Effort::of(Index count, Index least) const {
+  return std::max<Index>(least, static_cast<Index>(std::llround(scale * static_cast<double>(count))));
 }
 
 void for_each_repetition(Index count, const std::function<void(Index r)>& body) {
@@ -83,29 +84,34 @@ double SizeRow::share(std::size_t level) const {
   return static_cast<double>(rejected[level]) / static_cast<double>(answered);
 }
 
-Tails tails_of(const SizeRow& row, std::size_t level) {
-  Tails tails{0.0, 0.0};
-  for (Index k = 0; k <= row.answered; ++k) {
-    const double probability = std::exp(log_probability(row, test_levels[level], static_cast<double>(k)));
-    if (k <= row.rejected[level]) tails.below += probability;
-    if (k >= row.rejected[level]) tails.above += probability;
-  }
-  return tails;
+Bounds bounds_of(const SizeRow& row, std::size_t level, double error) {
+  const double beyond = row.claim == Claim::at_most ? error : 0.5 * error;
+  const Index N = row.answered;
+  // The fewest and the most rejections whose tails, they themselves included, are not below `beyond`.
+  Index fewest = 0, most = N;
+  const auto at = [&](Index k) {
+    return std::exp(log_probability(row, test_levels[level], static_cast<double>(k)));
+  };
+  if (row.claim != Claim::at_most)
+    for (double tail = at(0); tail < beyond; tail += at(fewest)) ++fewest;
+  for (double tail = at(N); tail < beyond; tail += at(most)) --most;
+  return {static_cast<double>(fewest) / static_cast<double>(N),
+          static_cast<double>(most) / static_cast<double>(N)};
 }
 
-std::string verdict(const SizeRow& row, std::size_t level, std::size_t cells) {
-  const double bound = familywise_error / static_cast<double>(cells);
-  const Tails tails = tails_of(row, level);
-  const bool high = tails.above < (row.claim == Claim::at_most ? bound : 0.5 * bound);
-  const bool low = row.claim != Claim::at_most && tails.below < 0.5 * bound;
+std::string verdict(const SizeRow& row, std::size_t level, const Bounds& bounds) {
+  const bool high = row.share(level) > bounds.upper, low = row.share(level) < bounds.lower;
   if (row.claim == Claim::none) return high ? "high" : low ? "low" : "";
   return high || low ? "MISS" : "PASS";
 }
 
 Json report_sizes(const std::string& title, const std::vector<SizeRow>& rows) {
-  const std::size_t cells = rows.size() * test_levels.size();
-  Json out{{"title", title}, {"cells", cells}, {"familywise_error", familywise_error}};
+  std::size_t claimed = 0;
+  for (const SizeRow& row : rows) claimed += row.claim == Claim::none ? 0 : test_levels.size();
+  const double error = familywise_error / static_cast<double>(std::max<std::size_t>(claimed, 1));
+  Json out{{"title", title}, {"claimed_cells", claimed}, {"familywise_error", familywise_error}};
   std::vector<std::string> missed;
+  std::map<std::string, std::string> bounds_text;
   fmt::print("\n{}\n  {:<48} {:<7} {:<24} {:<11} {:>8}  {:<13} {:<13} {}\n", title, "setting", "noise",
              "test", "claim", "draws", "0.05", "0.01", "0.001");
   for (const SizeRow& row : rows) {
@@ -115,19 +121,29 @@ Json report_sizes(const std::string& title, const std::vector<SizeRow>& rows) {
     Json entry{{"setting", row.setting}, {"noise", row.noise},
                {"test", row.test},       {"claim", text_of(row.claim)},
                {"draws", row.answered},  {"shared_null_draws", row.shared_null_draws}};
+    std::string allowed;
     for (std::size_t i = 0; i < test_levels.size(); ++i) {
-      const std::string word = verdict(row, i, cells);
+      const Bounds bounds = bounds_of(row, i, error);
+      const std::string word = verdict(row, i, bounds);
       line += fmt::format(" {:.5f} {:<5}", row.share(i), word);
-      entry["sizes"].push_back({{"level", test_levels[i]}, {"size", row.share(i)}, {"verdict", word}});
+      allowed += fmt::format("  {:.5f}-{:.5f}", bounds.lower, bounds.upper);
+      entry["sizes"].push_back({{"level", test_levels[i]},
+                                {"size", row.share(i)},
+                                {"bounds", {bounds.lower, bounds.upper}},
+                                {"verdict", word}});
       if (word == "MISS")
         missed.push_back(fmt::format("{}, {} noise, {}: {:.5f} at {}", row.setting, row.noise, row.test,
                                      row.share(i), test_levels[i]));
     }
+    if (row.claim != Claim::none)
+      bounds_text[fmt::format("{:>8} draws, {}{}", row.answered, text_of(row.claim),
+                              row.shared_null_draws > 0 ? ", simulated null" : "")] = allowed;
     fmt::print("{}\n", line);
     out["rows"].push_back(entry);
   }
-  fmt::print("  {} cells, each against its own exact bound at {} / {}; MISS: {}\n", cells, familywise_error,
-             cells, missed.size());
+  fmt::print("  Bounds of PASS, each {} / {} of a false MISS:\n", familywise_error, claimed);
+  for (const auto& [draws, text] : bounds_text) fmt::print("    {:<40} {}\n", draws, text);
+  fmt::print("  Cells of which something is claimed: {}; MISS: {}\n", claimed, missed.size());
   for (const std::string& cell : missed) fmt::print("    {}\n", cell);
   out["missed"] = missed;
   return out;

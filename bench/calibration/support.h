@@ -19,13 +19,14 @@ using Json = nlohmann::json;
 constexpr std::array<double, 3> test_levels{0.05, 0.01, 0.001};
 constexpr std::array<double, 3> interval_levels{0.5, 0.8, 0.95};
 
-/// Chance of any false MISS in one table of sizes, shared out over its cells (Bonferroni).
+/// Chance of any false MISS in one table of sizes, shared out over the cells of which something is claimed
+/// (Bonferroni).
 constexpr double familywise_error = 0.01;
 
 /// Counts of repetitions are multiplied by this.
 struct Effort {
   double scale = 1.0;
-  Index of(Index count) const;  ///< at least 20
+  Index of(Index count, Index least = 20) const;
 };
 
 /// Calls body(r) for r = 0, ..., count - 1 on all cores. The library and BLAS run on one thread meanwhile;
@@ -49,14 +50,15 @@ struct SizeRow {
   double share(std::size_t level) const;
 };
 
-/// Chances of a count at most, and at least, the observed one if the size were the level.
-struct Tails {
-  double below, above;
+/// Shares of rejections that the claim allows, each end with half of `error` beyond it if the size is the
+/// level (at_most: all of it beyond the upper end). Binomial, or beta-binomial with shared null draws.
+struct Bounds {
+  double lower, upper;
 };
-Tails tails_of(const SizeRow& row, std::size_t level);
+Bounds bounds_of(const SizeRow& row, std::size_t level, double error);
 
-/// PASS or MISS where something is claimed; otherwise "", "high" or "low" by the same bound.
-std::string verdict(const SizeRow& row, std::size_t level, std::size_t cells);
+/// PASS or MISS where something is claimed; otherwise "", "high" or "low" by the same bounds.
+std::string verdict(const SizeRow& row, std::size_t level, const Bounds& bounds);
 
 /// Prints the table with its verdicts, and every MISS again below it. Returns it as JSON.
 Json report_sizes(const std::string& title, const std::vector<SizeRow>& rows);
