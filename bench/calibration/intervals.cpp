@@ -2,6 +2,7 @@
 
 #include <boost/math/distributions/normal.hpp>
 #include <cmath>
+#include <cstdio>
 
 #include "gradflow/inference/conformal.h"
 #include "gradflow/inference/selection.h"

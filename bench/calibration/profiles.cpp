@@ -1,5 +1,6 @@
 // Coverage of the profile-likelihood intervals of the time and of the noise variance, under the model.
 #include <cmath>
+#include <cstdio>
 
 #include "designs.h"
 #include "gradflow/base/random.h"
@@ -89,6 +90,7 @@ void add_cell(const Design& design, PathKind path, double strength, Index count,
     if (i == 0) line += " |";
   }
   fmt::print("{}\n", line);
+  std::fflush(stdout);
   out["rows"].push_back(entry);
 }
 
