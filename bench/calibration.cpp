@@ -1,6 +1,7 @@
-// ./x bench calibration [OUT.json] [--effort F] [--only PART]: how often every test rejects a true
-// null, and every interval holds the truth. F multiplies the counts of repetitions; PART: sizes, profiles,
-// simulated, real, simulated-chosen, real-chosen.
+// ./x bench calibration [OUT.json] [--effort F] [--rows N] [--only PART]: how often every test rejects a true
+// null, and every interval holds the truth. F (1) multiplies the counts of repetitions, N (1000) is the most
+// rows of real data; PART: sizes, profiles, simulated, real, simulated-chosen, real-chosen. A short run:
+// --effort 0.01 --rows 150.
 #include "calibration/parts.h"
 
 #include <cstring>
@@ -24,6 +25,8 @@ Arguments parse(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "--effort" && i + 1 < argc)
       arguments.effort.scale = std::stod(argv[++i]);
+    else if (word == "--rows" && i + 1 < argc)
+      arguments.effort.rows = std::stol(argv[++i]);
     else if (word == "--only" && i + 1 < argc)
       arguments.only = argv[++i];
     else

@@ -11,7 +11,6 @@ namespace gradflow::calibration {
 namespace {
 
 constexpr Index new_rows = 200;               // of every simulated data set
-constexpr Index most_rows = 1000;             // of real data, training and test
 constexpr Index most_rows_of_remedies = 500;  // five more choices each
 
 Trial encoded(const Matrix& X, const Vector& y, const Matrix& X_new, const Vector& y_new) {
@@ -36,22 +35,22 @@ struct RealCase {
   int prespecified_splits, chosen_splits;
 };
 
-std::vector<RealCase> real_cases() {
-  return {{{"yacht", "yacht", 20}, 20, 10},
-          {{"boston", "boston", 20}, 20, 6},
-          {{"wine-red", "wine-red", 20, most_rows, study::Copies::drop_from_table}, 10, 2},
-          {{"kin8nm", "kin8nm", 20, most_rows}, 10, 2},
-          {{"naval", "naval", 20, most_rows}, 10, 2},
-          {{"protein", "protein", 5, most_rows}, 5, 2}};
+std::vector<RealCase> real_cases(Index rows) {
+  return {{{"yacht", "yacht", 20, rows}, 20, 10},
+          {{"boston", "boston", 20, rows}, 20, 6},
+          {{"wine-red", "wine-red", 20, rows, study::Copies::drop_from_table}, 10, 2},
+          {{"kin8nm", "kin8nm", 20, rows}, 10, 2},
+          {{"naval", "naval", 20, rows}, 10, 2},
+          {{"protein", "protein", 5, rows}, 5, 2}};
 }
 
 Trial real_trial(const study::RealData& data, const study::Case& study_case, int split) {
   study::Rows rows = study::rows_of_split(data, study_case, split);
-  if (static_cast<Index>(rows.test.size()) > most_rows) {
+  if (static_cast<Index>(rows.test.size()) > study_case.training_rows) {
     const auto order = RandomStream(static_cast<std::uint64_t>(split), "test rows of the study")
                            .permutation(static_cast<Index>(rows.test.size()));
     std::vector<Index> sample;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(most_rows); ++i)
+    for (std::size_t i = 0; i < static_cast<std::size_t>(study_case.training_rows); ++i)
       sample.push_back(rows.test[static_cast<std::size_t>(order[i])]);
     rows.test = std::move(sample);
   }
@@ -84,7 +83,7 @@ Json report_simulated_coverage(const Effort& effort, Kernel kernel) {
     for (const TestFunction function :
          {TestFunction::friedman1, TestFunction::mixed, TestFunction::simple, TestFunction::nonlinear}) {
       const Index count =
-          kernel == Kernel::chosen ? effort.of(n == 100 ? 100 : 30, 4) : effort.of(n == 100 ? 160 : 80, 4);
+          kernel == Kernel::chosen ? effort.of(n == 100 ? 100 : 50, 4) : effort.of(n == 100 ? 160 : 80, 4);
       table.add(coverage_of(fmt::format("{}, n {}", to_string(function), n), count, kernel,
                             [&](Index r) { return simulated_trial(function, n, r); }));
     }
@@ -93,7 +92,7 @@ Json report_simulated_coverage(const Effort& effort, Kernel kernel) {
 
 Json report_real_coverage(const Effort& effort, Kernel kernel) {
   CoverageTable table("Coverage in % on real data, standard splits", 0.04);
-  for (const RealCase& real : real_cases()) {
+  for (const RealCase& real : real_cases(effort.rows)) {
     if (!study::available(real.study_case.folder)) {
       fmt::print("{}: skipped, {} is absent\n", real.study_case.name,
                  study::data_folder(real.study_case.folder));

@@ -23,9 +23,9 @@ constexpr std::array<double, 3> interval_levels{0.5, 0.8, 0.95};
 /// (Bonferroni).
 constexpr double familywise_error = 0.01;
 
-/// Counts of repetitions are multiplied by this.
 struct Effort {
-  double scale = 1.0;
+  double scale = 1.0;  ///< counts of repetitions are multiplied by this
+  Index rows = 1000;   ///< of real data, most in training and most in test
   Index of(Index count, Index least = 20) const;
 };
 
