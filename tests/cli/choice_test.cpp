@@ -1,0 +1,199 @@
+// What is left to the likelihood (--select, --transform), row weights and copies, and the intervals of
+// predictions: planted answers through the program, and what is refused.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cli/bad_input.h"
+#include "cli/run_program.h"
+#include "gradflow/base/random.h"
+
+namespace gradflow::cli_test {
+namespace {
+
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+class Choice : public testing::Test {
+ protected:
+  // y = exp(1 + sin 2 x1 + noise): of six features one matters, and the logarithm is smooth.
+  void write(Index n, std::uint64_t seed, const std::string& name) const {
+    RandomStream random(seed, "choice");
+    const Matrix X = random.normals(n, 6);
+    std::string text = "x1,x2,x3,x4,x5,x6,w,y\n";
+    for (Index i = 0; i < n; ++i)
+      text += fmt::format("{},{},{},{},{},{},{},{}\n", X(i, 0), X(i, 1), X(i, 2), X(i, 3), X(i, 4), X(i, 5),
+                          1.0 + static_cast<double>(i % 3),
+                          std::exp(1.0 + std::sin(2.0 * X(i, 0)) + 0.2 * random.normal()));
+    folder.write(name, text);
+  }
+  ProgramResult run(const Words& arguments) const { return run_program(folder.path(), arguments); }
+  json report(const Words& arguments) const {
+    const ProgramResult result = run(with(arguments, {"--json", "run.json"}));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json::parse(folder.read("run.json"));
+  }
+  // Share of the responses of a table inside the intervals of a CSV of predictions, and their RMSE.
+  std::pair<double, double> coverage_and_rmse(const std::string& csv, const std::string& table) const {
+    std::istringstream predictions(csv), rows(folder.read(table));
+    std::string line, row;
+    std::getline(predictions, line);
+    std::getline(rows, row);
+    int count = 0, inside = 0;
+    double square = 0.0;
+    while (std::getline(predictions, line) && std::getline(rows, row)) {
+      double id = 0.0, mean = 0.0, sd = 0.0, lower = 0.0, upper = 0.0;
+      EXPECT_EQ(std::sscanf(line.c_str(), "%lf,%lf,%lf,%lf,%lf", &id, &mean, &sd, &lower, &upper), 5) << line;
+      const double y = std::stod(row.substr(row.rfind(',') + 1));
+      ++count;
+      inside += lower <= y && y <= upper ? 1 : 0;
+      square += (mean - y) * (mean - y);
+    }
+    return {static_cast<double>(inside) / count, std::sqrt(square / count)};
+  }
+
+  const Words data{"data.csv", "--target", "y", "--exclude", "w"};
+  TemporaryFolder folder;
+};
+
+TEST_F(Choice, SelectionFindsTheFeatureThatMattersAndKeepsTheTestOfTheOperatorAsGiven) {
+  write(120, 1, "data.csv");
+
+  const json chosen = report(with({"stop"}, with(data, {"--select"})));
+  const json given = report(with({"stop"}, data));
+
+  const json& candidates = chosen["choice"]["candidates"];
+  const json& best = candidates[chosen["choice"]["best"].get<std::size_t>()];
+  double first = 0.0, others = 0.0;
+  for (const auto& [name, value] : best["parameters"].items()) {
+    if (name.ends_with("relevance:x1"))
+      first = value;
+    else if (name.find("relevance:") != std::string::npos && name.find("linear") == std::string::npos)
+      others = std::max(others, value.get<double>());
+  }
+  EXPECT_GT(first, 10.0 * others);
+  for (const json& candidate : candidates) EXPECT_GE(candidate["penalised_criterion"], best["penalised_criterion"]);
+  EXPECT_EQ(chosen["test"]["p_value"], given["test"]["p_value"]);
+  EXPECT_EQ(chosen["test"]["operator"], "ntk:relu:2");
+}
+
+TEST_F(Choice, TheLogarithmIsFoundAndIntervalsAreTransformedBack) {
+  write(150, 2, "data.csv");
+  write(400, 3, "new.csv");
+
+  const json run_json = report(with({"fit"}, with(data, {"--select", "--transform", "auto", "-o", "m.model"})));
+  const ProgramResult predicted = run({"predict", "m.model", "new.csv"});
+
+  EXPECT_EQ(run_json["choice"]["transform"]["kind"], "box-cox");
+  EXPECT_NEAR(run_json["choice"]["transform"]["lambda"].get<double>(), 0.0, 0.25);
+  const auto [coverage, rmse] = coverage_and_rmse(predicted.out, "new.csv");
+  EXPECT_NEAR(coverage, 0.95, 0.04);
+  EXPECT_LT(rmse, 1.3);  // sd of y about 2.3, of the noise about 0.8
+}
+
+TEST_F(Choice, AGivenTransformIsTheSameAsATransformedColumn) {
+  write(80, 4, "data.csv");
+  std::istringstream rows(folder.read("data.csv"));
+  std::string line, text;
+  std::getline(rows, line);
+  text = line + "\n";
+  while (std::getline(rows, line)) {
+    const std::size_t comma = line.rfind(',');
+    text += fmt::format("{},{}\n", line.substr(0, comma), std::log(std::stod(line.substr(comma + 1))));
+  }
+  folder.write("log.csv", text);
+
+  const json transformed = report(with({"stop"}, with(data, {"--transform", "log"})));
+  const json by_hand = report({"stop", "log.csv", "--target", "y", "--exclude", "w"});
+
+  EXPECT_NEAR(transformed["chosen"]["time"].get<double>(), by_hand["chosen"]["time"].get<double>(),
+              1e-6 * by_hand["chosen"]["time"].get<double>());
+  EXPECT_NEAR(transformed["test"]["log10_p_value"].get<double>(), by_hand["test"]["log10_p_value"].get<double>(),
+              1e-8);
+}
+
+TEST_F(Choice, EveryKindOfIntervalHoldsTheResponsesItPromises) {
+  write(120, 5, "data.csv");
+  write(400, 6, "new.csv");
+  ASSERT_EQ(run(with({"fit"}, with(data, {"--transform", "log", "-o", "m.model"}))).exit_code, 0);
+  for (const std::string kind : {"model", "jackknife+", "leave-one-out"}) {
+    const ProgramResult predicted = run({"predict", "m.model", "new.csv", "--interval", kind});
+    EXPECT_NEAR(coverage_and_rmse(predicted.out, "new.csv").first, 0.95, 0.05) << kind;
+  }
+  const ProgramResult none = run({"predict", "m.model", "new.csv", "--interval", "none"});
+  EXPECT_EQ(none.err, "");
+  EXPECT_NE(none.out.find(",NA,NA,NA\n"), std::string::npos);
+}
+
+TEST_F(Choice, ARowOfWeightTwoIsTwoRowsAndCopiesAreKeptOnceUnlessAsked) {
+  folder.write("weighted.csv", "x,w,y\n1,2,3\n2,1,4.5\n3,1,4\n4,2,6\n5,1,5.5\n6,1,7\n7,1,6\n");
+  folder.write("doubled.csv", "x,y\n1,3\n1,3\n2,4.5\n3,4\n4,6\n4,6\n5,5.5\n6,7\n7,6\n");
+  const Words standard{"--standardize", "none"};
+
+  const json weighted = report(with({"stop", "weighted.csv", "--target", "y", "--row-weights", "w"}, standard));
+  const json all = report(with({"stop", "doubled.csv", "--target", "y", "--copies", "all"}, standard));
+  const json once = report(with({"stop", "doubled.csv", "--target", "y"}, standard));
+
+  // Two equal rows also say that the noise is small; the fit at the same time is the same.
+  EXPECT_EQ(all["data"]["merged_rows"], 2);
+  EXPECT_EQ(all["data"]["pure_error_sd"], 0.0);
+  EXPECT_EQ(once["data"]["dropped_copies"], json::array({2, 6}));
+  EXPECT_EQ(once["n"], 7);
+  EXPECT_NE(all["test"]["p_value"], once["test"]["p_value"]);
+  EXPECT_NEAR(weighted["test"]["statistic"].get<double>() / weighted["N"].get<double>(),
+              all["test"]["statistic"].get<double>() / (all["N"].get<double>() + 2.0), 1e-9);
+}
+
+TEST_F(Choice, TheSameSeedMakesTheSameChoiceForAnyNumberOfThreads) {
+  write(90, 7, "data.csv");
+  const Words command = with({"stop"}, with(data, {"--select", "--selection-rows", "60", "--rules", "chosen"}));
+
+  const json one = report(with(command, {"--threads", "1"})), two = report(with(command, {"--threads", "2"}));
+
+  EXPECT_EQ(one["choice"], two["choice"]);
+  EXPECT_EQ(one["choice"]["rows"], 60);
+}
+
+struct Refusal {
+  const char* name;
+  Words options;
+  std::string sentence;
+};
+
+class ChoiceRefusal : public testing::TestWithParam<Refusal> {};
+
+TEST_P(ChoiceRefusal, IsOneSentence) {
+  TemporaryFolder folder;
+  folder.write("data.csv", "x,w,y\n1,1,-3\n2,0,4.5\n3,1,4\n4,2,6\n");
+
+  const ProgramResult result =
+      run_program(folder.path(), with({"stop", "data.csv", "--target", "y"}, GetParam().options));
+
+  EXPECT_EQ(result.err, error(GetParam().sentence));
+  EXPECT_EQ(result.exit_code, 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Options, ChoiceRefusal,
+    testing::Values(
+        Refusal{"Candidates", {"--candidates", "rbf"}, "--candidates is for --select: give that too"},
+        Refusal{"Transform",
+                {"--transform", "square"},
+                "--transform square: must be none, auto, log, box-cox or yeo-johnson, the last two as they are "
+                "or with a number, as box-cox=0.5"},
+        Refusal{"SelectWithNetwork",
+                {"--select", "--network", "relu:4x1"},
+                "--select and a --transform left to the likelihood are for infinite-width kernels: for a network "
+                "or a matrix of your own give --transform with its number, as box-cox=0.5"},
+        Refusal{"SelectionRows", {"--select", "--selection-rows", "3"}, "--selection-rows 3: must be >= 20"},
+        Refusal{"Copies", {"--copies", "twice"}, "--copies twice: must be once or all"},
+        Refusal{"Weights",
+                {"--row-weights", "w"},
+                "data.csv, line 3, column 'w': the weight is 0; it must be > 0"}),
+    [](const auto& tested) { return std::string(tested.param.name); });
+
+}  // namespace
+}  // namespace gradflow::cli_test
