@@ -8,30 +8,14 @@ namespace {
 
 using namespace gradflow;
 
-struct Summary {
-  double mean = 0.0, standard_error = 0.0, worst = 0.0;
-};
-
-template <typename Get>
-Summary summarise(const std::vector<study::SplitScore>& scores, Get get) {
-  Summary s;
-  const auto n = static_cast<double>(scores.size());
-  for (const auto& score : scores) {
-    s.mean += get(score) / n;
-    s.worst = std::max(s.worst, get(score));
-  }
-  double square = 0.0;
-  for (const auto& score : scores) square += (get(score) - s.mean) * (get(score) - s.mean);
-  s.standard_error = std::sqrt(square / (n - 1.0) / n);
-  return s;
-}
+using study::Summary;
 
 nlohmann::json run_case(const study::Case& study_case) {
   const study::RealData data = study::load(study_case.folder);
   std::vector<study::SplitScore> scores;
   for (int split = 0; split < study_case.splits; ++split)
     scores.push_back(study::score_split(data, study_case, split));
-  const Summary oracle = summarise(scores, [](const auto& s) { return s.oracle_rmse; });
+  const Summary oracle = study::summarise(scores, [](const auto& s) { return s.oracle_rmse; });
   nlohmann::json out{{"case", study_case.name},
                      {"splits", study_case.splits},
                      {"n", scores.front().n},
@@ -40,9 +24,9 @@ nlohmann::json run_case(const study::Case& study_case) {
              study_case.splits, oracle.mean);
   fmt::print("  {:<12} {:>18} {:>12} {:>8} {:>8}\n", "rule", "RMSE / oracle", "RMSE", "dof", "worst");
   for (const auto& [name, first] : scores.front().rules) {
-    const Summary ratio = summarise(scores, [&](const auto& s) { return s.rules.at(name).ratio; });
-    const Summary rmse = summarise(scores, [&](const auto& s) { return s.rules.at(name).rmse; });
-    const Summary dof = summarise(scores, [&](const auto& s) { return s.rules.at(name).dof; });
+    const Summary ratio = study::summarise(scores, [&](const auto& s) { return s.rules.at(name).ratio; });
+    const Summary rmse = study::summarise(scores, [&](const auto& s) { return s.rules.at(name).rmse; });
+    const Summary dof = study::summarise(scores, [&](const auto& s) { return s.rules.at(name).dof; });
     fmt::print("  {:<12} {:>9.4f} ± {:.4f} {:>12.5g} {:>8.1f} {:>8.3f}\n", name, ratio.mean,
                ratio.standard_error, rmse.mean, dof.mean, ratio.worst);
     out["rules"][name] = {{"ratio", ratio.mean},

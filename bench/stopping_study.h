@@ -115,19 +115,22 @@ struct SplitScore {
   std::map<std::string, RuleScore> rules;
 };
 
-/// Test error of the flow at any time: test response against f(t) = x'beta(t) + h_x'alpha(t) from the
-/// spectrum.
-class FlowOnTestRows {
+/// Error at new points of the flow at any time: `truth` there (m values) against f(t) = x'beta(t) +
+/// h_x'alpha(t) from the spectrum of H, an intercept being the only fixed effect.
+class FlowAtNewPoints {
  public:
-  FlowOnTestRows(const Analysis& analysis, const TrainingOperator& H, Matrix H_cross, const Vector& response,
-                 Vector truth)
-      : values_(analysis.data.values), z_(analysis.data.z), truth_(std::move(truth)) {
+  /// H_cross: m x n, in H's units.
+  FlowAtNewPoints(const ProjectedSpectrum& spectrum, const TrainingOperator& H, const Matrix& H_cross,
+                  const Vector& response, Vector truth)
+      : values_(spectrum.values),
+        z_(spectrum.coordinates(response)),
+        truth_(std::move(truth)),
+        base_(response.mean()) {
     // mean(x) = b0 + (h_x - 1 a'H) Q U dual(lambda) z with b0 = mean y, a = 1/n: the intercept's share of H
     // alpha.
     Matrix mean_row(H.size(), 1);
     H.apply(Vector::Constant(H.size(), 1.0 / static_cast<double>(H.size())), mean_row);
-    base_ = response.mean();
-    projected_ = (H_cross.rowwise() - mean_row.col(0).transpose()) * analysis.spectrum.basis;
+    projected_ = (H_cross.rowwise() - mean_row.col(0).transpose()) * spectrum.basis;
   }
 
   double rmse(double t) const {
@@ -142,21 +145,45 @@ class FlowOnTestRows {
   Matrix projected_;
 };
 
-inline SplitScore score_split(const RealData& data, const Case& study_case, int split) {
-  const Rows rows = rows_of_split(data, study_case, split);
+/// One problem: n training rows, and m new points with what is to be predicted there.
+struct Problem {
+  Matrix X;
+  Vector y;
+  Matrix X_new;
+  Vector truth;  ///< the response, or the mean function where it is known
+  std::uint64_t seed = 1;
+};
+
+/// The flow on the rows that rule validation trained on, stopped at its time: without refit to all rows.
+inline double rmse_without_refit(const Problem& problem, const Matrix& H, const Matrix& H_cross,
+                                 double time) {
+  // The rule's own split: src/inference/validation.cpp.
+  const Index n = H.rows(), held = std::clamp<Index>(std::lround(0.2 * static_cast<double>(n)), 1, n - 1);
+  const std::vector<Index> order = RandomStream(problem.seed, "validation split").permutation(n);
+  const std::vector<Index> train(order.begin() + held, order.end());
+  const double rescale = static_cast<double>(n) / static_cast<double>(n - held);
+  const DenseOperator H_train(rescale * H(train, train));
+  const FixedEffects intercept(Matrix::Ones(n - held, 1), {"(intercept)"});
+  return FlowAtNewPoints(project(H_train, intercept), H_train, rescale * H_cross(Eigen::all, train),
+                         problem.y(train), problem.truth)
+      .rmse(time);
+}
+
+/// Every rule, and validation without refit, on the infinite-width ReLU NTK of depth 2 with an intercept;
+/// features are standardised on the training part.
+inline SplitScore score(const Problem& problem) {
   DatasetOptions encoding;
   encoding.copies = CopiesPolicy::all;  // what is done with them is the study's own
-  const Dataset train =
-      make_dataset(Matrix(data.X(rows.train, Eigen::all)), Vector(data.y(rows.train)), encoding, "X", "y");
-  const NewRows test = encode(train.recipe, Matrix(data.X(rows.test, Eigen::all)), "X");
+  const Dataset train = make_dataset(problem.X, problem.y, encoding, "X", "y");
+  const NewRows points = encode(train.recipe, problem.X_new, "X");
   const InfiniteArchitecture architecture;
   const double n = static_cast<double>(train.X.rows());
   const DenseOperator H(kernel_gram(architecture, train.X) / n);
-  const Vector y = data.y(rows.train);
-  const Analysis analysis = analyse(H, {y, Vector::Zero(y.size()), Matrix(y.size(), 0), {}, {}},
-                                    {.seed = static_cast<std::uint64_t>(split + 1)});
-  const FlowOnTestRows flow(analysis, H, kernel_cross(architecture, test.X, train.X) / n, y,
-                            data.y(rows.test));
+  const Matrix H_cross = kernel_cross(architecture, points.X, train.X) / n;
+  const Vector& y = problem.y;
+  const Analysis analysis =
+      analyse(H, {y, Vector::Zero(y.size()), Matrix(y.size(), 0), {}, {}}, {.seed = problem.seed});
+  const FlowAtNewPoints flow(analysis.spectrum, H, H_cross, y, problem.truth);
 
   SplitScore score{.n = train.X.rows(), .oracle_rmse = flow.rmse(0.0), .rules = {}};
   // The oracle: 400 log-spaced times, t lambda_1 from 1e-2 to 1e12, and each rule's own.
@@ -166,9 +193,37 @@ inline SplitScore score_split(const RealData& data, const Case& study_case, int 
   for (const StoppingRule& rule : analysis.rules) {
     score.rules[rule.name] = {flow.rmse(rule.time), 0.0, rule.effective_dof};
     score.oracle_rmse = std::min(score.oracle_rmse, score.rules[rule.name].rmse);
+    if (rule.kind == RuleKind::validation)
+      score.rules["no refit"] = {rmse_without_refit(problem, H.entries(), H_cross, rule.time), 0.0,
+                                 rule.effective_dof};
   }
   for (auto& [name, rule] : score.rules) rule.ratio = rule.rmse / score.oracle_rmse;
   return score;
+}
+
+inline SplitScore score_split(const RealData& data, const Case& study_case, int split) {
+  const Rows rows = rows_of_split(data, study_case, split);
+  return score({data.X(rows.train, Eigen::all), data.y(rows.train), data.X(rows.test, Eigen::all),
+                data.y(rows.test), static_cast<std::uint64_t>(split + 1)});
+}
+
+struct Summary {
+  double mean = 0.0, standard_error = 0.0, worst = 0.0;
+};
+
+/// Of get(score) over the splits or replicates, at least two.
+template <typename Get>
+Summary summarise(const std::vector<SplitScore>& scores, Get get) {
+  Summary s;
+  const auto n = static_cast<double>(scores.size());
+  for (const auto& score : scores) {
+    s.mean += get(score) / n;
+    s.worst = std::max(s.worst, get(score));
+  }
+  double square = 0.0;
+  for (const auto& score : scores) square += (get(score) - s.mean) * (get(score) - s.mean);
+  s.standard_error = std::sqrt(square / (n - 1.0) / n);
+  return s;
 }
 
 inline std::vector<Case> all_cases() {
