@@ -217,8 +217,8 @@ void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const S
       if (rule.kind == RuleKind::gcv) return std::log(gcv_minimiser(data, stopping));
       if (rule.kind == RuleKind::reml_path)
         return std::log(fit_reml(data, stopping.path, stopping.reml).path.time);
-      const double tau = fit_reml(data, Path{.kind = PathKind::ridge}, stopping.reml).path.time;
-      return std::log(risk_minimiser(data, stopping.path, tau));
+      return std::log(
+          risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}, stopping.reml), stopping));
     });
   }
 }

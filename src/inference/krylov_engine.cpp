@@ -311,9 +311,14 @@ KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need)
                                  {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage});
   if (!usable(ridge.outcome) || !(ridge.path.time > 0.0))
     return {Vector{{log10_p, 0.0}}, Vector{{for_p, 1.0}}};
-  const double t = risk_minimiser(data, options_.path, ridge.path.time);
+  const StoppingOptions stopping{
+      .path = options_.path,
+      .reml = {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage}};
+  const double t = risk_time(data, ridge, stopping);
+  // The width of the interval: that of ridge's stands for it.
+  const double centre = risk_minimiser(data, options_.path, ridge.path.time);
   const double low = risk_minimiser(data, options_.path, ridge.interval.lower);
-  const double width = low > 0.0 ? 2.0 * std::log(t / low) : 1.0;  // the upper end may be infinite
+  const double width = low > 0.0 ? 2.0 * std::log(centre / low) : 1.0;  // the upper end may be infinite
   return {Vector{{log10_p, std::log(t)}}, Vector{{for_p, std::max(1e-4, 0.01 * width)}}};
 }
 

@@ -13,8 +13,9 @@
 namespace gradflow {
 namespace {
 
-constexpr int grid_points = 240;     // a step of 12 % in time
-constexpr int loo_grid_points = 80;  // 35 %, before zooming: each costs 4 n^2 flops
+constexpr int grid_points = 240;         // a step of 12 % in time
+constexpr int loo_grid_points = 80;      // 35 %, before zooming: each costs 4 n^2 flops
+constexpr double smallest_share = 1e-8;  // of the best time's largest bound, below which none is searched
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 StoppingRule named(RuleKind kind, const StoppingOptions& options) {
@@ -90,26 +91,34 @@ RuleKind parse_rule(const std::string& text, PathKind path) {
                   to_string(path), rule_name(RuleKind::reml_path, path)));
 }
 
-double expected_risk(const SpectralData& data, const Path& path, double tau) {
+double expected_risk(const SpectralData& data, const Path& path, const Vector& prior) {
   double risk = 0.0;
   for (Index i = 0; i < data.values.size(); ++i) {
-    const double lambda = data.values(i), count = data.multiplicity.size() == 0 ? 1.0 : data.multiplicity(i);
+    const double count = data.multiplicity.size() == 0 ? 1.0 : data.multiplicity(i);
     if (count == 0.0) continue;
     // 1 - phi cancels only where its square is nothing beside phi^2 tau lambda.
-    const double phi = path.phi(lambda), fitted = 1.0 - phi;
-    risk += count * (phi * phi * tau * lambda + fitted * fitted);
+    const double phi = path.phi(data.values(i)), fitted = 1.0 - phi;
+    risk += count * (phi * phi * prior(i) + fitted * fitted);
   }
   return risk;
 }
 
-double risk_minimiser(const SpectralData& data, const Path& family, double tau) {
-  const double largest = data.values.maxCoeff();
-  if (!(tau > 0.0) || !(largest > 0.0)) return 0.0;
-  if (std::isinf(tau)) return infinity;
-  // On the flow the minimum lies in [log(1 + tau lambda_1)/lambda_1, tau]; the other paths shrink no faster
-  // per unit of psi(0), and two further decades hold theirs.
-  double low = std::log1p(tau * largest) / largest, high = tau;
-  if (family.kind == PathKind::ridge) return tau;
+double expected_risk(const SpectralData& data, const Path& path, double tau) {
+  return expected_risk(data, path, Vector(tau * data.values));
+}
+
+double risk_minimiser(const SpectralData& data, const Path& family, const Vector& prior) {
+  double low = infinity, high = 0.0;
+  for (Index i = 0; i < data.values.size(); ++i) {
+    if (!(data.values(i) > 0.0 && prior(i) > 0.0)) continue;
+    // On the flow a direction's best time is log(1 + prior)/lambda; the other paths shrink no faster per unit
+    // of psi(0), and two further decades hold those of decay and implicit.
+    const double best = (family.kind == PathKind::ridge ? prior(i) : std::log1p(prior(i))) / data.values(i);
+    low = std::min(low, best);
+    high = std::max(high, best);
+  }
+  if (!(high > 0.0)) return 0.0;
+  low = std::max(low, smallest_share * high);
   if (family.kind == PathKind::descent) {
     low = std::max(1.0, std::floor(0.5 * low / family.learning_rate));
     high /= family.learning_rate;
@@ -117,10 +126,27 @@ double risk_minimiser(const SpectralData& data, const Path& family, double tau) 
   if (family.kind == PathKind::decay) high *= 100.0;
   if (family.kind == PathKind::implicit) low *= 0.01;
   if (!(high > low * (1.0 + 1e-9))) return high;
-  const auto risk = [&](double time) { return expected_risk(data, family.at(time), tau); };
+  const auto risk = [&](double time) { return expected_risk(data, family.at(time), prior); };
   const Minimum minimum =
       minimise_over_time(risk, log_grid(0.99 * low, 1.01 * high, 200), family.kind == PathKind::descent);
   return minimum.time;
+}
+
+double risk_minimiser(const SpectralData& data, const Path& family, double tau) {
+  if (!(tau > 0.0) || !(data.values.maxCoeff() > 0.0)) return 0.0;
+  if (std::isinf(tau)) return infinity;
+  if (family.kind == PathKind::ridge) return tau;
+  return risk_minimiser(data, family, Vector(tau * data.values));
+}
+
+double risk_time(const SpectralData& data, const TwoComponentFit& fit, const StoppingOptions& options) {
+  if (fit.kappa == 0.0) return risk_minimiser(data, options.path, fit.tau);
+  return risk_minimiser(data, options.path, fit.prior(data.values));
+}
+
+double risk_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options) {
+  if (options.path.kind == PathKind::ridge) return ridge.path.time;
+  return risk_time(data, fit_two_components(data, ridge, options.reml), options);
 }
 
 SpectralLeaveOneOut::SpectralLeaveOneOut(const ProjectedSpectrum& spectrum, const SpectralData& data)
@@ -178,13 +204,28 @@ StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
   rule.reason = fmt::format("expected risk under the REML components of ridge ({})", ridge.reason);
   if (!usable(ridge.outcome)) return rule;
   const SpectralData& data = problem.data;
-  const auto mapped = [&](double tau) { return risk_minimiser(data, options.path, tau); };
-  rule.time = mapped(ridge.path.time);
-  rule.interval = {mapped(ridge.interval.lower), mapped(ridge.interval.upper), ridge.interval.level};
+  const TwoComponentFit fit = options.path.kind == PathKind::ridge
+                                  ? TwoComponentFit::of(ridge)
+                                  : fit_two_components(data, ridge, options.reml);
+  rule.outcome = fit.outcome;
+  const Vector prior = fit.prior(data.values);
+  rule.time = risk_time(data, fit, options);
+  if (fit.kappa > 0.0) {
+    rule.reason = fmt::format(
+        "expected risk under REML components of M and M^2 (tau lambda_1 = {:.4g}, kappa lambda_1^2 = {:.4g})",
+        fit.tau * data.values.maxCoeff(), fit.kappa * std::pow(data.values.maxCoeff(), 2));
+    const auto scaled = [&](double c) {
+      return std::isinf(c) ? infinity : risk_minimiser(data, options.path, Vector(c * prior));
+    };
+    rule.interval = {scaled(fit.scale.lower), scaled(fit.scale.upper), fit.scale.level};
+  } else {
+    const auto mapped = [&](double tau) { return risk_minimiser(data, options.path, tau); };
+    rule.interval = {mapped(ridge.interval.lower), mapped(ridge.interval.upper), ridge.interval.level};
+  }
   const Path path = options.path.at(rule.time);
   rule.effective_dof = data.effective_dof(path);
-  const double risk = expected_risk(data, path, ridge.path.time) / data.count();
-  rule.estimated_rmse = std::sqrt(ridge.noise_variance * (1.0 + risk));
+  rule.estimated_rmse =
+      std::sqrt(fit.noise_variance * (1.0 + expected_risk(data, path, prior) / data.count()));
   return rule;
 }
 

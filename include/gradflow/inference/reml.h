@@ -85,6 +85,38 @@ RemlFit fit_reml(const SpectralData& data, const Path& family, const RemlOptions
 /// log-spaced values, then Brent), m of `implicit` over {1, ..., 8, 16, 32, 64}.
 RemlFit fit_reml_two_parameters(const SpectralData& data, PathKind kind, const RemlOptions& options = {});
 
+/// REML of a signal with two variance components, one along M and one along the smoother M^2:
+///
+///     Var(w) = s2 ( I + tau M + kappa M^2 ),     tau, kappa >= 0
+///
+/// The covariance under which the flow is the BLUP, s2 exp(tM), is a power series in M whose coefficients one
+/// number t ties together; `ridge` is its first order. Here the first two orders are free, so that directions
+/// of large eigenvalues may carry more, or the others less, than in proportion to their eigenvalues. With
+/// kappa = 0 it is the `ridge` fit.
+struct TwoComponentFit {
+  Outcome outcome = Outcome::not_run;
+  double tau = std::numeric_limits<double>::quiet_NaN();             ///< units of 1/lambda
+  double kappa = std::numeric_limits<double>::quiet_NaN();           ///< units of 1/lambda^2
+  double criterion = std::numeric_limits<double>::quiet_NaN();       ///< Q, comparable with RemlFit's
+  double noise_variance = std::numeric_limits<double>::quiet_NaN();  ///< s2, squared units of w
+  /// Factors c of (tau, kappa) within the profile interval, tau : kappa fixed; NaN where kappa is 0.
+  Interval scale{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0.95};
+
+  Vector prior(const Vector& lambda) const;  ///< tau lambda + kappa lambda^2: signal's variance over s2
+  static TwoComponentFit of(const RemlFit& ridge);  ///< kappa = 0
+};
+
+/// Q of two components.
+double two_component_criterion(const SpectralData& data, double tau, double kappa);
+
+/// Minimises Q over 27 shares of kappa, between none and all of the signal; for each, over the scale of both
+/// by a search along 60 log-spaced values and Brent's method; then by Brent's method over the share. `ridge`,
+/// from fit_reml on the same data, is where kappa = 0, and is returned as it is where it is not usable. The
+/// bound of tau is ridge's, options.largest_shrinkage / lambda_1; that of kappa is its square. Cost: about
+/// 4,000 evaluations of Q, N flops each.
+TwoComponentFit fit_two_components(const SpectralData& data, const RemlFit& ridge,
+                                   const RemlOptions& options = {});
+
 /// Minimiser of the flow's Q over t >= 0, by Newton's method; infinite when w has weight only where lambda >=
 /// tr M / N.
 double flow_time(const SpectralData& data);

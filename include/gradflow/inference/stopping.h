@@ -14,8 +14,9 @@ namespace gradflow {
 
 /// When to stop along a training path.
 ///
-///     reml-risk   minimiser of the expected squared error of the path under the `ridge` REML components
-///                 risk(t) = s2 sum_i [ phi_i^2 tau lambda_i + (1 - phi_i)^2 ]
+///     reml-risk   minimiser of the expected squared error of the path under two REML components (reml.h)
+///                 risk(t) = s2 sum_i [ phi_i^2 (tau lambda_i + kappa lambda_i^2) + (1 - phi_i)^2 ];
+///                 on path `ridge` the REML time itself
 ///     reml-flow   REML of the path itself (the paper's rule for `flow`; on another path: reml-ridge, ...)
 ///     gcv         minimiser of N sum phi^2 z^2 / (sum phi)^2
 ///     loo         minimiser of the mean squared leave-one-out residual r_i / (1 - S_ii)
@@ -68,12 +69,25 @@ struct StoppingOptions {
   std::uint64_t seed = 1;
 };
 
-/// Expected squared error of the fit in sample, summed over N directions, under prior s2 tau M and noise s2,
-/// divided by s2.
-double expected_risk(const SpectralData& data, const Path& path, double tau);
+/// Expected squared error of the fit in sample, summed over N directions, under a signal of variance s2
+/// prior_i in direction i and noise s2, divided by s2:
+///
+///     sum_i multiplicity_i [ phi_i^2 prior_i + (1 - phi_i)^2 ]
+double expected_risk(const SpectralData& data, const Path& path, const Vector& prior);
 
-/// Global minimiser of expected_risk over the path's time. tau = 0 gives time 0; tau infinite gives infinity.
+/// Global minimiser of expected_risk over the path's time. Direction i alone is best at log(1 + prior_i) /
+/// lambda_i on the flow, so the minimum lies between the least and the largest of these. No prior variance
+/// gives time 0.
+double risk_minimiser(const SpectralData& data, const Path& family, const Vector& prior);
+
+/// The same under the prior s2 tau M of `ridge`, on whose own path the minimiser is tau; tau infinite gives
+/// infinity.
+double expected_risk(const SpectralData& data, const Path& path, double tau);
 double risk_minimiser(const SpectralData& data, const Path& family, double tau);
+
+/// The time of rule reml-risk, from its components or from `ridge`'s fit.
+double risk_time(const SpectralData& data, const TwoComponentFit& fit, const StoppingOptions& options);
+double risk_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options);
 
 /// Leave-one-out residuals along paths:
 ///
