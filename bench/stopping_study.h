@@ -169,8 +169,8 @@ inline double rmse_without_refit(const Problem& problem, const Matrix& H, const 
       .rmse(time);
 }
 
-/// Every rule, and validation without refit, on the infinite-width ReLU NTK of depth 2 with an intercept;
-/// features are standardised on the training part.
+/// Every rule, validation without refit, and reml-risk with one component ("ridge risk"), on the
+/// infinite-width ReLU NTK of depth 2 with an intercept; features are standardised on the training part.
 inline SplitScore score(const Problem& problem) {
   DatasetOptions encoding;
   encoding.copies = CopiesPolicy::all;  // what is done with them is the study's own
@@ -197,6 +197,11 @@ inline SplitScore score(const Problem& problem) {
       score.rules["no refit"] = {rmse_without_refit(problem, H.entries(), H_cross, rule.time), 0.0,
                                  rule.effective_dof};
   }
+  // What reml-risk would do with the one component of ridge.
+  const Path path{.kind = PathKind::flow};
+  const double one = risk_minimiser(analysis.data, path, analysis.ridge.path.time);
+  score.rules["ridge risk"] = {flow.rmse(one), 0.0, analysis.data.effective_dof(path.at(one))};
+  score.oracle_rmse = std::min(score.oracle_rmse, score.rules["ridge risk"].rmse);
   for (auto& [name, rule] : score.rules) rule.ratio = rule.rmse / score.oracle_rmse;
   return score;
 }

@@ -18,11 +18,11 @@ constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs ar
 constexpr Index first_probes = 4;
 constexpr Index most_batch_entries = 2 << 20;  // of the probes that share a product: n x columns, 16 MB
 constexpr Index rough_probes = 4, rough_steps = 12;
-constexpr double criterion_tolerance =
-    0.02;                                    // in Q: a shift of the estimate by less than 1 % of its interval
-constexpr double risk_fit_tolerance = 1e-5;  // movement of the fit at the time of reml-risk, of |w|
-constexpr double bin_width = 0.03;           // relative: nodes merged for the jackknife
-constexpr double regrow_beyond = 1.5;        // times the least probes: where a larger space is cheaper
+constexpr double criterion_tolerance = 0.002;  // in Q: a shift of the estimate by less than 1 % of its
+                                               // interval, also where two components trade off
+constexpr double risk_fit_tolerance = 1e-5;    // movement of the fit at the time of reml-risk, of |w|
+constexpr double bin_width = 0.03;             // relative: nodes merged for the jackknife
+constexpr double regrow_beyond = 1.5;          // times the least probes: where a larger space is cheaper
 constexpr Index jackknife_groups = 16;
 constexpr double settled = 0.25;  // of a tolerance: the last steps' movement that ends the growing
 constexpr double infinity = std::numeric_limits<double>::infinity();
