@@ -65,7 +65,7 @@ def main(program, source):
     source = pathlib.Path(source)
     complaints, run = [], 0
     environment = dict(os.environ, PATH=f"{pathlib.Path(program).resolve().parent}:{os.environ['PATH']}")
-    for document in (source / "README.md", source / "docs/session.md", source / "docs/tests.md"):
+    for document in (source / "README.md", source / "docs/session.md", source / "docs/tests.md", source / "docs/classes.md"):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             shutil.copytree(source / "examples", folder / "examples")

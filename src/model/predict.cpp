@@ -61,12 +61,12 @@ void check_given(const FittedModel& model, const NewRows& rows, const GivenCross
 }
 
 std::string why_no_sd(const FittedModel& model) {
-  if (model.kernel && !std::isfinite(model.tau))
-    return "Standard deviations are NA: the model has no variance components.";
-  return model.kernel ? fmt::format(
-                            "Standard deviations and intervals are NA: a linearised network of more "
-                            "than {} training rows does not hold them.",
-                            FittedModel::most_factored_rows)
+  if (model.kernel && model.X.cols() == 0)
+    return fmt::format(
+        "Standard deviations and intervals are NA: they need a factorisation of {0} x {0} entries, which "
+        "is made up to {1} training rows.",
+        model.rows(), FittedModel::most_factored_rows);
+  return model.kernel ? "Standard deviations are NA: the model has no variance components."
                       : "Standard deviations are NA: they need the new rows' own kernel values.";
 }
 

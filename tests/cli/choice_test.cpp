@@ -75,8 +75,10 @@ TEST_F(Choice, SelectionFindsTheFeatureThatMattersAndKeepsTheTestOfTheOperatorAs
       others = std::max(others, value.get<double>());
   }
   EXPECT_GT(first, 10.0 * others);
-  for (const json& candidate : candidates) EXPECT_GE(candidate["penalised_criterion"], best["penalised_criterion"]);
-  EXPECT_EQ(chosen["test"]["p_value"], given["test"]["p_value"]);
+  for (const json& candidate : candidates)
+    EXPECT_GE(candidate["penalised_criterion"], best["penalised_criterion"]);
+  const double p = given["test"]["p_value"];  // by eigenvalues with and without their vectors
+  EXPECT_NEAR(chosen["test"]["p_value"].get<double>(), p, 1e-9 * p);
   EXPECT_EQ(chosen["test"]["operator"], "ntk:relu:2");
 }
 
@@ -84,7 +86,8 @@ TEST_F(Choice, TheLogarithmIsFoundAndIntervalsAreTransformedBack) {
   write(150, 2, "data.csv");
   write(400, 3, "new.csv");
 
-  const json run_json = report(with({"fit"}, with(data, {"--select", "--transform", "auto", "-o", "m.model"})));
+  const json run_json =
+      report(with({"fit"}, with(data, {"--select", "--transform", "auto", "-o", "m.model"})));
   const ProgramResult predicted = run({"predict", "m.model", "new.csv"});
 
   EXPECT_EQ(run_json["choice"]["transform"]["kind"], "box-cox");
@@ -111,8 +114,8 @@ TEST_F(Choice, AGivenTransformIsTheSameAsATransformedColumn) {
 
   EXPECT_NEAR(transformed["chosen"]["time"].get<double>(), by_hand["chosen"]["time"].get<double>(),
               1e-6 * by_hand["chosen"]["time"].get<double>());
-  EXPECT_NEAR(transformed["test"]["log10_p_value"].get<double>(), by_hand["test"]["log10_p_value"].get<double>(),
-              1e-8);
+  EXPECT_NEAR(transformed["test"]["log10_p_value"].get<double>(),
+              by_hand["test"]["log10_p_value"].get<double>(), 1e-8);
 }
 
 TEST_F(Choice, EveryKindOfIntervalHoldsTheResponsesItPromises) {
@@ -133,7 +136,8 @@ TEST_F(Choice, ARowOfWeightTwoIsTwoRowsAndCopiesAreKeptOnceUnlessAsked) {
   folder.write("doubled.csv", "x,y\n1,3\n1,3\n2,4.5\n3,4\n4,6\n4,6\n5,5.5\n6,7\n7,6\n");
   const Words standard{"--standardize", "none"};
 
-  const json weighted = report(with({"stop", "weighted.csv", "--target", "y", "--row-weights", "w"}, standard));
+  const json weighted =
+      report(with({"stop", "weighted.csv", "--target", "y", "--row-weights", "w"}, standard));
   const json all = report(with({"stop", "doubled.csv", "--target", "y", "--copies", "all"}, standard));
   const json once = report(with({"stop", "doubled.csv", "--target", "y"}, standard));
 
@@ -149,7 +153,8 @@ TEST_F(Choice, ARowOfWeightTwoIsTwoRowsAndCopiesAreKeptOnceUnlessAsked) {
 
 TEST_F(Choice, TheSameSeedMakesTheSameChoiceForAnyNumberOfThreads) {
   write(90, 7, "data.csv");
-  const Words command = with({"stop"}, with(data, {"--select", "--selection-rows", "60", "--rules", "chosen"}));
+  const Words command =
+      with({"stop"}, with(data, {"--select", "--selection-rows", "60", "--rules", "chosen"}));
 
   const json one = report(with(command, {"--threads", "1"})), two = report(with(command, {"--threads", "2"}));
 
@@ -180,14 +185,16 @@ INSTANTIATE_TEST_SUITE_P(
     Options, ChoiceRefusal,
     testing::Values(
         Refusal{"Candidates", {"--candidates", "rbf"}, "--candidates is for --select: give that too"},
-        Refusal{"Transform",
-                {"--transform", "square"},
-                "--transform square: must be none, auto, log, box-cox or yeo-johnson, the last two as they are "
-                "or with a number, as box-cox=0.5"},
-        Refusal{"SelectWithNetwork",
-                {"--select", "--network", "relu:4x1"},
-                "--select and a --transform left to the likelihood are for infinite-width kernels: for a network "
-                "or a matrix of your own give --transform with its number, as box-cox=0.5"},
+        Refusal{
+            "Transform",
+            {"--transform", "square"},
+            "--transform square: must be none, auto, log, box-cox or yeo-johnson, the last two as they are "
+            "or with a number, as box-cox=0.5"},
+        Refusal{
+            "SelectWithNetwork",
+            {"--select", "--network", "relu:4x1"},
+            "--select and a --transform left to the likelihood are for infinite-width kernels: for a network "
+            "or a matrix of your own give --transform with its number, as box-cox=0.5"},
         Refusal{"SelectionRows", {"--select", "--selection-rows", "3"}, "--selection-rows 3: must be >= 20"},
         Refusal{"Copies", {"--copies", "twice"}, "--copies twice: must be once or all"},
         Refusal{"Weights",
