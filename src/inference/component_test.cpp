@@ -44,7 +44,8 @@ TEST(ComponentTest, StatisticIsTheTextbookScoreWithTheFixedEffectsProjected) {
   Matrix X(n, 2);
   X << Vector::Ones(n), RandomStream(2, "x").normals(n);
   RandomStream random(3, "y");
-  const Vector y = signal_of(features.first, random) + random.normals(n);
+  const Vector noise = random.normals(n);  // in a stated order: compilers differ in that of a sum's parts
+  const Vector y = 2.0 * signal_of(features.first, random) + noise;
   const ComponentTest test =
       component_test(DenseOperator(H1), DenseOperator(H2), {X, {"(intercept)", "x"}}, y, {.draws = 0});
   ASSERT_EQ(test.outcome, Outcome::converged);
@@ -87,8 +88,8 @@ Rejected rejection_rates(double correlation, double second_signal, int responses
   RandomStream random(7, "responses");
   Rejected rates;
   for (int r = 0; r < responses; ++r) {
-    const Vector y = signal_of(features.first, random) + second_signal * signal_of(features.second, random) +
-                     random.normals(n);
+    const Vector noise = random.normals(n), first = signal_of(features.first, random);
+    const Vector y = first + second_signal * signal_of(features.second, random) + noise;
     const ComponentTest test = component_test(
         H1, H2, fixed, y,
         {.draws = 99, .seed = static_cast<std::uint64_t>(r), .likelihood_ratio = likelihood_ratio});
@@ -129,7 +130,8 @@ TEST(ComponentTest, LikelihoodRatioIsNotAboveAFineSearchInBothTimesAndNearIt) {
   const Features features(n, 6, 0.2, 8);
   const Matrix H1 = linear_kernel(features.first), H2 = linear_kernel(features.second);
   RandomStream random(9, "y");
-  const Vector y = signal_of(features.first, random) + signal_of(features.second, random) + random.normals(n);
+  const Vector noise = random.normals(n), first = signal_of(features.first, random);
+  const Vector y = first + signal_of(features.second, random) + noise;
   const ComponentTest test = component_test(DenseOperator(H1), DenseOperator(H2), FixedEffects::none(n), y,
                                             {.draws = 0, .likelihood_ratio = true});
   const auto criterion = [&](double tau_1, double tau_2) {
