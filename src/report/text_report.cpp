@@ -241,9 +241,10 @@ std::string text_test_report(const Job& job, const PreparedJob& prepared, const 
 }
 
 SpectrumTable spectrum_table(const Analysis& analysis) {
+  // analysis.data may end in one value more, 0, that carries the pure error of merged rows: no direction.
   SpectrumTable table;
-  table.eigenvalue = analysis.data.values;
-  table.z = analysis.data.z;
+  table.eigenvalue = analysis.spectrum.values;
+  table.z = analysis.data.z.head(table.eigenvalue.size());
   table.cumulative_share.resize(table.eigenvalue.size());
   double sum = 0.0;
   const double trace = table.eigenvalue.sum();
@@ -259,11 +260,11 @@ SpectrumTable spectrum_table(const Analysis& analysis) {
 
 std::string text_spectrum_report(const Job& job, const JobResult& result) {
   const Analysis& analysis = result.analysis;
-  const SpectrumSummary summary = summarise(analysis.data.values);
+  const SpectrumSummary summary = summarise(analysis.spectrum.values);
   std::string text = fmt::format(
       "{} of the training operator (fixed effects projected out): effective rank {}, largest {}, smallest "
       "{}, trace {}, condition {}.\n",
-      counted_text(analysis.data.values.size(), "eigenvalue"), shown_number(summary.effective_rank),
+      counted_text(analysis.spectrum.values.size(), "eigenvalue"), shown_number(summary.effective_rank),
       shown_number(summary.largest), shown_number(summary.smallest), shown_number(summary.trace),
       shown_number(summary.condition));
   text += fmt::format(

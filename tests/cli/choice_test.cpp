@@ -151,6 +151,20 @@ TEST_F(Choice, ARowOfWeightTwoIsTwoRowsAndCopiesAreKeptOnceUnlessAsked) {
               all["test"]["statistic"].get<double>() / (all["N"].get<double>() + 2.0), 1e-9);
 }
 
+TEST_F(Choice, TheSpectrumOfMergedReplicatesIsOfTheRowsThatRemain) {
+  folder.write("replicates.csv", "x,y\n1,3\n1,3.5\n2,4.5\n3,4\n4,6\n4,5.5\n5,5.5\n6,7\n7,6\n");
+
+  const ProgramResult result =
+      run({"spectrum", "replicates.csv", "--target", "y", "--no-intercept", "-o", "spectrum.csv"});
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("7 eigenvalues of the training operator"), std::string::npos) << result.out;
+  EXPECT_EQ(result.out.find("smallest 0,"), std::string::npos) << result.out;
+  const std::string table = folder.read("spectrum.csv");
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 8) << table;
+  EXPECT_EQ(table.find("NA"), std::string::npos) << table;
+}
+
 TEST_F(Choice, TheSameSeedMakesTheSameChoiceForAnyNumberOfThreads) {
   write(90, 7, "data.csv");
   const Words command =
