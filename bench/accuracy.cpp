@@ -36,7 +36,8 @@ struct DataSet {
   std::string name, header, target;
   std::vector<std::string> lines;  // one per row
   Json splits;
-  bool once = false;  // copies kept once in the table
+  std::set<Index> copies;  // rows equal to an earlier one
+  bool once = false;       // copies kept once in the table
 };
 
 struct Score {
@@ -51,8 +52,12 @@ DataSet load(const std::string& folder) {
   DataSet data;
   data.name = fs::path(folder).filename().string();
   std::getline(file, data.header);
-  for (std::string line; std::getline(file, line);)
-    if (!line.empty()) data.lines.push_back(line);
+  std::set<std::string> seen;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty()) continue;
+    if (!seen.insert(line).second) data.copies.insert(static_cast<Index>(data.lines.size()));
+    data.lines.push_back(line);
+  }
   data.target = data.header.substr(data.header.rfind(',') + 1);
   data.splits = Json::parse(std::ifstream(folder + "/splits.json"));
   return data;
@@ -61,23 +66,14 @@ DataSet load(const std::string& folder) {
 // Rows of a split; with copies kept once, those that are no copy of an earlier row of the table.
 std::vector<Index> rows_of(const DataSet& data, const char* part, int split) {
   std::vector<Index> rows = data.splits[part][static_cast<std::size_t>(split)].get<std::vector<Index>>();
-  if (!data.once) return rows;
-  std::set<std::string> seen;
-  std::set<Index> first;
-  for (std::size_t i = 0; i < data.lines.size(); ++i)
-    if (seen.insert(data.lines[i]).second) first.insert(static_cast<Index>(i));
-  std::erase_if(rows, [&](Index row) { return !first.contains(row); });
+  if (data.once) std::erase_if(rows, [&](Index row) { return data.copies.contains(row); });
   return rows;
 }
 
-bool has_copies(const DataSet& data) {
-  return std::set<std::string>(data.lines.begin(), data.lines.end()).size() < data.lines.size();
-}
-
-Table table_of(const DataSet& data, const std::vector<Index>& rows) {
+std::string text_of(const DataSet& data, const std::vector<Index>& rows) {
   std::string text = data.header + "\n";
   for (const Index row : rows) text += data.lines[static_cast<std::size_t>(row)] + "\n";
-  return parse_table(text, data.name);
+  return text;
 }
 
 // The options of a method: the same for every set.
@@ -92,16 +88,13 @@ Job job_of(const std::string& method, const std::string& table, const std::strin
 }
 
 Score score(const DataSet& data, const std::string& method, int split, const std::string& scratch) {
-  const std::vector<Index> test_rows = rows_of(data, "test", split);
-  const Table train = table_of(data, rows_of(data, "train", split)), test = table_of(data, test_rows);
+  const std::vector<Index> train = rows_of(data, "train", split);
+  const Table test = parse_table(text_of(data, rows_of(data, "test", split)), data.name);
   const std::string path = scratch + "/train.csv";
-  std::string text = data.header + "\n";
-  for (const Index row : rows_of(data, "train", split))
-    text += data.lines[static_cast<std::size_t>(row)] + "\n";
-  write_file_atomically(path, text);
+  write_file_atomically(path, text_of(data, train));
   const Job job = job_of(method, path, data.target);
   Score result;
-  result.train = train.rows();
+  result.train = static_cast<Index>(train.size());
   result.seconds = bench::seconds_of([&] {
     const FittedModel model = make_model(job, run(job));
     result.kernel = model.operator_text;
@@ -230,7 +223,7 @@ int main(int argc, char** argv) {
       }
       DataSet data = load(folder);
       all[data.name] = run_set(data, settings, peers, scratch);
-      if (!has_copies(data)) continue;
+      if (data.copies.empty()) continue;
       data.once = true;
       all[data.name + ", copies once"] = run_set(data, settings, peers, scratch);
     }

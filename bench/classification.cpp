@@ -13,6 +13,7 @@
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
 #include "gradflow/inference/classification.h"
+#include "gradflow/model/class_job.h"
 #include "stopping_study.h"
 
 namespace {
@@ -44,17 +45,8 @@ struct ClassSet {
   std::map<std::string, Predictions> predictions{};
 };
 
-std::vector<InfiniteArchitecture> kernels(bool chosen) {
-  if (!chosen) return {InfiniteArchitecture{}};
-  std::vector<InfiniteArchitecture> result;
-  for (const Index depth : {1, 2, 3})
-    for (const double sb2 : {0.0, 0.1, 1.0}) {
-      InfiniteArchitecture candidate;
-      candidate.depth = depth;
-      candidate.sb2 = sb2;
-      result.push_back(candidate);
-    }
-  return result;
+std::vector<KernelSum> kernels(bool chosen) {
+  return chosen ? kernel_candidates() : std::vector<KernelSum>{parse_kernel_sum("ntk:relu:2")};
 }
 
 struct Fold {
@@ -80,8 +72,8 @@ struct Answer {
 Answer predict(const Fold& fold, Index classes, const Method& method, Json& log) {
   const auto n = static_cast<double>(fold.train.rows());
   ClassFit best;
-  InfiniteArchitecture kernel;
-  for (const InfiniteArchitecture& candidate : kernels(method.chosen)) {
+  KernelSum kernel;
+  for (const KernelSum& candidate : kernels(method.chosen)) {
     const DenseOperator H(kernel_gram(candidate, fold.train) / n);
     ClassFit fit = classify(H, fold.labels, classes, method.options);
     if (!usable(fit.outcome)) continue;

@@ -19,7 +19,7 @@
 #include "gradflow/operators/infinite_ntk.h"
 
 /// How well each stopping rule does on real data, against the best time along the same flow (an oracle that
-/// sees the test rows). Shared by `./x bench stopping` and by the test of one small part of it.
+/// sees the test rows). Shared by `./x bench rules`, other studies and the test of one small part of it.
 namespace gradflow::study {
 
 /// What is done with rows equal to an earlier row in x and y.

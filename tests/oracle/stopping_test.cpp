@@ -1,4 +1,4 @@
-// One small part of ./x bench stopping: the default rule on real data against the best time along the same
+// One small part of ./x bench rules: the default rule on real data against the best time along the same
 // flow.
 #include <gtest/gtest.h>
 
