@@ -174,18 +174,14 @@ class Learner {
   void encode_response() {
     const Index n = data_.report.rows_used;
     data_.y = Eigen::Map<const Vector>(response_.values.data(), n);
-    const Moments m = moments(data_.y);
     const bool is_class = !response_.classes.empty();
-    if (m.is_constant)
+    if (moments(data_.y).is_constant)
       throw InputError(fmt::format("{}: the response is {} in all {} rows used; there is nothing to learn",
                                    response_.where,
                                    is_class ? shown(response_.classes[static_cast<std::size_t>(data_.y[0])])
                                             : fmt::format("{}", data_.y[0]),
                                    n));
-    if (options().standardize != Standardize::both || is_class) return;
-    data_.recipe.target_center = m.mean;
-    data_.recipe.target_scale = m.deviation;
-    data_.y = (data_.y.array() - m.mean) / m.deviation;
+    if (!is_class) data_.y = standardize_response(data_.recipe, data_.y);
   }
 
   void encode_columns() {
@@ -311,6 +307,16 @@ Dataset learn_arrays(const Matrix& features, std::vector<double> response, std::
 
 Vector unstandardize_response(const Recipe& recipe, ConstVector y) {
   return recipe.target_center + recipe.target_scale * y.array();
+}
+
+Vector standardize_response(Recipe& recipe, ConstVector raw) {
+  recipe.target_center = 0.0;
+  recipe.target_scale = 1.0;
+  if (recipe.options.standardize != Standardize::both) return raw;
+  const Moments m = moments(raw);
+  recipe.target_center = m.mean;
+  recipe.target_scale = m.deviation;
+  return (raw.array() - m.mean) / m.deviation;
 }
 
 Dataset make_dataset(const Table& table, const DatasetOptions& options) {

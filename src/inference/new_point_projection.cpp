@@ -28,9 +28,9 @@ ProjectedPoints NewPointProjection::operator()(const NewPoints& points) const {
   return {points.H_cross - X * HP_.transpose(), std::move(prior), fixed_.variance_of_mean(X)};
 }
 
-void clamp_rounding(Block variance, const Vector& prior, double tau) {
+void clamp_rounding(Block variance, const Vector& h, double tau) {
   for (Index x = 0; x < variance.rows(); ++x) {
-    if (!(variance(x, 0) >= -1e-7 * (tau * std::abs(prior(x)) + 1.0)))
+    if (!(variance(x, 0) >= -1e-7 * (tau * std::abs(h(x)) + 1.0)))
       throw InternalError(fmt::format("posterior variance {} at new row {} is below zero beyond rounding",
                                       variance(x, 0), x + 1));
     variance(x, 0) = std::max(0.0, variance(x, 0));

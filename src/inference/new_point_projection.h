@@ -29,8 +29,9 @@ class NewPointProjection {
   Matrix HP_;  // H X (X'X)^-1
 };
 
-/// Clamps var(x)/s2 at 0 where it is below by rounding, 1e-7 of the prior's; throws InternalError beyond.
-void clamp_rounding(Block variance, const Vector& prior, double tau);
+/// Clamps var(x)/s2 at 0 where it is below by rounding, 1e-7 (tau h(x) + 1) for the prior's h(x); throws
+/// InternalError beyond.
+void clamp_rounding(Block variance, const Vector& h, double tau);
 
 /// values at m new rows, zeros where none are given. Throws InputError for another length.
 Vector offsets(const Vector& values, Index m);

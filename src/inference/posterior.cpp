@@ -4,6 +4,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
+#include "inference/new_point_projection.h"
 
 namespace gradflow {
 
@@ -37,9 +38,7 @@ DualFit dual_fit(const ProjectedOperator& M, const KrylovSpace& space, const Vec
 }
 
 PosteriorVariance::PosteriorVariance(const TrainingOperator& H, const FixedEffects& fixed, double psi_zero)
-    : fixed_(fixed), psi_zero_(psi_zero), P_(fixed.averaging()), HP_(H.size(), fixed.count()) {
-  if (fixed.count() > 0) H.apply(P_, HP_);
-}
+    : projection_(std::make_shared<const NewPointProjection>(H, fixed)), psi_zero_(psi_zero) {}
 
 PosteriorVariance PosteriorVariance::from_spectrum(const TrainingOperator& H, const FixedEffects& fixed,
                                                    const ProjectedSpectrum& spectrum, const Path& path) {
@@ -67,34 +66,15 @@ Vector PosteriorVariance::g_term(const Matrix& C) const {
     return coordinates.cwiseAbs2() * g_;
   }
   // g(M) = -tau^2 (I + tau M)^-1, psi(0) = tau
-  Matrix solved = fixed_.reduce(C.transpose());
+  Matrix solved = projection_->fixed().reduce(C.transpose());
   solve_lower(factor_, Transpose::no, solved);
   return -psi_zero_ * psi_zero_ * solved.colwise().squaredNorm().transpose();
 }
 
 Vector PosteriorVariance::at(const NewPoints& points) const {
-  const Index m = points.H_self.size();
-  require(points.H_cross.rows() == m && points.H_cross.cols() == fixed_.rows(), "H_cross.rows",
-          points.H_cross.rows(), "must be m x n");
-  require(points.design.rows() == m && points.design.cols() == fixed_.count(), "design.rows",
-          points.design.rows(), "must be m x q");
-  const Matrix& X = points.design;
-  Vector variance;
-  if (fixed_.count() == 0) {
-    variance = psi_zero_ * points.H_self + g_term(points.H_cross);
-  } else {
-    // hq_xx = h_xx - 2 x'P'h_x + x'P'HPx
-    const Vector prior = points.H_self - 2.0 * X.cwiseProduct(points.H_cross * P_).rowwise().sum() +
-                         X.cwiseProduct(X * (P_.transpose() * HP_)).rowwise().sum();
-    variance = psi_zero_ * prior + g_term(points.H_cross - X * HP_.transpose()) + fixed_.variance_of_mean(X);
-  }
-  for (Index i = 0; i < m; ++i) {
-    const double scale = psi_zero_ * std::abs(points.H_self(i)) + 1.0;
-    if (!(variance(i) >= -1e-7 * scale))
-      throw InternalError(fmt::format("posterior variance {} at new row {} is below zero beyond rounding",
-                                      variance(i), i + 1));
-    variance(i) = std::max(0.0, variance(i));
-  }
+  const ProjectedPoints at = (*projection_)(points);
+  Vector variance = psi_zero_ * at.prior + g_term(at.C) + at.leverage;
+  clamp_rounding(variance, points.H_self, psi_zero_);
   return variance;
 }
 

@@ -94,7 +94,7 @@ ClassModel from_tensors(TensorFile file, const std::string& source) {
   const FieldReader fields(document, source);
   TensorReader tensors(file, source);
   ClassModel model;
-  try {
+  naming_file(source, tensors, [&] {
     model.gradflow_version = fields.text("gradflow_version");
     model.recipe = recipe_from(fields.object("recipe"));
     model.classes = fields.texts("classes");
@@ -109,11 +109,7 @@ ClassModel from_tensors(TensorFile file, const std::string& source) {
     model.log10_p_value = fields.number_or_nan("log10_p_value");
     model.seed = fields.seed("seed");
     model.warnings = fields.texts("warnings");
-  } catch (const InputError& error) {
-    const std::string message = error.what();
-    if (message.starts_with(source)) throw;
-    tensors.fail(message);
-  }
+  });
   return model;
 }
 

@@ -9,6 +9,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
+#include "gradflow/inference/analysis.h"
 #include "gradflow/operators/kernel_family.h"
 #include "gradflow/operators/scaled_family.h"
 
@@ -36,31 +37,21 @@ std::vector<Index> sampled_rows(Index n, const ChoiceOptions& options) {
   return order;
 }
 
-FixedEffects fixed_effects_of(const Matrix& Z, const Vector& scale, const ChoiceOptions& options) {
-  const Index n = Z.rows(), intercept = options.intercept ? 1 : 0;
-  if (intercept + Z.cols() == 0) return FixedEffects::none(n);
-  Matrix design(n, intercept + Z.cols());
-  std::vector<std::string> names;
-  if (options.intercept) {
-    design.col(0).setOnes();
-    names.emplace_back("(intercept)");
-  }
-  design.rightCols(Z.cols()) = Z;
-  for (Index j = 0; j < Z.cols(); ++j) names.push_back(fmt::format("covariate {}", j + 1));
-  if (scale.size() > 0) design = scale.asDiagonal() * design;
-  return {std::move(design), std::move(names)};
-}
-
 Sample take_sample(const Dataset& data, const ChoiceOptions& options) {
   const std::vector<Index> rows = sampled_rows(data.y.size(), options);
   Sample sample;
   sample.X = data.X(rows, Eigen::all);
   sample.response.y = unstandardize_response(data.recipe, Vector(data.y(rows)));
+  Observations observed;
+  observed.covariates = data.Z(rows, Eigen::all);
   if (data.weights.size() > 0) {
-    sample.scale = data.weights(rows).cwiseSqrt();
+    observed.weights = data.weights(rows);
+    sample.scale = observed.weights.cwiseSqrt();
     sample.response.scale = sample.scale;
   }
-  sample.fixed = fixed_effects_of(data.Z(rows, Eigen::all), sample.scale, options);
+  AnalysisOptions analysis;
+  analysis.intercept = options.intercept;
+  sample.fixed = make_fixed_effects(static_cast<Index>(rows.size()), observed, analysis);
   for (const EncodedColumn& column : data.recipe.features) sample.features.push_back(column.name);
   return sample;
 }
@@ -242,17 +233,8 @@ KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const Ch
 
 void transform_response(Dataset& data, const ResponseTransform& transform) {
   if (transform.kind == TransformKind::none) return;
-  Vector z = transform.forward(unstandardize_response(data.recipe, data.y));
-  data.recipe.target_center = 0.0;
-  data.recipe.target_scale = 1.0;
-  if (data.recipe.options.standardize == Standardize::both) {
-    const double mean = z.mean();
-    const double deviation = std::sqrt((z.array() - mean).square().sum() / static_cast<double>(z.size() - 1));
-    data.recipe.target_center = mean;
-    data.recipe.target_scale = deviation;
-    z = (z.array() - mean) / deviation;
-  }
-  data.y = std::move(z);
+  const Vector z = transform.forward(unstandardize_response(data.recipe, data.y));
+  data.y = standardize_response(data.recipe, z);
 }
 
 }  // namespace gradflow

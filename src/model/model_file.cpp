@@ -145,7 +145,7 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
   const FieldReader fields(document, source);
   TensorReader tensors(file, source);
   FittedModel model;
-  try {
+  naming_file(source, tensors, [&] {
     read_numbers(model, fields);
     model.recipe = recipe_from(fields.object("recipe"));
     model.alpha = tensors.vector("alpha", -1);
@@ -158,11 +158,7 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
     }
     if (tensors.has("response")) model.response = tensors.vector("response", model.alpha.size());
     const FixedEffects checked(model.design, model.fixed_names);
-  } catch (const InputError& error) {
-    const std::string message = error.what();
-    if (message.starts_with(source)) throw;
-    tensors.fail(message);
-  }
+  });
   return model;
 }
 

@@ -51,6 +51,18 @@ TensorFile as_model(const std::string& source, Read read) {
   }
 }
 
+/// Runs `read`; what it refuses without naming the file is refused as a part of that file.
+template <typename Read>
+void naming_file(const std::string& source, const TensorReader& tensors, Read read) {
+  try {
+    read();
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    if (message.starts_with(source)) throw;
+    tensors.fail(message);
+  }
+}
+
 /// The JSON under `key`. Throws InputError: no such key (a model of the other kind is named as what it is),
 /// no JSON, a format newer than `newest`.
 nlohmann::json read_description(const TensorFile& file, const std::string& key, int newest,

@@ -34,7 +34,6 @@ class Uncertainty {
   const std::vector<std::string>& statements() const noexcept { return statements_; }
 
  private:
-  void prepare_conformal(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response);
   void conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer);
 
   const FittedModel& model_;

@@ -49,23 +49,14 @@ bool has_bias(const KernelTerm& term) {
   return term.kind == KernelTerm::Kind::network && term.network.sb2 > 0.0;
 }
 
-void check_term(const KernelTerm& term, const std::string& label, Index d) {
-  require(term.weight > 0.0 && std::isfinite(term.weight), fmt::format("weight of {}", label), term.weight,
-          "must be > 0 and finite");
-  const Vector& r = term.relevance;
-  if (r.size() > 0) {
-    require(r.size() == d, fmt::format("relevances of {}", label), r.size(),
-            fmt::format("must be one per feature, {}", d));
-    if (!r.allFinite() || r.minCoeff() < 0.0 || r.maxCoeff() == 0.0)
-      throw InputError(fmt::format("relevances of {}: must be finite, >= 0 and not all 0", label));
-  }
-  if (term.kind != KernelTerm::Kind::network) return;
-  term.network.check();
-  if (term.network.activation.kind == ActivationKind::tanh && term.network.depth > 0)
-    throw InputError(fmt::format(
-        "kernel {}: a network of tanh has no derivatives by its parameters; relu, leaky-relu, abs, gelu, "
-        "erf, sin, cos and identity have",
-        to_string(term.network)));
+void refuse_underivable(const KernelSum& kernel) {
+  for (const KernelTerm& term : kernel.terms)
+    if (term.kind == KernelTerm::Kind::network && term.network.activation.kind == ActivationKind::tanh &&
+        term.network.depth > 0)
+      throw InputError(fmt::format(
+          "kernel {}: a network of tanh has no derivatives by its parameters; relu, leaky-relu, abs, gelu, "
+          "erf, sin, cos and identity have",
+          to_string(term.network)));
 }
 
 void check_range(const KernelFamilyOptions::Range& range, const char* name) {
@@ -92,7 +83,8 @@ KernelFamily::KernelFamily(KernelSum kernel, Matrix X, KernelFamilyOptions optio
   require(X_.rows() >= 1 && X_.cols() >= 1, "features of a family of kernels",
           fmt::format("{} x {}", X_.rows(), X_.cols()), "need at least one row and column");
   if (!X_.allFinite()) throw InputError("features of a family of kernels: must be finite");
-  require(!kernel_.terms.empty(), "number of kernels in a sum", kernel_.terms.size(), "must be at least 1");
+  kernel_.check(X_.cols());
+  refuse_underivable(kernel_);
   require(options.features.empty() || static_cast<Index>(options.features.size()) == X_.cols(),
           "number of names of features", options.features.size(), fmt::format("must be {}", X_.cols()));
   check_range(options.weight_range, "weight");
@@ -100,10 +92,7 @@ KernelFamily::KernelFamily(KernelSum kernel, Matrix X, KernelFamilyOptions optio
   check_range(options.sw2_range, "sw2");
   check_range(options.sb2_range, "sb2");
   const std::vector<std::string> labels = labels_of(kernel_);
-  for (std::size_t t = 0; t < labels.size(); ++t) {
-    check_term(kernel_.terms[t], labels[t], X_.cols());
-    add_term(t, labels, options);
-  }
+  for (std::size_t t = 0; t < labels.size(); ++t) add_term(t, labels, options);
   for (Parameter& parameter : parameters_) {
     const double start = value_of(parameter, kernel_);
     parameter.lower = std::min(std::log(parameter.lower), start);

@@ -307,10 +307,10 @@ TEST(KernelFamily, NonsenseIsRefused) {
   EXPECT_EQ(message(sum_of({network("ntk:tanh:2")})),
             "kernel ntk:tanh:2: a network of tanh has no derivatives by its parameters; relu, leaky-relu, "
             "abs, gelu, erf, sin, cos and identity have");
-  EXPECT_EQ(message({}), "number of kernels in a sum = 0: must be at least 1");
-  EXPECT_EQ(message(dark), "relevances of rbf: must be finite, >= 0 and not all 0");
-  EXPECT_EQ(message(short_relevance), "relevances of rbf = 2: must be one per feature, 3");
-  EXPECT_EQ(message(weightless), "weight of rbf = 0: must be > 0 and finite");
+  EXPECT_EQ(message({}), "a kernel has no terms: it needs at least one");
+  EXPECT_EQ(message(dark), "kernel term 1 (rbf): relevance is 0 for every feature: one at least must be > 0");
+  EXPECT_EQ(message(short_relevance), "kernel term 1 (rbf): relevance has 2 entries for 3 features");
+  EXPECT_EQ(message(weightless), "kernel term 1 (0*rbf): weight = 0: must be > 0 and finite");
   EXPECT_EQ(message(sum_of({simple(Kind::rbf)}), short_groups),
             "number of features with a group = 2: must be 3");
   EXPECT_EQ(message(sum_of({simple(Kind::rbf)}), high_group), "group of a feature = 7: must be from 0 to 2");

@@ -103,6 +103,10 @@ struct DataReport {
 /// Raw response of a standardised one: target_center + target_scale * y.
 Vector unstandardize_response(const Recipe& recipe, ConstVector y);
 
+/// The inverse, which learns target_center and target_scale of a raw response first: mean and standard
+/// deviation (n - 1) where the recipe standardises responses, else 0 and 1.
+Vector standardize_response(Recipe& recipe, ConstVector raw);
+
 /// Numbers ready for a network: X is n x d (encoded, standardised), y is n (standardised), Z is n x q.
 struct Dataset {
   Matrix X;

@@ -1,11 +1,15 @@
 #pragma once
 
+#include <memory>
+
 #include "gradflow/inference/reml.h"
 #include "gradflow/spectrum/lanczos.h"
 #include "gradflow/spectrum/projected_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
 
 namespace gradflow {
+
+class NewPointProjection;
 
 /// The trained network as a posterior mean, in dual form.
 ///
@@ -57,10 +61,8 @@ class PosteriorVariance {
 
   Vector g_term(const Matrix& C) const;  // hq_x' g(M) hq_x for every row c_x of C
 
-  FixedEffects fixed_;
+  std::shared_ptr<const NewPointProjection> projection_;
   double psi_zero_;
-  Matrix P_;       // X (X'X)^-1, n x q
-  Matrix HP_;      // H X (X'X)^-1, n x q
   Matrix basis_;   // from_spectrum: Q U
   Vector g_;       // from_spectrum: g(lambda)
   Matrix factor_;  // for_ridge: L of I + tau M

@@ -65,8 +65,6 @@ struct CandidateFit {
   std::vector<SearchRecord> searches{};  ///< in the order of their starts
   bool pruned = false;                   ///< no further starts were made
   int evaluations = 0;                   ///< of all searches
-
-  double akaike() const { return criterion + 2.0 * static_cast<double>(parameter_count); }
 };
 
 struct Selection {

@@ -61,7 +61,7 @@ struct KernelChoice {
 /// with a linear kernel beside it, and with automatic_transform both of these with a transform. Criteria
 /// compare, as the transform's Jacobian is part of them. `given` is the kernel when only the transform is
 /// chosen. Searches run side by side, each with BLAS on one thread: the same bits for any number of threads.
-/// Cost: for every candidate about 30 to 60 Cholesky factorisations and inverses of the rows looked at.
+/// Cost: for every candidate tens of Cholesky factorisations and inverses of the rows looked at.
 /// Throws InputError for a kernel that cannot be differentiated (tanh) and for a transform that does not fit
 /// the response.
 KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
