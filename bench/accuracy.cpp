@@ -83,7 +83,7 @@ Job job_of(const std::string& method, const std::string& table, const std::strin
   job.dataset.target = target;
   job.all_rules = false;
   if (method != "default") job.choice.select = true;
-  if (method == "select+transform") job.choice.automatic_transform = true;
+  if (method == "select") job.choice.automatic_transform = true;  // as the program does
   return job;
 }
 
@@ -196,7 +196,7 @@ Settings parse(int argc, char** argv) {
     else
       settings.out = argument;
   }
-  if (settings.methods.empty()) settings.methods = {"default", "select", "select+transform"};
+  if (settings.methods.empty()) settings.methods = {"default", "select", "select, untransformed"};
   if (settings.folders.empty())
     for (const char* name : {"yacht", "boston", "wine-red"})
       settings.folders.push_back(fmt::format("{}/data/{}", GRADFLOW_SHARED_DIR, name));

@@ -211,6 +211,22 @@ std::vector<std::string> split_kernels(const std::string& text) {
   return kernels;
 }
 
+void parse_relevances(const std::string& text, ChoiceOptions& choice) {
+  if (text == "each") return;
+  choice.relevances = text != "one";
+  choice.by_column = text == "columns";
+  if (text == "one" || text == "columns") return;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(';', begin), text.size());
+    const std::vector<std::string> group = split_list(text.substr(begin, end - begin));
+    if (group.empty())
+      throw InputError(
+          fmt::format("--relevances {}: must be each, columns, one, or groups of columns, as a,b;c,d", text));
+    choice.groups.push_back(group);
+    begin = end + 1;
+  }
+}
+
 ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
   ChoiceOptions choice;
   choice.select = s.select;
@@ -220,7 +236,10 @@ ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
   choice.rows = static_cast<Index>(
       std::min<std::uint64_t>(whole_number("--selection-rows", s.selection_rows), std::uint64_t{1} << 20));
   if (choice.rows < 20) throw InputError(fmt::format("--selection-rows {}: must be >= 20", choice.rows));
-  parse_transform_option(s.transform, choice);
+  // What is chosen with --select is judged by the likelihood, and so is whether to transform.
+  parse_transform_option(!s.transform.empty() ? s.transform : s.select ? "auto" : "none", choice);
+  parse_relevances(s.relevances, choice);
+  if (s.relevances != "each" && !s.select) throw InputError("--relevances is for --select: give that too");
   if (!choice.candidates.empty() && !s.select)
     throw InputError("--candidates is for --select: give that too");
   if (choice.chooses() && (!s.network.empty() || !s.weights.empty() || !s.operator_matrix.empty()))
@@ -294,6 +313,7 @@ Job make_job(const Settings& settings, Purpose purpose) {
   if (purpose == Purpose::inference) {
     check_inference(settings);
     job.analysis = make_analysis(settings);
+    job.analysis.diagnostics = true;
     job.choice = make_choice(settings, job.analysis);
     job.compute = make_compute(settings);
     add_krylov_limits(settings, job.analysis.krylov);

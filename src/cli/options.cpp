@@ -159,12 +159,18 @@ void add_choice_options(CLI::App& command, Settings& s) {
       "Kernels that --select chooses from, separated by ; (default: ntk:relu and ntk:erf of depth 1 to 3, "
       "and the best of them + linear)",
       inference_group, "TEXT;TEXT");
+  text_option(
+      command, "--relevances", s.relevances,
+      "Of --select: each (one a feature), columns (indicators of a category share), one, or groups of "
+      "columns that share, as a,b;c,d",
+      inference_group, "WHICH");
   text_option(command, "--selection-rows", s.selection_rows,
               "Most rows that --select and --transform look at", inference_group, "INTEGER")
       ->check(CLI::Validator(checked("--selection-rows", whole_number), ""));
   text_option(
       command, "--transform", s.transform,
-      "Of the response: none, log, box-cox or yeo-johnson (=NUMBER, or chosen by likelihood), or auto",
+      "Of the response: none, log, box-cox or yeo-johnson (=NUMBER, or chosen by likelihood), or auto "
+      "(default: auto with --select, else none)",
       inference_group, "NAME");
 }
 

@@ -8,6 +8,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/operators/scaled_operator.h"
+#include "inference/diagnose.h"
 #include "inference/krylov_engine.h"
 
 namespace gradflow {
@@ -420,6 +421,8 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
     clock.run("standard errors", 0.97, [&] { add_standard_errors(analysis, *engine, stopping); });
   else
     decorrelate(analysis);
+  if (options.diagnostics && engine == nullptr)
+    clock.run("diagnostics", 0.97, [&] { diagnose(analysis, reml, options.seed); });
   whitened.restore(analysis);
   warn(analysis, options.krylov.fit_tolerance, options.largest_shrinkage);
   report_progress(options.progress, "done", 1.0);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
 
 namespace gradflow {
@@ -53,15 +54,20 @@ Vector permuted(const Vector& x, RandomStream& random) { return x(random.permuta
 
 std::vector<Statistics> simulate(const Vector& x, const ResidualCheckOptions& options) {
   std::vector<Statistics> simulated(static_cast<std::size_t>(options.draws));
+  const SerialBlas serial;  // draws under the model are products with a matrix
   // One stream for every 64 draws, whatever the number of threads.
   parallel_for(options.draws, draws_per_stream, [&](Index begin, Index end) {
     RandomStream random(options.seed, fmt::format("residual check {}", begin / draws_per_stream));
+    Matrix draws;
+    if (options.draw_under_model) {
+      draws = options.draw_under_model(random, end - begin);
+      require(draws.rows() == x.size() && draws.cols() == end - begin, "draw_under_model", draws.rows(),
+              "must draw as many residuals");
+    }
     for (Index r = begin; r < end; ++r) {
       Statistics& drawn = simulated[static_cast<std::size_t>(r)];
-      if (options.draw_under_model) {
-        const Vector draw = options.draw_under_model(random);
-        require(draw.size() == x.size(), "draw_under_model", draw.size(), "must draw as many residuals");
-        drawn = statistics(draw);
+      if (draws.size() > 0) {
+        drawn = statistics(draws.col(r - begin));
       } else {
         drawn = statistics(random.normals(x.size()));
         drawn.lag_one = lag_one(permuted(x, random));
@@ -127,6 +133,21 @@ std::string dependence_sentence(const ResidualCheck& check) {
       check.lag_one, check.lag_one_p_value);
 }
 
+// phi^1/2 of ridge
+Vector root_shrinkage(const ProjectedSpectrum& spectrum, double tau) {
+  require(tau >= 0.0 && std::isfinite(tau), "tau", tau, "must be finite and >= 0");
+  return (1.0 + tau * spectrum.values.array()).rsqrt();
+}
+
+// Rows over the root of P_ii: unit variances.
+Matrix unit_rows(Matrix factor) {
+  for (Index i = 0; i < factor.rows(); ++i) {
+    const double norm = factor.row(i).norm();
+    if (norm > 0.0) factor.row(i) /= norm;
+  }
+  return factor;
+}
+
 }  // namespace
 
 void ResidualCheckOptions::check() const {
@@ -170,17 +191,18 @@ ResidualCheck residual_check(const Vector& residuals, const ResidualCheckOptions
   return result;
 }
 
-std::function<Vector(RandomStream&)> model_residuals(const ProjectedSpectrum& spectrum, double tau) {
-  require(tau >= 0.0 && std::isfinite(tau), "tau", tau, "must be finite and >= 0");
-  const Vector half = (1.0 + tau * spectrum.values.array()).rsqrt();
-  Matrix factor = spectrum.basis * half.asDiagonal();
-  // Rows over the root of P_ii: unit variances. A row of leverage 1 has no residual.
-  for (Index i = 0; i < factor.rows(); ++i) {
-    const double norm = factor.row(i).norm();
-    if (norm > 0.0) factor.row(i) /= norm;
-  }
-  const auto shared = std::make_shared<const Matrix>(std::move(factor));
-  return [shared](RandomStream& random) -> Vector { return *shared * random.normals(shared->cols()); };
+Vector standardised_residuals(const ProjectedSpectrum& spectrum, const Vector& z, double tau) {
+  require(z.size() >= spectrum.values.size(), "z.size()", z.size(), "must be at least the eigenvalues");
+  const Vector half = root_shrinkage(spectrum, tau);
+  return unit_rows(spectrum.basis * half.asDiagonal()) * half.cwiseProduct(z.head(half.size()));
+}
+
+std::function<Matrix(RandomStream&, Index)> model_residuals(const ProjectedSpectrum& spectrum, double tau) {
+  const auto factor =
+      std::make_shared<const Matrix>(unit_rows(spectrum.basis * root_shrinkage(spectrum, tau).asDiagonal()));
+  return [factor](RandomStream& random, Index count) -> Matrix {
+    return multiply(*factor, Transpose::no, random.normals(factor->cols(), count), Transpose::no);
+  };
 }
 
 }  // namespace gradflow

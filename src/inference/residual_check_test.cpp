@@ -99,14 +99,36 @@ TEST(ResidualCheck, DrawsUnderTheModelAreLeaveOneOutResiduals) {
                    spectrum.basis.transpose();
   const auto draw = model_residuals(spectrum, tau);
   Matrix covariance = Matrix::Zero(6, 6);
-  for (int r = 0; r < 20000; ++r) {
-    const Vector x = draw(random);
+  for (int block = 0; block < 200; ++block) {
+    const Matrix x = draw(random, 100);
     covariance += x * x.transpose() / 20000.0;
   }
   const Vector root = P.diagonal().cwiseSqrt().cwiseInverse();
 
   EXPECT_LT((covariance - root.asDiagonal() * P * root.asDiagonal()).cwiseAbs().maxCoeff(),
             5.0 * std::sqrt(2.0 / 20000.0));
+}
+
+TEST(ResidualCheck, StandardisedResidualsAreLeaveOneOutErrorsOverTheirDeviations) {
+  // Without row i: y_i - mean_-i and its variance s2 (1 + var), by a fit of the other rows at the same tau.
+  RandomStream random(7, "standardised residuals");
+  const Index n = 9;
+  const Matrix G = random.normals(n, n), H = G * G.transpose();
+  const Vector y = random.normals(n);
+  const double tau = 0.4;
+  const ProjectedSpectrum spectrum = project(DenseOperator(H), FixedEffects::none(n));
+
+  const Vector residuals = standardised_residuals(spectrum, spectrum.coordinates(y), tau);
+
+  const Matrix V = Matrix::Identity(n, n) + tau * H;
+  for (Index i = 0; i < n; ++i) {
+    std::vector<Index> others;
+    for (Index j = 0; j < n; ++j)
+      if (j != i) others.push_back(j);
+    const Vector across = V(others, i), solved = Matrix(V(others, others)).ldlt().solve(across);
+    const double mean = solved.dot(y(others)), variance = V(i, i) - solved.dot(across);
+    EXPECT_NEAR(residuals(i), (y(i) - mean) / std::sqrt(variance), 1e-10) << i;
+  }
 }
 
 TEST(ResidualCheck, IsTheSameForAnyNumberOfThreads) {

@@ -48,6 +48,22 @@ Observations observe(const Dataset& dataset, const WithinGroups& within, const V
   return observations;
 }
 
+// The network's output at its weights has seen the response, or foresees it: far beyond chance, |atanh r|
+// (n - 3)^1/2 > 4 (p below 1e-4).
+void warn_of_trained_weights(const Vector& output, PreparedJob& prepared) {
+  const Vector& y = prepared.dataset.y;
+  const Vector f = output.array() - output.mean(), e = y.array() - y.mean();
+  const double n = static_cast<double>(y.size()), scale = f.norm() * e.norm();
+  if (n < 10.0 || !(scale > 0.0)) return;
+  const double r = f.dot(e) / scale;
+  if (!(std::abs(std::atanh(r)) * std::sqrt(n - 3.0) > 4.0)) return;
+  prepared.dataset.report.warnings.push_back(fmt::format(
+      "the network at the given weights already predicts the response (correlation {:.2f} over {} rows): if "
+      "these weights were trained on this response, p and the stopping time are not valid; test on rows that "
+      "the weights have not seen",
+      r, y.size()));
+}
+
 bool has_two_values(const Vector& y) {
   const double low = y.minCoeff(), high = y.maxCoeff();
   return low < high && (y.array() == low || y.array() == high).all();
@@ -214,6 +230,7 @@ PreparedJob prepare(const Job& job, Question question) {
   } else {
     prepared.H = build_operator(*prepared.kernel, prepared.dataset.X, prepared.plan);
     output = prepared.kernel->output(prepared.dataset.X);
+    if (!job.operator_spec.weights.empty()) warn_of_trained_weights(output, prepared);
   }
   watch.lap("build the training operator");
   prepared.observations = observe(prepared.dataset, within, output);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "gradflow/base/error.h"
@@ -23,7 +25,35 @@ struct Sample {
   FixedEffects fixed = FixedEffects::none(1);
   Vector scale;  // sqrt of the weights; empty: ones
   std::vector<std::string> features;
+  std::vector<Index> groups;  // of the features; empty: each its own
 };
+
+// The group of every encoded feature, numbered as they first occur.
+std::vector<Index> groups_of(const Recipe& recipe, const ChoiceOptions& options) {
+  if (!options.relevances) return std::vector<Index>(recipe.features.size(), 0);
+  if (options.groups.empty() && !options.by_column) return {};
+  std::map<std::string, std::string> group_of_column;
+  for (const std::vector<std::string>& group : options.groups)
+    for (const std::string& column : group)
+      if (!group_of_column.emplace(column, "group of " + group.front()).second)
+        throw InputError(fmt::format("relevance groups: column '{}' is in two of them", column));
+  std::map<std::string, Index> numbers;
+  std::vector<Index> groups;
+  std::set<std::string> unused;
+  for (const auto& [column, group] : group_of_column) unused.insert(column);
+  for (const EncodedColumn& feature : recipe.features) {
+    const std::string& column = recipe.columns[static_cast<std::size_t>(feature.source)].name;
+    const auto named = group_of_column.find(column);
+    unused.erase(column);
+    const std::string label = named != group_of_column.end() ? named->second
+                              : options.by_column            ? "column " + column
+                                                             : "feature " + feature.name;
+    groups.push_back(numbers.emplace(label, static_cast<Index>(numbers.size())).first->second);
+  }
+  if (!unused.empty())
+    throw InputError(fmt::format("relevance groups: '{}' is no feature that varies", *unused.begin()));
+  return groups;
+}
 
 std::vector<Index> sampled_rows(Index n, const ChoiceOptions& options) {
   if (n <= options.rows) {
@@ -53,6 +83,7 @@ Sample take_sample(const Dataset& data, const ChoiceOptions& options) {
   analysis.intercept = options.intercept;
   sample.fixed = make_fixed_effects(static_cast<Index>(rows.size()), observed, analysis);
   for (const EncodedColumn& column : data.recipe.features) sample.features.push_back(column.name);
+  sample.groups = groups_of(data.recipe, options);
   return sample;
 }
 
@@ -101,7 +132,7 @@ class Chooser {
   std::shared_ptr<const KernelFamily> family_of(const std::string& text) const {
     KernelFamilyOptions free;
     free.features = sample_.features;
-    if (!options_.relevances) free.groups.assign(static_cast<std::size_t>(sample_.X.cols()), 0);
+    free.groups = sample_.groups;
     return std::make_shared<KernelFamily>(parse_kernel_sum(text), sample_.X, free);
   }
 

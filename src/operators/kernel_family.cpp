@@ -138,8 +138,11 @@ void KernelFamily::add_relevances(std::size_t t, const std::string& prefix,
     const Vector logs = r(features).array().log().matrix();
     std::string name = prefix + "relevance";
     if (groups > 1) {
-      const bool named = options.groups.empty() && !options.features.empty();
-      name += ':' + (named ? options.features[static_cast<std::size_t>(group)] : fmt::to_string(group));
+      std::string label;
+      for (const Index feature : features)
+        if (!options.features.empty())
+          label += (label.empty() ? "" : "+") + options.features[static_cast<std::size_t>(feature)];
+      name += ':' + (label.empty() ? fmt::to_string(group) : label);
     }
     parameters_.push_back({Kind::relevance, t, std::move(name), features,
                            (logs.array() - logs.mean()).exp().matrix(), options.relevance_range.lower,

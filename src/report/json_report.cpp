@@ -52,6 +52,37 @@ Json fit_json(const RemlFit& fit) {
           {"evaluations", fit.evaluations}};
 }
 
+Json profile_json(const ProfileInterval& profile) {
+  return {{"outcome", to_string(profile.outcome)},
+          {"reason", profile.reason},
+          {"estimate", number(profile.estimate)},
+          {"interval", interval_json(profile.interval)}};
+}
+
+Json components_json(const ProfileIntervals& components) {
+  return {{"time", profile_json(components.time)},
+          {"noise_variance", profile_json(components.noise_variance)},
+          {"signal_share", profile_json(components.signal_share)},
+          {"effective_dof", profile_json(components.effective_dof)}};
+}
+
+Json residuals_json(const ResidualCheck& check) {
+  return {{"outcome", to_string(check.outcome)},
+          {"anderson_darling", number(check.anderson_darling)},
+          {"anderson_darling_p_value", number(check.anderson_darling_p_value)},
+          {"skewness", number(check.skewness)},
+          {"skewness_p_value", number(check.skewness_p_value)},
+          {"kurtosis", number(check.kurtosis)},
+          {"kurtosis_p_value", number(check.kurtosis_p_value)},
+          {"lag_one_correlation", number(check.lag_one)},
+          {"lag_one_p_value", number(check.lag_one_p_value)},
+          {"draws", check.draws},
+          {"departs_from_normal", check.departs_from_normal},
+          {"depends_on_order", check.depends_on_order},
+          {"normality", check.normality},
+          {"dependence", check.dependence}};
+}
+
 Json rules_json(const Analysis& analysis) {
   Json rules = Json::object();
   for (const StoppingRule& rule : analysis.rules)
@@ -161,6 +192,8 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
   json["fits"] = {{"ridge", fit_json(analysis.ridge)},
                   {"flow", fit_json(analysis.flow)},
                   {"path", fit_json(analysis.path)}};
+  json["variance_components"] = components_json(analysis.components);
+  json["residual_check"] = residuals_json(analysis.residuals);
   std::vector<std::string> warnings = result.prepared.dataset.report.warnings;
   warnings.insert(warnings.end(), analysis.warnings.begin(), analysis.warnings.end());
   json["warnings"] = warnings;

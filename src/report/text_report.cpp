@@ -194,6 +194,30 @@ std::string krylov_text(const Analysis& analysis) {
   return text + ".\n";
 }
 
+// What REML says of the variance components, whatever rule stops.
+std::string components_text(const Analysis& analysis) {
+  const ProfileIntervals& found = analysis.components;
+  if (!usable(found.time.outcome)) return "";
+  Interval sd = found.noise_variance.interval;
+  sd.lower = std::sqrt(sd.lower);
+  sd.upper = std::sqrt(sd.upper);
+  const auto row = [](const char* name, double estimate, const Interval& interval) {
+    return std::vector<std::string>{name, shown_number(estimate), shown_interval(interval), ""};
+  };
+  return '\n' +
+         aligned_table({{"variance components", "REML", percent(found.time.interval.level) + " interval", ""},
+                        row("tau", found.time.estimate, found.time.interval),
+                        row("noise sd", std::sqrt(found.noise_variance.estimate), sd),
+                        row("signal share", found.signal_share.estimate, found.signal_share.interval),
+                        row("dof of ridge", found.effective_dof.estimate, found.effective_dof.interval)});
+}
+
+std::string residuals_text(const Analysis& analysis) {
+  const ResidualCheck& check = analysis.residuals;
+  return check.outcome == Outcome::converged ? fmt::format("{}\n{}\n", check.normality, check.dependence)
+                                             : "";
+}
+
 std::vector<std::string> all_warnings(const PreparedJob& prepared, const Analysis* analysis) {
   std::vector<std::string> warnings = prepared.dataset.report.warnings;
   if (analysis != nullptr)
@@ -218,9 +242,9 @@ std::string text_report(const Job& job, const JobResult& result) {
       result.prepared.choice ? fmt::format(" with the operator as given, {}", job.operator_spec.text()) : "";
   return test_verdict(analysis.test, job.analysis.level, as_given) + stop_verdict(job, analysis) +
          size_verdict(result) + '\n' + choice_text(result.prepared) +
-         rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + '\n' +
-         data_facts(job, result.prepared) + krylov_text(analysis) + fixed_effects_text(result) +
-         text_warnings(all_warnings(result.prepared, &analysis));
+         rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + components_text(analysis) +
+         residuals_text(analysis) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
+         fixed_effects_text(result) + text_warnings(all_warnings(result.prepared, &analysis));
 }
 
 std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test,

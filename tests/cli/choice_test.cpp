@@ -1,6 +1,7 @@
 // What is left to the likelihood (--select, --transform), row weights and copies, and the intervals of
 // predictions: planted answers through the program, and what is refused.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -82,12 +83,44 @@ TEST_F(Choice, SelectionFindsTheFeatureThatMattersAndKeepsTheTestOfTheOperatorAs
   EXPECT_EQ(chosen["test"]["operator"], "ntk:relu:2");
 }
 
+TEST_F(Choice, ColumnsOfAGroupShareARelevance) {
+  folder.write("kinds.csv", [] {
+    RandomStream random(8, "kinds");
+    std::string text = "a,b,c,kind,y\n";
+    for (int i = 0; i < 60; ++i) {
+      const Vector x = random.normals(4);
+      text += fmt::format("{},{},{},{},{}\n", x(0), x(1), x(2),
+                          i % 3 == 0   ? "red"
+                          : i % 3 == 1 ? "green"
+                                       : "blue",
+                          std::sin(x(0)) + 0.3 * x(3));
+    }
+    return text;
+  }());
+  const auto names = [&](const std::string& relevances) {
+    const json run = report({"stop", "kinds.csv", "--target", "y", "--select", "--candidates", "ntk:relu:1",
+                             "--transform", "none", "--relevances", relevances});
+    std::vector<std::string> found;
+    for (const auto& [name, value] : run["choice"]["candidates"][0]["parameters"].items())
+      if (name.starts_with("relevance")) found.push_back(name);
+    return found;
+  };
+
+  EXPECT_THAT(names("each"), testing::UnorderedElementsAre("relevance:a", "relevance:b", "relevance:c",
+                                                           "relevance:kind=blue", "relevance:kind=green",
+                                                           "relevance:kind=red"));
+  EXPECT_THAT(names("columns"), testing::UnorderedElementsAre("relevance:a", "relevance:b", "relevance:c",
+                                                              "relevance:kind=blue+kind=green+kind=red"));
+  EXPECT_THAT(names("a,kind;b,c"),
+              testing::UnorderedElementsAre("relevance:a+kind=blue+kind=green+kind=red", "relevance:b+c"));
+  EXPECT_THAT(names("one"), testing::ElementsAre("relevance"));
+}
+
 TEST_F(Choice, TheLogarithmIsFoundAndIntervalsAreTransformedBack) {
   write(150, 2, "data.csv");
   write(400, 3, "new.csv");
 
-  const json run_json =
-      report(with({"fit"}, with(data, {"--select", "--transform", "auto", "-o", "m.model"})));
+  const json run_json = report(with({"fit"}, with(data, {"--select", "-o", "m.model"})));
   const ProgramResult predicted = run({"predict", "m.model", "new.csv"});
 
   EXPECT_EQ(run_json["choice"]["transform"]["kind"], "box-cox");
@@ -210,6 +243,18 @@ INSTANTIATE_TEST_SUITE_P(
             "--select and a --transform left to the likelihood are for infinite-width kernels: for a network "
             "or a matrix of your own give --transform with its number, as box-cox=0.5"},
         Refusal{"SelectionRows", {"--select", "--selection-rows", "3"}, "--selection-rows 3: must be >= 20"},
+        Refusal{"RelevanceOfNoFeature",
+                {"--select", "--relevances", "x,z;w"},
+                "relevance groups: 'z' is no feature that varies"},
+        Refusal{"RelevanceTwice",
+                {"--select", "--relevances", "x,w;w"},
+                "relevance groups: column 'w' is in two of them"},
+        Refusal{"RelevancesEmpty",
+                {"--select", "--relevances", "x;"},
+                "--relevances x;: must be each, columns, one, or groups of columns, as a,b;c,d"},
+        Refusal{"RelevancesWithoutSelect",
+                {"--relevances", "one"},
+                "--relevances is for --select: give that too"},
         Refusal{"Copies", {"--copies", "twice"}, "--copies twice: must be once or all"},
         Refusal{"Weights",
                 {"--row-weights", "w"},

@@ -10,6 +10,8 @@
 #include "gradflow/base/progress.h"
 #include "gradflow/inference/flow_bracket.h"
 #include "gradflow/inference/posterior.h"
+#include "gradflow/inference/profile_intervals.h"
+#include "gradflow/inference/residual_check.h"
 #include "gradflow/inference/score.h"
 #include "gradflow/inference/stopping.h"
 
@@ -58,6 +60,9 @@ struct AnalysisOptions {
   double largest_shrinkage = RemlOptions{}.largest_shrinkage;
   Engine engine = Engine::dense;
   KrylovOptions krylov{};  ///< engine krylov only
+  /// Engine dense: Analysis::components and ::residuals too, about 700 evaluations of the likelihood and
+  /// 2,000 n N flops.
+  bool diagnostics = false;
   Progress* progress = nullptr;
   void check() const;  ///< throws InputError naming the field
 };
@@ -118,7 +123,9 @@ struct Analysis {
   DualFit fit;
   Vector loo_residuals;  ///< n, leave-one-out, of the ridge fit with the chosen dof; empty likewise
   Decorrelation decorrelation;
-  std::vector<std::string> warnings;                    ///< complete sentences
+  ProfileIntervals components;        ///< of the variance components; with options.diagnostics
+  ResidualCheck residuals;            ///< of ridge's leave-one-out residuals at its tau; likewise
+  std::vector<std::string> warnings;  ///< complete sentences
   std::vector<std::pair<std::string, double>> seconds;  ///< stage, wall time
 
   const StoppingRule& rule() const { return rules[chosen]; }

@@ -15,9 +15,9 @@ struct ResidualCheckOptions {
   int draws = 4999;  ///< simulated residuals behind every p-value, >= 99
   std::uint64_t seed = 1;
   double threshold = 0.01;  ///< p below which a departure is said, in (0, 1)
-  /// Draws residuals under the model, as many as are checked; empty: independent standard normal, and
-  /// permutations for the dependence.
-  std::function<Vector(RandomStream&)> draw_under_model{};
+  /// Draws residuals under the model: rows as many as are checked, columns as many as asked for; empty:
+  /// independent standard normal, and permutations for the dependence.
+  std::function<Matrix(RandomStream&, Index count)> draw_under_model{};
   void check() const;  ///< throws InputError naming the field
 };
 
@@ -51,8 +51,12 @@ struct ResidualCheck {
 /// `residuals`: n, in the order of the rows, each over its own standard deviation. Cost draws x n log n.
 ResidualCheck residual_check(const Vector& residuals, const ResidualCheckOptions& options = {});
 
-/// Draws standardised leave-one-out residuals of `ridge` under the model: (P e)_i / P_ii^1/2 with cov(P e) =
-/// P = QU phi U'Q'. Cost 2 n N flops a draw; holds n N doubles.
-std::function<Vector(RandomStream&)> model_residuals(const ProjectedSpectrum& spectrum, double tau);
+/// Standardised leave-one-out residuals of `ridge`, in units of s: (P y)_i / P_ii^1/2, P = QU phi U'Q', from
+/// z = U'Q'(y - f0) (values beyond the spectrum's N are ignored). A row of leverage 1 has none: 0.
+Vector standardised_residuals(const ProjectedSpectrum& spectrum, const Vector& z, double tau);
+
+/// Draws these under the model, cov(P e) = P. Cost 2 n N flops a draw; holds n N doubles.
+std::function<Matrix(RandomStream&, Index count)> model_residuals(const ProjectedSpectrum& spectrum,
+                                                                  double tau);
 
 }  // namespace gradflow

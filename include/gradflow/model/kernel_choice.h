@@ -19,6 +19,10 @@ struct ChoiceOptions {
   /// sb2; empty: default_candidates().
   std::vector<std::string> candidates{};
   bool relevances = true;  ///< one for each feature; false: one for all
+  /// Columns of the table that share a relevance; a categorical column's indicators then share it too.
+  /// Features of other columns have their own.
+  std::vector<std::vector<std::string>> groups{};
+  bool by_column = false;  ///< every column is a group: the indicators of a category share a relevance
   /// none: the response as it is. With lambda NaN it is chosen; with `automatic_transform`, so is whether to
   /// transform at all (Box-Cox for a positive response, otherwise Yeo-Johnson).
   TransformKind transform = TransformKind::none;
@@ -62,8 +66,8 @@ struct KernelChoice {
 /// compare, as the transform's Jacobian is part of them. `given` is the kernel when only the transform is
 /// chosen. Searches run side by side, each with BLAS on one thread: the same bits for any number of threads.
 /// Cost: for every candidate tens of Cholesky factorisations and inverses of the rows looked at.
-/// Throws InputError for a kernel that cannot be differentiated (tanh) and for a transform that does not fit
-/// the response.
+/// Throws InputError for a kernel that cannot be differentiated (tanh), for a transform that does not fit the
+/// response, and for a group with a column that is no feature, or is in two groups.
 KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
                            Progress* progress = nullptr);
 
