@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 
+#include "cli/make_class_job.h"
 #include "cli/make_job.h"
 #include "cli/new_rows.h"
 #include "cli/numbers.h"
@@ -38,25 +39,6 @@ constexpr std::array class_options{"classes",    "method",      "kernel-grid",
 
 std::string name_of(const CLI::Option& option) {
   return option.get_lnames().empty() ? option.get_single_name() : option.get_lnames().front();
-}
-
-ClassMethod parse_method(const std::string& text) {
-  for (const ClassMethod method : {ClassMethod::one_hot, ClassMethod::laplace})
-    if (text == to_string(method)) return method;
-  throw InputError(fmt::format("--method {}: must be one-hot or laplace", text));
-}
-
-ClassJob make_class_job(const Settings& s) {
-  const Job job = make_job(s, Purpose::inference);
-  ClassJob result;
-  result.source = job.source;
-  result.dataset = job.dataset;
-  result.operator_spec = job.operator_spec;
-  result.classification.method = parse_method(s.method.empty() ? "one-hot" : s.method);
-  result.choose_kernel = s.kernel_grid;
-  result.level = job.analysis.level;
-  result.seed = job.analysis.seed;
-  return result;
 }
 
 void check_outputs(const Settings& s) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "data/class_response.h"
+#include "data/column_cells.h"
 #include "data/columns.h"
 #include "data/duplicates.h"
 #include "data/roles.h"
@@ -303,6 +304,36 @@ Dataset learn_arrays(const Matrix& features, std::vector<double> response, std::
   return learn(cells, {std::move(response), response_name, where, std::move(classes)}, roles, options);
 }
 
+// The response is one of the columns.
+Dataset learn_table(const Cells& cells, const DatasetOptions& options) {
+  DatasetOptions named = options;
+  const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
+  const Index target = *roles.target;
+  const RowNumbers response{cells.numbers(target, "the response must be numeric, or a class with --classes"),
+                            cells.column_place(target), [&](Index row) { return cells.place(row, target); }};
+  return learn(cells, response, roles, named);
+}
+
+ClassDataset learn_class_table(const Cells& cells, const DatasetOptions& options) {
+  check_class_options(options);
+  DatasetOptions named = options;
+  const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
+  const Index target = *roles.target;
+  const std::string where = cells.column_place(target);
+  ClassResponse classes = read_classes(cells.texts(target), where);
+  const RowNumbers response{classes.codes, where, [&](Index row) { return cells.place(row, target); },
+                            classes.names};
+  Dataset data = learn(cells, response, roles, named);
+  return with_labels(std::move(data), std::move(classes), where);
+}
+
+void finish_columns(const ColumnTable& table, Recipe& recipe) {
+  recipe.missing_values = TableOptions{}.missing_values;
+  if (!table.by_position) return;
+  for (const std::string& name : {recipe.options.target, recipe.options.row_weights})
+    std::erase(recipe.input_columns, name);
+}
+
 }  // namespace
 
 Vector unstandardize_response(const Recipe& recipe, ConstVector y) {
@@ -320,14 +351,14 @@ Vector standardize_response(Recipe& recipe, ConstVector raw) {
 }
 
 Dataset make_dataset(const Table& table, const DatasetOptions& options) {
-  const TableCells cells(table);
-  DatasetOptions named = options;
-  const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
-  const Index target = *roles.target;
-  const RowNumbers response{cells.numbers(target, "the response must be numeric, or a class with --classes"),
-                            cells.column_place(target), [&](Index row) { return cells.place(row, target); }};
-  Dataset data = learn(cells, response, roles, named);
+  Dataset data = learn_table(TableCells(table), options);
   data.recipe.missing_values = table.missing_values;
+  return data;
+}
+
+Dataset make_dataset(const ColumnTable& table, const DatasetOptions& options) {
+  Dataset data = learn_table(ColumnCells(table), options);
+  finish_columns(table, data.recipe);
   return data;
 }
 
@@ -340,18 +371,15 @@ Dataset make_dataset(const Matrix& features, const Vector& response, const Datas
 }
 
 ClassDataset make_class_dataset(const Table& table, const DatasetOptions& options) {
-  check_class_options(options);
-  const TableCells cells(table);
-  DatasetOptions named = options;
-  const Roles roles = assign_roles(cells, ResponseIs::a_column, named);
-  const Index target = *roles.target;
-  const std::string where = cells.column_place(target);
-  ClassResponse classes = read_classes(cells.texts(target), where);
-  const RowNumbers response{classes.codes, where, [&](Index row) { return cells.place(row, target); },
-                            classes.names};
-  Dataset data = learn(cells, response, roles, named);
-  data.recipe.missing_values = table.missing_values;
-  return with_labels(std::move(data), std::move(classes), where);
+  ClassDataset classes = learn_class_table(TableCells(table), options);
+  classes.data.recipe.missing_values = table.missing_values;
+  return classes;
+}
+
+ClassDataset make_class_dataset(const ColumnTable& table, const DatasetOptions& options) {
+  ClassDataset classes = learn_class_table(ColumnCells(table), options);
+  finish_columns(table, classes.data.recipe);
+  return classes;
 }
 
 ClassDataset make_class_dataset(const Matrix& features, const Vector& response, const DatasetOptions& options,

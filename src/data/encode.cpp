@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "data/column_cells.h"
 #include "data/columns.h"
 #include "data/text.h"
 #include "gradflow/base/error.h"
@@ -151,6 +152,10 @@ NewRows encode_cells(const Recipe& recipe, const Cells& cells) {
 
 NewRows encode(const Recipe& recipe, const Table& table) {
   return encode_cells(recipe, TableCells(table, recipe.missing_values));
+}
+
+NewRows encode(const Recipe& recipe, const ColumnTable& table) {
+  return encode_cells(recipe, ColumnCells(table));
 }
 
 NewRows encode(const Recipe& recipe, const Matrix& features, const std::string& features_name) {

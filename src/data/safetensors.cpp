@@ -172,6 +172,21 @@ json header_of(const TensorFile& file) {
   return header;
 }
 
+// The length of the header and the header, padded.
+std::string start_of(const TensorFile& file, const std::string& source) {
+  std::string header;
+  try {
+    header = header_of(file).dump();
+  } catch (const json::exception&) {
+    throw InputError(fmt::format("{}: a tensor's name or the metadata are not UTF-8 text", source));
+  }
+  require(header.size() <= longest_header, source + ": header length", header.size(),
+          "must be at most 100 MB");
+  header.append((length_bytes - header.size() % length_bytes) % length_bytes, ' ');
+  std::string start(little_endian_bytes(header.size(), length_bytes));
+  return start.append(header);
+}
+
 }  // namespace
 
 TensorFile parse_safetensors(std::string_view bytes, const std::string& source) {
@@ -197,20 +212,19 @@ TensorFile read_safetensors(const std::string& path) {
 }
 
 void write_safetensors(const std::string& path, const TensorFile& file) {
-  std::string header;
-  try {
-    header = header_of(file).dump();
-  } catch (const json::exception&) {
-    throw InputError(fmt::format("{}: a tensor's name or the metadata are not UTF-8 text", path));
-  }
-  require(header.size() <= longest_header, path + ": header length", header.size(), "must be at most 100 MB");
-  header.append((length_bytes - header.size() % length_bytes) % length_bytes, ' ');
+  const std::string start = start_of(file, path);
   AtomicFile output(path);
-  output.write(little_endian_bytes(header.size(), length_bytes));
-  output.write(header);
+  output.write(start);
   for (const auto& [name, tensor] : file.tensors)
     output.write(float64_bytes(tensor.values.data(), tensor.values.size()));
   output.commit();
+}
+
+std::string safetensors_bytes(const TensorFile& file, const std::string& source) {
+  std::string bytes = start_of(file, source);
+  for (const auto& [name, tensor] : file.tensors)
+    bytes.append(float64_bytes(tensor.values.data(), tensor.values.size()));
+  return bytes;
 }
 
 }  // namespace gradflow

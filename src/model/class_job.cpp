@@ -34,6 +34,7 @@ class Stages {
 };
 
 ClassDataset load_classes(const DataSource& source, const DatasetOptions& options) {
+  if (source.columns != nullptr) return make_class_dataset(*source.columns, options);
   if (!source.table.empty())
     return make_class_dataset(read_table(source.table, source.table_options), options);
   const Matrix X = read_array(source.features).as_matrix(source.features);

@@ -113,12 +113,11 @@ ClassModel from_tensors(TensorFile file, const std::string& source) {
   return model;
 }
 
-}  // namespace
-
-void ClassModel::save(const std::string& path_name) const {
+TensorFile tensors_of(const ClassModel& model) {
+  const ClassFit& fit = model.fit;
   TensorFile file;
-  file.metadata[class_model_key] = header(*this).dump(-1, ' ', false, Json::error_handler_t::replace);
-  file.tensors["X_train"] = array_of(X);
+  file.metadata[class_model_key] = header(model).dump(-1, ' ', false, Json::error_handler_t::replace);
+  file.tensors["X_train"] = array_of(model.X);
   file.tensors["dual"] = array_of(fit.dual);
   file.tensors["bias"] = array_of(fit.bias);
   file.tensors["frequencies"] = array_of(fit.frequencies);
@@ -128,9 +127,15 @@ void ClassModel::save(const std::string& path_name) const {
     file.tensors["map_slope"] = array_of(fit.map.slope);
     file.tensors["map_offset"] = array_of(fit.map.offset);
   }
-  add_kernel(file, *kernel, X.cols());
-  write_safetensors(path_name, file);
+  add_kernel(file, *model.kernel, model.X.cols());
+  return file;
 }
+
+}  // namespace
+
+void ClassModel::save(const std::string& path_name) const { write_safetensors(path_name, tensors_of(*this)); }
+
+std::string ClassModel::bytes() const { return safetensors_bytes(tensors_of(*this), "the model"); }
 
 ClassModel ClassModel::load(const std::string& path_name) {
   return from_tensors(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);

@@ -89,6 +89,18 @@ void drop_features(Dataset& dataset) {
 
 Vector row_numbers(Index n) { return Vector::LinSpaced(n, 1.0, static_cast<double>(n)); }
 
+Dataset features_in_memory(const ColumnTable& table, const DatasetOptions& options) {
+  ColumnTable numbered = table;
+  const Vector numbers = row_numbers(table.rows);
+  numbered.add(numbers.data(), table.rows, 1, 1, 1, {std::string(row_column)});
+  DatasetOptions with_target = options;
+  with_target.target = row_column;
+  Dataset dataset = make_dataset(numbered, with_target);
+  std::erase(dataset.recipe.input_columns, std::string(row_column));
+  dataset.recipe.options.target.clear();
+  return dataset;
+}
+
 }  // namespace
 
 Array read_array(const std::string& text) {
@@ -112,6 +124,7 @@ std::vector<Index> rows_used(const DataReport& report) {
 }
 
 Dataset load_dataset(const DataSource& source, const DatasetOptions& options) {
+  if (source.columns != nullptr) return make_dataset(*source.columns, options);
   if (!source.table.empty()) return make_dataset(read_table(source.table, source.table_options), options);
   const Matrix X = read_array(source.features).as_matrix(source.features);
   const Vector y = read_array(source.response).as_vector(source.response);
@@ -135,6 +148,8 @@ Dataset load_dataset_without_features(const DataSource& source, const DatasetOpt
 }
 
 Dataset load_features(const DataSource& source, const DatasetOptions& options) {
+  if (source.columns != nullptr && options.target.empty())
+    return features_in_memory(*source.columns, options);
   if (!source.response.empty() || !options.target.empty()) return load_dataset(source, options);
   Dataset dataset;
   if (source.table.empty()) {

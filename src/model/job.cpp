@@ -237,8 +237,36 @@ PreparedJob prepare(const Job& job, Question question) {
   return prepared;
 }
 
+PreparedJob prepare(const Job& job, std::unique_ptr<TrainingOperator> H, Observations observations,
+                    Question question) {
+  job.analysis.check();
+  const Index n = H->size();
+  if (observations.y.size() != n)
+    throw InputError(
+        fmt::format("the operator has {} rows, and the response has {} values; they must be equal", n,
+                    observations.y.size()));
+  PreparedJob prepared;
+  prepared.dataset.y = observations.y;
+  prepared.dataset.X.resize(n, 0);
+  prepared.dataset.Z = observations.covariates;
+  prepared.dataset.report.rows_read = prepared.dataset.report.rows_used = n;
+  for (const std::string& name : observations.covariate_names)
+    prepared.dataset.recipe.covariates.push_back({.name = name});
+  prepared.two_values = has_two_values(observations.y);
+  prepared.plan =
+      make_plan(n, 0, observations.covariates.cols() + 1, job.operator_spec, question, job.compute);
+  if (job.announce) job.announce(prepared.plan, n);
+  prepared.H = std::move(H);
+  prepared.observations = std::move(observations);
+  return prepared;
+}
+
 JobResult run(const Job& job) {
-  JobResult result{prepare(job, job.all_rules ? Question::every_rule : Question::one_rule), {}};
+  return run_prepared(job, prepare(job, job.all_rules ? Question::every_rule : Question::one_rule));
+}
+
+JobResult run_prepared(const Job& job, PreparedJob prepared) {
+  JobResult result{std::move(prepared), {}};
   std::vector<std::string> warnings;
   result.analysis = with_record(job, result.prepared, warnings,
                                 [&](const TrainingOperator& H, const AnalysisOptions& options) {
@@ -255,7 +283,10 @@ JobResult run(const Job& job) {
 }
 
 std::pair<PreparedJob, ScoreTest> run_test(const Job& job) {
-  PreparedJob prepared = prepare(job, job.every_row ? Question::every_eigenvalue : Question::test);
+  return run_prepared_test(job, prepare(job, job.every_row ? Question::every_eigenvalue : Question::test));
+}
+
+std::pair<PreparedJob, ScoreTest> run_prepared_test(const Job& job, PreparedJob prepared) {
   Stopwatch watch(prepared);
   std::vector<std::string> warnings;
   ScoreTest test =

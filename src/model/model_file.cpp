@@ -162,24 +162,30 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
   return model;
 }
 
+TensorFile tensors_of(const FittedModel& model) {
+  TensorFile file;
+  file.metadata[fitted_model_key] = header(model).dump(-1, ' ', false, Json::error_handler_t::replace);
+  file.tensors["alpha"] = array_of(model.alpha);
+  file.tensors["beta"] = array_of(model.beta);
+  if (model.weights.size() > 0) file.tensors["weights"] = array_of(model.weights);
+  if (model.response.size() > 0) file.tensors["response"] = array_of(model.response);
+  file.tensors["fixed_effects"] = array_of(model.design);
+  if (model.operator_kind == OperatorKind::matrix)
+    file.tensors["H_train"] = array_of(model.H);
+  else if (model.X.cols() > 0)
+    file.tensors["X_train"] = array_of(model.X);
+  if (model.kernel) add_kernel(file, *model.kernel, static_cast<Index>(model.recipe.features.size()));
+  if (model.linearised) add_parameters(file, "linearised", *model.linearised);
+  return file;
+}
+
 }  // namespace
 
 void FittedModel::save(const std::string& path_name) const {
-  TensorFile file;
-  file.metadata[fitted_model_key] = header(*this).dump(-1, ' ', false, Json::error_handler_t::replace);
-  file.tensors["alpha"] = array_of(alpha);
-  file.tensors["beta"] = array_of(beta);
-  if (weights.size() > 0) file.tensors["weights"] = array_of(weights);
-  if (response.size() > 0) file.tensors["response"] = array_of(response);
-  file.tensors["fixed_effects"] = array_of(design);
-  if (operator_kind == OperatorKind::matrix)
-    file.tensors["H_train"] = array_of(H);
-  else if (X.cols() > 0)
-    file.tensors["X_train"] = array_of(X);
-  if (kernel) add_kernel(file, *kernel, static_cast<Index>(recipe.features.size()));
-  if (linearised) add_parameters(file, "linearised", *linearised);
-  write_safetensors(path_name, file);
+  write_safetensors(path_name, tensors_of(*this));
 }
+
+std::string FittedModel::bytes() const { return safetensors_bytes(tensors_of(*this), "the model"); }
 
 FittedModel FittedModel::load(const std::string& path_name) {
   return from_tensors(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);

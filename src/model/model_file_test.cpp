@@ -87,6 +87,15 @@ void expect_same_predictions(const FittedModel& a, const FittedModel& b) {
   EXPECT_TRUE((before.upper.array() == after.upper.array()).all());
 }
 
+TEST_F(ModelFile, BytesAreThoseOfTheFile) {
+  const FittedModel model = model_of(parse_kernel_sum("ntk:relu:2"));
+  model.save(path);
+  std::ostringstream buffer;
+  buffer << std::ifstream(path, std::ios::binary).rdbuf();
+
+  EXPECT_EQ(model.bytes(), buffer.str());
+}
+
 TEST_F(ModelFile, ASumWithRelevancesPredictsTheSameBitsAfterwards) {
   const FittedModel model = model_of(scaled_sum());
 

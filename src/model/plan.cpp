@@ -171,7 +171,11 @@ class Planner {
 
   void choose_form() {
     const bool free_only = compute_.storage == StorageChoice::none;
-    if (spec_.kind == OperatorKind::matrix) {
+    if (spec_.products_only) {
+      plan_.form = Plan::Form::products;
+      plan_.flops = plan_.products * 2.0 * n_ * n_;  // nothing is known of the caller's: as of a matrix
+      plan_.seconds = plan_.flops / product_rate();
+    } else if (spec_.kind == OperatorKind::matrix) {
       choose_matrix("--operator is a matrix of your own: give more with --max-memory");
     } else if (spec_.kind == OperatorKind::infinite) {
       choose_tiles();
@@ -317,6 +321,7 @@ std::string Plan::text(Index n) const {
     how = "an eigendecomposition (--engine dense)";
   } else {
     how = "Krylov spaces";
+    if (form == Form::products) how += " of an operator given by its products";
     if (form == Form::matrix) how += " of the matrix";
     if (form == Form::tiles && storage == KernelStorage::none)
       how += fmt::format(", entries evaluated anew in {}", to_string(precision));

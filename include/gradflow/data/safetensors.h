@@ -25,4 +25,7 @@ TensorFile parse_safetensors(std::string_view bytes, const std::string& source);
 /// disagree and for names or metadata that are not UTF-8.
 void write_safetensors(const std::string& path, const TensorFile& file);
 
+/// The bytes of that file; `source` is what messages call it.
+std::string safetensors_bytes(const TensorFile& file, const std::string& source);
+
 }  // namespace gradflow

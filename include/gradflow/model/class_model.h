@@ -33,6 +33,7 @@ struct ClassModel {
   /// One safetensors file: the arrays as float64 tensors, everything else as JSON under
   /// "gradflow_class_model". Appears whole or not at all. A loaded model predicts the same bits.
   void save(const std::string& path_name) const;
+  std::string bytes() const;  ///< of that file; parse() reads them
 
   /// Throws InputError, one sentence naming the file: no safetensors file, no model of classes, written by a
   /// newer format, a tensor missing, of wrong shape or not finite.

@@ -4,17 +4,20 @@
 #include <vector>
 
 #include "gradflow/data/array_file.h"
+#include "gradflow/data/column_table.h"
 #include "gradflow/data/dataset.h"
 
 namespace gradflow {
 
-/// Where the data are: a table, or arrays. Array files are NPY, or NPZ with the array's name after a colon
+/// Where the data are: a table, arrays, or a table in memory. Array files are NPY, or NPZ with the array's
+/// name after a colon
 /// ("data.npz:X"; a single array needs no name).
 struct DataSource {
   std::string table;     ///< CSV or TSV; empty with arrays
   std::string features;  ///< n x d; may be empty for a user's matrix
   std::string response;  ///< n
   TableOptions table_options;
+  const ColumnTable* columns = nullptr;  ///< in memory, instead of files; outlives the job
 };
 
 /// An array of an NPY file or an NPZ member. Throws InputError naming the file.

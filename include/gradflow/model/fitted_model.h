@@ -66,6 +66,7 @@ struct FittedModel {
   /// One safetensors file: the arrays as float64 tensors, everything else as JSON under "gradflow_model".
   /// Appears whole or not at all.
   void save(const std::string& path_name) const;
+  std::string bytes() const;  ///< of that file; parse() reads them
 
   /// Throws InputError, one sentence naming the file: no safetensors file, no gradflow model, written by a
   /// newer format, a tensor missing, of wrong shape or not finite.

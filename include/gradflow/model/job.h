@@ -57,6 +57,12 @@ struct PreparedJob {
 /// prints.
 PreparedJob prepare(const Job& job, Question question);
 
+/// The same for an operator and observations that the caller has: nothing is read, encoded, merged, chosen or
+/// transformed. The operator's kind is `matrix`, with products_only where no matrix is kept. Throws
+/// InputError for sizes that differ and where memory is too small.
+PreparedJob prepare(const Job& job, std::unique_ptr<TrainingOperator> H, Observations observations,
+                    Question question);
+
 struct JobResult {
   PreparedJob prepared;
   /// Where the likelihood chose kernel or transform, the test is that of the operator and response as given:
@@ -67,7 +73,9 @@ struct JobResult {
 /// prepare() and analyse(), with products recorded in job.checkpoint where that is asked for. A data file
 /// that changed meanwhile, and a checkpoint that could not be written to its end, are warnings of the result.
 JobResult run(const Job& job);
+JobResult run_prepared(const Job& job, PreparedJob prepared);
 /// prepare() and analyse_test(), likewise.
 std::pair<PreparedJob, ScoreTest> run_test(const Job& job);
+std::pair<PreparedJob, ScoreTest> run_prepared_test(const Job& job, PreparedJob prepared);
 
 }  // namespace gradflow

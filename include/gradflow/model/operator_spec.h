@@ -24,7 +24,8 @@ struct OperatorSpec {
   std::string weights;                       ///< finite: file with the weights; empty: drawn with `seed`
   std::uint64_t seed = 1;                    ///< finite without `weights`
   KernelSum kernel{InfiniteArchitecture{}};  ///< infinite
-  std::string matrix;  ///< matrix: NPY (or NPZ) file with H, n x n, already divided by n
+  std::string matrix;          ///< matrix: NPY (or NPZ) file with H, n x n, already divided by n
+  bool products_only = false;  ///< matrix: only products with H are to be had; nothing of it is kept
 
   /// Text of the network or kernel as the options take it (relevances are not in it), or the matrix's file
   /// name.

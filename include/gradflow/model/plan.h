@@ -36,8 +36,8 @@ enum class Question { test, one_rule, every_rule, every_eigenvalue };
 /// How a run will be computed, and what it will cost.
 struct Plan {
   /// matrix: entries in float64, n x n; tiles: a kernel's lower triangle, kept or not; jacobian: a network's
-  /// sweeps.
-  enum class Form { matrix, tiles, jacobian };
+  /// sweeps; products: a caller's operator, of which nothing is kept.
+  enum class Form { matrix, tiles, jacobian, products };
 
   Engine engine = Engine::dense;
   Form form = Form::matrix;
