@@ -33,9 +33,11 @@ class Penalised {
   double value(const Vector& theta) const {
     const Matrix L = logits(theta);
     const Vector largest = L.rowwise().maxCoeff();
-    const Vector log_sum = largest.array() + (L.colwise() - largest).array().exp().rowwise().sum().log();
+    const Vector log_sum = (L.colwise() - largest).array().exp().rowwise().sum().log();
+    // Two terms >= 0 a row: where all probabilities are near 1 a difference of sums would be all rounding.
+    const Vector lost = largest - response_.cwiseProduct(L).rowwise().sum();
     const Vector away = theta - centre_;
-    return log_sum.sum() - response_.cwiseProduct(L).sum() + 0.5 * away.dot(precision_ * away);
+    return log_sum.sum() + lost.sum() + 0.5 * away.dot(precision_ * away);
   }
 
   // Newton's direction with the slopes named in `held` where they are: curvature

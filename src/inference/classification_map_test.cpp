@@ -52,6 +52,31 @@ TEST(ProbabilityMap, PlantedSlopesAreFound) {
   EXPECT_NEAR(map.offset(0) - map.offset(2), 1.0, 0.3);
 }
 
+// Every probability is near 1, so that the likelihood is a small difference of large sums if it is one at
+// all.
+TEST(ProbabilityMap, SeparatedClassesConverge) {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    RandomStream random(seed, "separated");
+    const Index rows = 20;
+    Matrix scores(rows, 2);
+    Labels labels;
+    for (Index i = 0; i < rows; ++i) {
+      labels.push_back(i % 2);
+      const double noise = 0.05 * random.uniform();
+      scores.row(i) << (i % 2 == 0 ? 1.0 - noise : noise), (i % 2 == 0 ? noise : 1.0 - noise);
+    }
+
+    const ProbabilityMap map = fit_probability_map(scores, labels,
+                                                   {.slope_mean = 8.0,
+                                                    .slope_sd = 8.0,
+                                                    .own_sd = 2.0,
+                                                    .base = Vector::Constant(2, -5.0),
+                                                    .offset_sd = 1.0});
+
+    EXPECT_EQ(map.outcome, Outcome::converged) << "seed " << seed;
+  }
+}
+
 // Of all slopes and offsets nearby none has a larger penalised likelihood.
 TEST(ProbabilityMap, TheFitIsAMaximum) {
   const Planted data = planted(200, Eigen::Vector3d(1.0, 2.0, 3.0), Eigen::Vector3d::Zero(), 2);
