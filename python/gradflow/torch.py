@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from gradflow._functions import stopping_time
+from gradflow._warnings import warn
 
 __all__ = ["JacobianOperator", "REMLStopper", "jacobian_operator"]
 
@@ -197,6 +198,7 @@ class REMLStopper:
     steps : int, how many; 0 where training is not warranted.
     time, interval, steps_interval : of the rule; steps_interval in steps.
     pvalue : of "training is not warranted".
+    largest_learning_rate : from which on plain gradient descent diverges.
     result : the StoppingTime, with every rule.
     """
 
@@ -210,6 +212,10 @@ class REMLStopper:
             raise ValueError(f"rule {self.result.rule} gave no finite time ({self.result.reason}); "
                              "rule='reml-flow' or 'gcv' may")
         factor = (2.0 if loss == "mse" else 1.0) * learning_rate
+        self.largest_learning_rate = 2.0 * learning_rate / (factor * float(np.max(self.result.eigenvalues)))
+        if learning_rate >= self.largest_learning_rate:
+            warn([f"learning_rate = {learning_rate:g}: gradient descent diverges from about "
+                  f"{self.largest_learning_rate:.3g} on; take a tenth of that."])
         self.steps_interval = tuple(time / factor for time in self.interval)
         self.steps = round(self.result.steps)
         self.taken = 0
