@@ -15,17 +15,15 @@ std::pair<Value*, nb::capsule> kept_alive(Value values) {
 
 }  // namespace
 
-nb::object to_numpy(Vector values) {
+NumpyVector to_numpy(Vector values) {
   const auto [owner, capsule] = kept_alive(std::move(values));
-  return nb::cast(nb::ndarray<nb::numpy, double, nb::ndim<1>>(
-      owner->data(), {static_cast<std::size_t>(owner->size())}, capsule));
+  return {owner->data(), {static_cast<std::size_t>(owner->size())}, capsule};
 }
 
-nb::object to_numpy(Matrix values) {
+NumpyMatrix to_numpy(Matrix values) {
   const auto [owner, capsule] = kept_alive(std::move(values));
   const auto rows = static_cast<std::size_t>(owner->rows()), cols = static_cast<std::size_t>(owner->cols());
-  return nb::cast(nb::ndarray<nb::numpy, double, nb::ndim<2>>(owner->data(), {rows, cols}, capsule,
-                                                              {1, static_cast<std::int64_t>(rows)}));
+  return {owner->data(), {rows, cols}, capsule, {1, static_cast<std::int64_t>(rows)}};
 }
 
 Vector to_vector(const Array1& values) {

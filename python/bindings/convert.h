@@ -29,8 +29,10 @@ using Array1 = nb::ndarray<const double, nb::ndim<1>, nb::device::cpu>;
 using Array2 = nb::ndarray<const double, nb::ndim<2>, nb::device::cpu>;
 
 /// A numpy array that owns the moved values.
-nb::object to_numpy(Vector values);
-nb::object to_numpy(Matrix values);  ///< Fortran order
+using NumpyVector = nb::ndarray<nb::numpy, double, nb::ndim<1>>;
+using NumpyMatrix = nb::ndarray<nb::numpy, double, nb::ndim<2>>;
+NumpyVector to_numpy(Vector values);
+NumpyMatrix to_numpy(Matrix values);  ///< Fortran order
 Vector to_vector(const Array1& values);
 Matrix to_matrix(const Array2& values);
 

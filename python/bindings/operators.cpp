@@ -161,7 +161,7 @@ nb::dict analyse_operator(const Options& options, const nb::dict& given, const n
 }
 
 // Eigenvalues of M = Q'HQ, descending.
-nb::object eigenvalues(const nb::dict& given, const std::optional<Array2>& covariates, bool intercept) {
+NumpyVector eigenvalues(const nb::dict& given, const std::optional<Array2>& covariates, bool intercept) {
   const std::unique_ptr<TrainingOperator> H = make_operator(given);
   Observations observations;
   observations.covariates = covariates ? to_matrix(*covariates) : Matrix(H->size(), 0);

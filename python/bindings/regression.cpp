@@ -44,7 +44,7 @@ std::string test(const Options& options, const Columns& columns, nb::object call
 }
 
 // H = Theta(X, X)/n, or with new rows Theta(X_new, X)/n.
-nb::object kernel(const Options& options, const Columns& columns, const Columns* rows, nb::object callback) {
+NumpyMatrix kernel(const Options& options, const Columns& columns, const Columns* rows, nb::object callback) {
   PythonProgress progress(std::move(callback));
   Job job = cli::make_job(to_settings(options), cli::Purpose::kernel);
   set_lists(options, job.dataset);

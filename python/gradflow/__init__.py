@@ -10,7 +10,8 @@
 from gradflow._classifier import NTKClassifier
 from gradflow._core import set_threads, threads
 from gradflow._core import version as __version__
-from gradflow._functions import ScoreTest, Spectrum, StoppingTime, kernel_matrix, load, score_test, spectrum, stopping_time
+from gradflow._functions import (ScoreTest, Spectrum, StoppingTime, kernel_matrix, load, score_test, spectrum,
+                                 stopping_time)
 from gradflow._regressor import NTKRegressor
 from gradflow._warnings import GradflowWarning
 

@@ -1,6 +1,9 @@
 """What the two estimators share: checking input, running the library, keeping the model."""
 
+from __future__ import annotations
+
 import json
+import os
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
@@ -115,7 +118,7 @@ class EstimatorBase:
     def _warn(self, sentences):
         warn(sentences, stacklevel=4)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model file that `gradflow predict` reads too."""
         check_is_fitted(self)
         if self._model is None:

@@ -1,6 +1,12 @@
 """NTKClassifier."""
 
+from __future__ import annotations
+
+import os
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -75,7 +81,7 @@ class NTKClassifier(EstimatorBase, ClassifierMixin, BaseEstimator):
         self.threads = threads
         self.verbose = verbose
 
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> NTKClassifier:
         """Tests and fits; y holds the labels, texts or numbers."""
         name = str(getattr(y, "name", None) or "class")
         X, y = self._training_input(X, y, y_numeric=False)
@@ -119,11 +125,11 @@ class NTKClassifier(EstimatorBase, ClassifierMixin, BaseEstimator):
         self._warn(answer["warnings"])
         return np.ascontiguousarray(answer["probabilities"][:, self._core_order])
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities, a column for each of classes_; NaN for a row with a missing value under missing="drop"."""
         return self._predict(X)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable labels; for a row that has no probabilities the most frequent one, with a warning."""
         probabilities = self._predict(X)
         absent = np.isnan(probabilities[:, 0])
@@ -134,7 +140,7 @@ class NTKClassifier(EstimatorBase, ClassifierMixin, BaseEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> NTKClassifier:
         """The estimator of a model file, written here or by `gradflow fit --classes`."""
         with python_names():
             return cls()._of_model(_core.ClassModel.load(str(path)))

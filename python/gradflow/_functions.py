@@ -1,10 +1,16 @@
 """The test, the stopping time and the spectrum of any operator."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+import os
 import re
+from collections.abc import Callable, Sequence
+from typing import Any, Union
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
 from gradflow import _core
@@ -24,6 +30,9 @@ NETWORK_OPTIONS = {"weights", "parameterization", "no_bias", "sw2", "sb2", "stan
                    "columns", "exclude", "categorical"}
 CHOICE_OPTIONS = {"select", "candidates", "response_transform", "selection_rows"}
 MOST_DENSE_ROWS = 4000  # the library's own limit of the dense engine
+Block = NDArray[np.float64]
+# A matrix, a description, a scipy LinearOperator or sparse matrix, or a function on blocks.
+Operator = Union[str, ArrayLike, Callable[[Block], Block], Any]
 NETWORK = re.compile(r"(?!ntk:|nngp:)[a-z_]+(?:=[0-9.]+)?:\d+")
 
 
@@ -37,8 +46,8 @@ class ScoreTest:
     outcome: str
     reason: str
     log10_standard_error: float  # of random probes; 0: every eigenvalue was known
-    warnings: tuple = dataclasses.field(repr=False, default=())
-    result: dict = dataclasses.field(repr=False, default_factory=dict)  # the whole JSON document
+    warnings: tuple[str, ...] = dataclasses.field(repr=False)
+    result: dict[str, Any] = dataclasses.field(repr=False)  # the whole JSON document
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +55,7 @@ class StoppingTime:
     """How long to train, by the chosen rule, with what every rule says."""
 
     time: float
-    interval: tuple
+    interval: tuple[float, float]
     rule: str
     steps: float  # full-batch steps at the learning rate; NaN without one
     outcome: str
@@ -55,24 +64,24 @@ class StoppingTime:
     effective_dof: float
     signal_share: float
     test: ScoreTest
-    rules: dict = dataclasses.field(repr=False, default_factory=dict)
-    eigenvalues: np.ndarray = dataclasses.field(repr=False, default=None)
-    coordinates: np.ndarray = dataclasses.field(repr=False, default=None)  # of the response, along eigenvectors
-    spectral_losses: np.ndarray = dataclasses.field(repr=False, default=None)  # at the time of reml-flow
-    loo_residuals: np.ndarray = dataclasses.field(repr=False, default=None)
-    warnings: tuple = dataclasses.field(repr=False, default=())
-    result: dict = dataclasses.field(repr=False, default_factory=dict)
+    rules: dict[str, dict[str, Any]] = dataclasses.field(repr=False)
+    eigenvalues: Block = dataclasses.field(repr=False)
+    coordinates: Block = dataclasses.field(repr=False)  # of the response, along eigenvectors
+    spectral_losses: Block = dataclasses.field(repr=False)  # at the time of reml-flow
+    loo_residuals: Block = dataclasses.field(repr=False)
+    warnings: tuple[str, ...] = dataclasses.field(repr=False)
+    result: dict[str, Any] = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
     """Of the operator with the fixed effects projected out, M = Q'HQ."""
 
-    eigenvalues: np.ndarray  # descending
+    eigenvalues: Block  # descending
     effective_rank: float  # (sum)^2 / sum of squares
     trace: float
-    coordinates: np.ndarray = None  # of the response; None without one
-    losses: np.ndarray = None  # exp(-t eigenvalue) coordinate^2 at the time of reml-flow
+    coordinates: Block | None = None  # of the response; None without one
+    losses: Block | None = None  # exp(-t eigenvalue) coordinate^2 at the time of reml-flow
 
 
 def _check_options(options, allowed, what):
@@ -193,7 +202,9 @@ def _warn_of(document):
     return tuple(sentences)
 
 
-def score_test(operator, y, X=None, *, covariates=None, f0=None, row_weights=None, verbose=False, **options):
+def score_test(operator: Operator, y: ArrayLike, X: ArrayLike | None = None, *,
+               covariates: ArrayLike | Sequence[str] | None = None, f0: ArrayLike | None = None,
+               row_weights: ArrayLike | None = None, verbose: bool = False, **options: Any) -> ScoreTest:
     """Is training with this operator warranted by these responses?
 
     Parameters
@@ -231,7 +242,9 @@ def _own_data(y, X, covariates, f0, row_weights):
     return _observations(y, covariates, f0, row_weights)
 
 
-def stopping_time(operator, y, X=None, *, covariates=None, f0=None, row_weights=None, verbose=False, **options):
+def stopping_time(operator: Operator, y: ArrayLike, X: ArrayLike | None = None, *,
+                  covariates: ArrayLike | Sequence[str] | None = None, f0: ArrayLike | None = None,
+                  row_weights: ArrayLike | None = None, verbose: bool = False, **options: Any) -> StoppingTime:
     """How long to train with this operator: the time of every rule, with intervals.
 
     Parameters are score_test's; options beside those: rule, path, learning_rate, loss, level, rules, ... as
@@ -265,7 +278,9 @@ def stopping_time(operator, y, X=None, *, covariates=None, f0=None, row_weights=
         result=document)
 
 
-def spectrum(operator, y=None, X=None, *, covariates=None, no_intercept=False, verbose=False, **options):
+def spectrum(operator: Operator, y: ArrayLike | None = None, X: ArrayLike | None = None, *,
+             covariates: ArrayLike | None = None, no_intercept: bool = False, verbose: bool = False,
+             **options: Any) -> Spectrum:
     """Which directions training learns, and how fast: the eigenvalues of M = Q'HQ, all of them.
 
     With a response y also its coordinates along the eigenvectors, and what is left of them at the time of rule
@@ -283,7 +298,9 @@ def spectrum(operator, y=None, X=None, *, covariates=None, no_intercept=False, v
         values = found.eigenvalues
         return Spectrum(values, values.sum() ** 2 / (values @ values), values.sum(), found.coordinates,
                         found.spectral_losses)
-    if described:
+    if isinstance(operator, str):
+        if X is None:
+            raise ValueError(f"operator '{operator}' is a function of features: give them as X")
         operator = kernel_matrix(operator, X, verbose=verbose, **options)
     rows = getattr(operator, "shape", (len(operator) if isinstance(operator, list) else 0,))[0]
     if rows == 0:
@@ -295,7 +312,8 @@ def spectrum(operator, y=None, X=None, *, covariates=None, no_intercept=False, v
     return Spectrum(values, values.sum() ** 2 / (values @ values), values.sum())
 
 
-def kernel_matrix(operator, X, X_new=None, *, verbose=False, **options):
+def kernel_matrix(operator: str, X: ArrayLike, X_new: ArrayLike | None = None, *, verbose: bool = False,
+                  **options: Any) -> NDArray[np.float64]:
     """H = kernel(X, X)/n of a description, features standardised; with X_new the m x n matrix kernel(X_new, X)/n.
 
     Returns
@@ -312,6 +330,6 @@ def kernel_matrix(operator, X, X_new=None, *, verbose=False, **options):
         return _core.kernel(make_options({**options, kind: operator}), feature_columns(X), rows, bar)
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> NTKRegressor | NTKClassifier:
     """The estimator of a model file, written by `save` or by `gradflow fit`."""
     return (NTKClassifier if _core.is_class_model(str(path)) else NTKRegressor).load(path)

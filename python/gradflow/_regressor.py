@@ -1,6 +1,12 @@
 """NTKRegressor."""
 
+from __future__ import annotations
+
+import os
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_array
 
@@ -170,7 +176,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self.threads = threads
         self.verbose = verbose
 
-    def fit(self, X, y, row_weights=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None = None) -> NTKRegressor:
         """Tests, stops and fits.
 
         Parameters
@@ -186,13 +192,10 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self. Where no rule gives a usable time the attributes say so, a warning is given, and predict raises.
         """
         name = str(getattr(y, "name", None) or "y")
-        X, y = self._training_input(X, y, y_numeric=True)
-        if row_weights is not None:
-            row_weights = check_array(row_weights, ensure_2d=False, dtype=np.float64, input_name="row_weights")
-            if row_weights.shape != (len(y),):
-                raise ValueError(f"row_weights has shape {row_weights.shape}: must be ({len(y)},)")
-        y = np.asarray(y, dtype=np.float64)
-        self._model, facts = self._fit_columns(X, y, name, row_weights, _core.fit)
+        table, response = self._training_input(X, y, y_numeric=True)
+        response = np.asarray(response, dtype=np.float64)
+        weights = None if row_weights is None else self._checked_weights(row_weights, len(response))
+        self._model, facts = self._fit_columns(table, response, name, weights, _core.fit)
         document = self._set_common(facts)
         set_analysis(self, document, facts)
         self.choice_ = document["choice"]
@@ -201,6 +204,13 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self._warn(self.warnings_)
         return self
 
+    @staticmethod
+    def _checked_weights(row_weights, rows):
+        weights = check_array(row_weights, ensure_2d=False, dtype=np.float64, input_name="row_weights")
+        if weights.shape != (rows,):
+            raise ValueError(f"row_weights has shape {weights.shape}: must be ({rows},)")
+        return weights
+
     def _predict(self, X, interval, level=None):
         columns = self._new_columns(X)
         with python_names(), progress(self.verbose) as bar:
@@ -208,7 +218,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self._warn(answer["warnings"])
         return answer
 
-    def predict(self, X, return_std=False):
+    def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Predictions at the stopping time.
 
         return_std adds the standard deviation of the mean function there, without the noise of a new response
@@ -217,13 +227,14 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         answer = self._predict(X, "model" if return_std else "none")
         return (answer["mean"], answer["sd"]) if return_std else answer["mean"]
 
-    def predict_interval(self, X, level=None, interval=None):
+    def predict_interval(self, X: ArrayLike, level: float | None = None, interval: str | None = None,
+                         ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(lower, upper) of new responses at the rows of X; `interval` as the parameter of that name."""
         answer = self._predict(X, interval or self.interval, level)
         return answer["lower"], answer["upper"]
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> NTKRegressor:
         """The estimator of a model file, written here or by `gradflow fit`."""
         with python_names():
             return cls()._of_model(_core.Model.load(str(path)))

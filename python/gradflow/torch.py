@@ -13,7 +13,10 @@ Of squared-error regression with one output, trained by full-batch gradient desc
 Needs torch 1.13 or newer; importing gradflow does not.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +41,7 @@ class JacobianOperator:
     parameters : int, P.
     """
 
-    def __init__(self, model, X, batch_size=256):
+    def __init__(self, model: torch.nn.Module, X: Any, batch_size: int = 256):
         self.model = model
         self.X = X if isinstance(X, torch.Tensor) else torch.as_tensor(np.asarray(X))
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -114,7 +117,7 @@ class JacobianOperator:
                    for j in range(tangents.shape[1])]
         return torch.stack(columns, dim=1)
 
-    def matmat(self, block):
+    def matmat(self, block: Any) -> np.ndarray:
         """H times n x b columns: J'V over the batches, then J of that. Two sweeps over the data."""
         block = np.asarray(block, dtype=np.float64)
         if block.ndim != 2 or len(block) != self.shape[0]:
@@ -128,19 +131,19 @@ class JacobianOperator:
         pushed = [self._push_forward(rows, pulled).detach() for rows in self._batches()]
         return torch.cat(pushed).double().cpu().numpy() / self.shape[0]
 
-    def matvec(self, vector):
+    def matvec(self, vector: Any) -> np.ndarray:
         vector = np.asarray(vector)
         return self.matmat(vector.reshape(-1, 1)).reshape(vector.shape)
 
     def __matmul__(self, other):
         return self.matvec(other) if np.ndim(other) == 1 else self.matmat(other)
 
-    def diagonal(self):
+    def diagonal(self) -> np.ndarray:
         """Of H: the squared norms of the rows of J, over n."""
         parts = [self._jacobian(rows).double().square().sum(dim=1) for rows in self._batches()]
         return torch.cat(parts).cpu().numpy() / self.shape[0]
 
-    def matrix(self):
+    def matrix(self) -> np.ndarray:
         """H, n x n, its sums in float64. J is kept where it takes less than a gigabyte, else made again."""
         n = self.shape[0]
         keep = n * self.parameters * 8 <= 10**9
@@ -160,7 +163,7 @@ class JacobianOperator:
         return H
 
 
-def jacobian_operator(model, X, batch_size=256):
+def jacobian_operator(model: torch.nn.Module, X: Any, batch_size: int = 256) -> JacobianOperator:
     """The training operator H = J J'/n of a torch.nn.Module with one output at the rows of X.
 
     At the weights as they are, in eval mode; matrix-free, in batches, by autograd. Give it to
@@ -202,7 +205,8 @@ class REMLStopper:
     result : the StoppingTime, with every rule.
     """
 
-    def __init__(self, model, X, y, learning_rate, loss="mse", intercept=False, batch_size=256, **options):
+    def __init__(self, model: torch.nn.Module, X: Any, y: Any, learning_rate: float, loss: str = "mse",
+                 intercept: bool = False, batch_size: int = 256, **options: Any):
         operator = jacobian_operator(model, X, batch_size)
         response = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
         self.result = stopping_time(operator, response.astype(np.float64).reshape(-1), f0=operator.output,
@@ -220,16 +224,16 @@ class REMLStopper:
         self.steps = round(self.result.steps)
         self.taken = 0
 
-    def step(self, count=1):
+    def step(self, count: int = 1) -> bool:
         """Says that steps were taken; True when it is time to stop."""
         self.taken += count
         return self.done()
 
-    def done(self):
+    def done(self) -> bool:
         """Whether the time has come."""
         return self.taken >= self.steps
 
-    def remaining(self):
+    def remaining(self) -> int:
         """Steps still to take."""
         return max(0, self.steps - self.taken)
 

@@ -202,20 +202,30 @@ def test_arrays_of_another_type_are_never_converted_silently():
         columns.add_matrix(np.ones((3, 2), dtype=np.float32), [])
 
 
-def test_the_types_are_checked():
-    """mypy on the package's own annotations and the generated stubs of the extension."""
+def mypy(*arguments):
     pytest.importorskip("mypy")
-    program = textwrap.dedent("""
+    done = subprocess.run([sys.executable, "-m", "mypy", "--no-incremental", "--cache-dir=/dev/null",
+                           "--ignore-missing-imports", *arguments], capture_output=True, text=True, check=False,
+                          cwd=ROOT / "python" / "tests")
+    return done.returncode, done.stdout
+
+
+def test_the_package_fits_its_annotations_and_the_extensions_stubs():
+    code, said = mypy("-p", "gradflow")
+    assert code == 0, said
+
+
+def test_a_callers_types_are_known_and_checked():
+    good = textwrap.dedent("""
+        import numpy as np
         import gradflow
         from gradflow import _core
-        columns = _core.Columns("X")
-        reveal_type(_core.version)
-        version: str = gradflow.__version__
-        found = gradflow.score_test([[1.0]], [1.0])
-        p: float = found.pvalue
+        version: str = _core.version
+        test: gradflow.ScoreTest = gradflow.score_test(np.eye(3), [1.0, 2.0, 4.0], no_intercept=True)
+        p: float = test.pvalue
+        model: gradflow.NTKRegressor = gradflow.NTKRegressor(kernel="rbf").fit(np.eye(3), np.ones(3))
+        low, high = model.predict_interval(np.eye(3), level=0.9)
     """)
-    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir=/dev/null",
-                           "--allow-untyped-calls", "-c", program], capture_output=True, text=True, check=False,
-                          cwd=ROOT / "python" / "tests")
-    assert done.returncode == 0, done.stdout
-    assert "str" in done.stdout
+    assert mypy("--strict", "--allow-untyped-calls", "-c", good)[0] == 0
+    code, said = mypy("-c", "import gradflow\ngradflow.score_test([[1.0]], [1.0]).pvalues\n_: int = gradflow.threads")
+    assert code == 1 and '"pvalues"' in said and "Incompatible types in assignment" in said
