@@ -40,26 +40,6 @@ void check_shapes(const Architecture& architecture, const Parameters& parameters
 
 }  // namespace
 
-Index Parameters::count() const noexcept {
-  Index count = 0;
-  for (const Matrix& W : weights) count += W.size();
-  for (const Vector& b : biases) count += b.size();
-  return count;
-}
-
-Vector Parameters::flatten() const {
-  Vector flat(count());
-  Index position = 0;
-  for (std::size_t l = 0; l < weights.size(); ++l) {
-    flat.segment(position, weights[l].size()) = weights[l].reshaped();
-    position += weights[l].size();
-    if (biases.empty()) continue;
-    flat.segment(position, biases[l].size()) = biases[l];
-    position += biases[l].size();
-  }
-  return flat;
-}
-
 DenseNetwork::DenseNetwork(Architecture architecture, Parameters parameters)
     : architecture_(std::move(architecture)), parameters_(std::move(parameters)) {
   architecture_.check();
@@ -210,21 +190,6 @@ Parameters DenseNetwork::vjp(ConstBlock X, ConstVector u) const {
     }
   }
   return gradient;
-}
-
-Matrix DenseNetwork::jacobian(ConstBlock X) const {
-  const Sweep pass = sweep(X);
-  Matrix J(X.rows(), parameters_.count());
-  Index column = 0;
-  for (Index l = 0; l < layers(); ++l) {
-    const auto& [A, D] = pass.layers[static_cast<std::size_t>(l)];
-    for (Index in = 0; in < A.cols(); ++in)
-      for (Index out = 0; out < D.cols(); ++out)
-        J.col(column++) = weight_scale(l) * D.col(out).cwiseProduct(A.col(in));
-    for (Index out = 0; architecture_.bias && out < D.cols(); ++out)
-      J.col(column++) = bias_scale() * D.col(out);
-  }
-  return J;
 }
 
 }  // namespace gradflow

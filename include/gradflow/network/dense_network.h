@@ -5,31 +5,9 @@
 #include <vector>
 
 #include "gradflow/network/architecture.h"
+#include "gradflow/network/network.h"
 
 namespace gradflow {
-
-/// The trainable entries of a dense network, or a direction or gradient in their space.
-struct Parameters {
-  std::vector<Matrix> weights;  ///< layer l: w_out x w_in
-  std::vector<Vector> biases;   ///< layer l: w_out; empty when the network has no biases
-
-  Index count() const noexcept;  ///< P
-  /// All entries in the order W_0 (column by column), b_0, W_1, b_1, ...; the columns of jacobian().
-  Vector flatten() const;
-};
-
-/// What one forward and one reverse pass over n examples leave behind for a layer:
-///
-///     df/dW_l = weight_scale(l) D' A  (per example: outer products of rows),     df/db_l = bias_scale() D
-struct LayerSweep {
-  Matrix inputs;     ///< A: n x w_in, the layer's inputs a; for layer 0 the features
-  Matrix gradients;  ///< D: n x w_out, df/dz of the layer's result z before the activation
-};
-
-struct Sweep {
-  Vector output;                   ///< f(X), n
-  std::vector<LayerSweep> layers;  ///< first to last; the last has gradients of ones
-};
 
 /// A dense network f(x; theta) with one output, and its derivatives in theta:
 ///
@@ -38,7 +16,7 @@ struct Sweep {
 /// The scales are 1 under `standard`, sqrt(sw2 / w_in) and sqrt(sb2) under `ntk`. Rows of X are examples.
 /// Every function of X throws InputError if X does not have inputs() columns. Costs below count multiply-adds
 /// for n examples and P parameters.
-class DenseNetwork {
+class DenseNetwork final : public Network {
  public:
   /// Throws InputError unless the shapes agree with the architecture and every entry is finite.
   DenseNetwork(Architecture architecture, Parameters parameters);
@@ -54,23 +32,23 @@ class DenseNetwork {
   static DenseNetwork from_file(const std::string& path, const Architecture& settings);
 
   const Architecture& architecture() const noexcept { return architecture_; }
-  const Parameters& parameters() const noexcept { return parameters_; }
-  Index inputs() const noexcept { return parameters_.weights.front().cols(); }
-  Index layers() const noexcept { return static_cast<Index>(parameters_.weights.size()); }
-  double weight_scale(Index layer) const;
-  double bias_scale() const noexcept;  ///< 0 without biases
+  std::string text() const override { return to_string(architecture_); }
+  const Parameters& parameters() const noexcept override { return parameters_; }
+  Index inputs() const noexcept override { return parameters_.weights.front().cols(); }
+  Index layers() const noexcept override { return static_cast<Index>(parameters_.weights.size()); }
+  double weight_scale(Index layer) const override;
+  double bias_scale() const noexcept override;  ///< 0 without biases
+  Index positions(Index) const override { return 1; }
 
   /// f(X), n. Cost n P; memory O(width) per example for blocks of examples.
-  Vector output(ConstBlock X) const;
-  /// Forward and reverse pass. Cost 2 n P; memory 2 n doubles per unit.
-  Sweep sweep(ConstBlock X) const;
+  Vector output(ConstBlock X) const override;
+  /// Forward and reverse pass; the last layer has gradients of ones. Cost 2 n P; memory 2 n doubles per unit.
+  Sweep sweep(ConstBlock X) const override;
 
   /// J v, n: the derivative of f(X) along `direction`, by one forward pass. Cost 2 n P.
-  Vector jvp(ConstBlock X, const Parameters& direction) const;
+  Vector jvp(ConstBlock X, const Parameters& direction) const override;
   /// J' u: the gradient of u'f(X), by one forward and one reverse pass. Cost 3 n P.
-  Parameters vjp(ConstBlock X, ConstVector u) const;
-  /// J, n x P. For tests and small networks only: n P doubles.
-  Matrix jacobian(ConstBlock X) const;
+  Parameters vjp(ConstBlock X, ConstVector u) const override;
 
  private:
   void check_inputs(ConstBlock X) const;

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "gradflow/network/layered_architecture.h"
+#include "gradflow/network/network.h"
+
+namespace gradflow {
+
+/// A layer of a network with all that its passes need: shapes, and which weights are its own.
+struct PlacedLayer {
+  Layer layer{};
+  TensorShape input{}, output{};
+  Index parameters = -1;      ///< its number among the layers with weights, or -1
+  double weight_scale = 1.0;  ///< of its weights
+  std::string name{};         ///< as PyTorch's nn.Sequential counts modules, "3" or "2.block.0"
+  std::vector<PlacedLayer> inner{};
+};
+
+/// A network of layers (layered_architecture.h) with one output, and its derivatives in theta. An example is
+/// a row of X: features, or an array in C order. Inside, an array over n examples is a matrix n x (channels
+/// positions) whose columns are in C order; in storage that is also (n positions) x channels, so a
+/// convolution is a product of its patches with its weights, and flattening costs nothing.
+///
+/// The forward pass keeps for each layer what its derivative needs (dense, convolution: inputs or patches;
+/// activation: phi'; layer norm: normalised entries and 1/sd); the reverse and the tangent pass run over it:
+///
+///     dense, conv    D -> weight_scale D W, at every place a patch covers;   da -> weight_scale (V a + W da)
+///                    + bias_scale dv
+///     layer norm     t -> (t - mean t - xhat mean(xhat t)) / sd, in both directions
+///     residual       t -> t + g'(t)
+///
+/// Everything is float64. Cost per example: 2 flops per weight and place and pass; the kept entries are
+/// size^2 times those of an array for a 2-d convolution. Blocks of examples are independent, and sums over
+/// them have one order: the same bits for any number of threads, except sweep(), which leaves that to BLAS.
+class LayeredNetwork final : public Network {
+ public:
+  /// Throws InputError unless the shapes agree with the architecture, whose `input` must be given, and every
+  /// entry is finite.
+  LayeredNetwork(LayeredArchitecture architecture, Parameters parameters);
+
+  /// Random entries; a dense description has the bits of DenseNetwork::initialise. `inputs` is the number of
+  /// features or, of arrays, of entries of an example.
+  static LayeredNetwork initialise(const LayeredArchitecture& architecture, Index inputs, std::uint64_t seed);
+
+  const LayeredArchitecture& architecture() const noexcept { return architecture_; }
+  std::string text() const override { return to_string(architecture_); }
+  const Parameters& parameters() const noexcept override { return parameters_; }
+  Index inputs() const noexcept override { return layers_.front().input.size(); }
+  Index layers() const noexcept override { return static_cast<Index>(parameters_.weights.size()); }
+  double weight_scale(Index layer) const override { return weighted(layer).weight_scale; }
+  double bias_scale() const noexcept override;
+  Index positions(Index layer) const override { return weighted(layer).output.positions(); }
+  const std::vector<PlacedLayer>& sequence() const noexcept { return layers_; }
+
+  /// PyTorch's name of a layer in a state_dict of nn.Sequential, in which a residual block is a module whose
+  /// nn.Sequential is called block: "0" of "0.weight" and "0.bias", "2.block.0". A weight there is the row of
+  /// `weights` in C order: (out, in), (out, in, size) or (out, in, size, size).
+  const std::string& state_name(Index layer) const { return weighted(layer).name; }
+  std::vector<Index> weight_shape(Index layer) const;
+
+  Vector output(ConstBlock X) const override;
+  /// On the calling thread but for BLAS. Memory: all that the layers keep for all rows of X.
+  Sweep sweep(ConstBlock X) const override;
+  Vector jvp(ConstBlock X, const Parameters& direction) const override;
+  Parameters vjp(ConstBlock X, ConstVector u) const override;
+
+  /// Numbers kept per example by a forward pass.
+  Index kept_entries() const noexcept { return kept_entries_; }
+
+ private:
+  const PlacedLayer& weighted(Index layer) const { return weighted_[static_cast<std::size_t>(layer)]; }
+  void check_inputs(ConstBlock X) const;
+  Index block_rows() const noexcept;
+
+  LayeredArchitecture architecture_;
+  Parameters parameters_;
+  std::vector<PlacedLayer> layers_;
+  std::vector<PlacedLayer> weighted_;
+  Index kept_entries_ = 0;
+};
+
+}  // namespace gradflow
