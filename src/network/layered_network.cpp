@@ -149,6 +149,24 @@ LayeredNetwork LayeredNetwork::initialise(const LayeredArchitecture& architectur
   return {std::move(complete), std::move(parameters)};
 }
 
+LayeredSizes sizes_of(const LayeredArchitecture& architecture, Index inputs) {
+  const auto layers = Placing(architecture).place(architecture.layers, architecture.input_shape(inputs), "");
+  std::vector<PlacedLayer> weighted;
+  collect(layers, weighted);
+  LayeredSizes sizes;
+  sizes.kept = static_cast<double>(count_kept(layers));
+  for (const PlacedLayer& placed : weighted) {
+    const auto in = static_cast<double>(fan_in(placed)), out = static_cast<double>(placed.layer.width);
+    const auto places = static_cast<double>(placed.output.positions());
+    const double parameters = out * (in + (architecture.bias ? 1.0 : 0.0));
+    sizes.parameters += parameters;
+    if (places > 1.0) sizes.convolved += parameters;
+    sizes.swept += places * (in + out);
+    sizes.multiply_adds += places * in * out;
+  }
+  return sizes;
+}
+
 double LayeredNetwork::bias_scale() const noexcept {
   if (!architecture_.bias) return 0.0;
   return architecture_.parameterization == Parameterization::standard ? 1.0 : std::sqrt(architecture_.sb2);

@@ -7,6 +7,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
+#include "operators/layer_gradients.h"
 
 namespace gradflow {
 namespace {
@@ -24,14 +25,19 @@ struct Term {
   double constant = 0.0;
 };
 
-std::vector<Term> terms_of(const DenseNetwork& network, Sweep sweep) {
+std::vector<Term> terms_of(const Network& network, Sweep sweep) {
   std::vector<Term> terms;
   const double bias = network.bias_scale();
   for (Index l = network.layers(); l-- > 0;) {
     auto& [A, D] = sweep.layers[static_cast<std::size_t>(l)];
     const double scale = network.weight_scale(l);
     Term term;
-    if (D.cols() == 1) {
+    if (network.positions(l) > 1) {
+      term.left =
+          layer_gradients(sweep.layers[static_cast<std::size_t>(l)], sweep.output.size(), scale, bias);
+      A.resize(0, 0);
+      D.resize(0, 0);
+    } else if (D.cols() == 1) {
       // (d d') o (ws^2 A A' + bs^2) = B B' with B = diag(d) [ws A, bs]
       term.left.resize(A.rows(), A.cols() + (bias != 0.0 ? 1 : 0));
       for (Index j = 0; j < A.cols(); ++j) term.left.col(j) = scale * D.col(0).cwiseProduct(A.col(j));
@@ -112,7 +118,7 @@ Matrix stack(ConstBlock top, ConstBlock bottom) {
 
 }  // namespace
 
-NtkPair ntk_gram_and_cross(const DenseNetwork& network, ConstBlock X, ConstBlock X_new) {
+NtkPair ntk_gram_and_cross(const Network& network, ConstBlock X, ConstBlock X_new) {
   if (X_new.cols() != X.cols())
     throw InputError(
         fmt::format("the new features have {} columns: the first have {}", X_new.cols(), X.cols()));
@@ -133,11 +139,11 @@ NtkPair ntk_gram_and_cross(const DenseNetwork& network, ConstBlock X, ConstBlock
   return result;
 }
 
-Matrix ntk_gram(const DenseNetwork& network, ConstBlock X) {
+Matrix ntk_gram(const Network& network, ConstBlock X) {
   return ntk_gram_and_cross(network, X, Matrix(0, X.cols())).gram;
 }
 
-Matrix ntk_cross(const DenseNetwork& network, ConstBlock X_new, ConstBlock X) {
+Matrix ntk_cross(const Network& network, ConstBlock X_new, ConstBlock X) {
   const std::vector<Term> rows = terms_of(network, network.sweep(X_new));
   const std::vector<Term> columns = terms_of(network, network.sweep(X));
   Matrix cross(X_new.rows(), X.rows());
@@ -150,16 +156,13 @@ Matrix ntk_cross(const DenseNetwork& network, ConstBlock X_new, ConstBlock X) {
   return cross;
 }
 
-Vector ntk_diagonal(const DenseNetwork& network, ConstBlock X) {
+Vector ntk_diagonal(const Network& network, ConstBlock X) {
   const Sweep sweep = network.sweep(X);
   const double bias = network.bias_scale();
   Vector diagonal = Vector::Zero(X.rows());
-  for (Index l = 0; l < network.layers(); ++l) {
-    const auto& [A, D] = sweep.layers[static_cast<std::size_t>(l)];
-    const double scale = network.weight_scale(l);
-    diagonal.array() +=
-        D.rowwise().squaredNorm().array() * (scale * scale * A.rowwise().squaredNorm().array() + bias * bias);
-  }
+  for (Index l = 0; l < network.layers(); ++l)
+    diagonal += squared_layer_gradients(sweep.layers[static_cast<std::size_t>(l)], X.rows(),
+                                        network.weight_scale(l), bias);
   return diagonal;
 }
 

@@ -41,22 +41,7 @@ Sizes sizes_of(const Architecture& architecture, Index inputs) {
   return sizes;
 }
 
-/// The inverse of Parameters::flatten() for the shapes of `like`.
-Parameters unflatten(ConstVector flat, const Parameters& like) {
-  Parameters parameters;
-  Index position = 0;
-  for (std::size_t l = 0; l < like.weights.size(); ++l) {
-    const Matrix& W = like.weights[l];
-    parameters.weights.emplace_back(flat.segment(position, W.size()).reshaped(W.rows(), W.cols()));
-    position += W.size();
-    if (like.biases.empty()) continue;
-    parameters.biases.emplace_back(flat.segment(position, like.biases[l].size()));
-    position += like.biases[l].size();
-  }
-  return parameters;
-}
-
-void check_features(const DenseNetwork& network, ConstBlock X) {
+void check_features(const Network& network, ConstBlock X) {
   if (X.cols() != network.inputs())
     throw InputError(
         fmt::format("the features have {} columns: the network takes {} inputs", X.cols(), network.inputs()));
@@ -65,29 +50,43 @@ void check_features(const DenseNetwork& network, ConstBlock X) {
 
 }  // namespace
 
-JacobianOperator::JacobianOperator(DenseNetwork network, ConstBlock X, const JacobianOptions& options)
-    : network_(std::move(network)) {
-  check_features(network_, X);
+JacobianOperator::JacobianOperator(DenseNetwork network, ConstBlock X, const JacobianOptions& options) {
+  check_features(network, X);
   require(options.cache_bytes >= 0.0, "JacobianOptions::cache_bytes", options.cache_bytes, "must be >= 0");
-  cached_ =
-      sweep_bytes(network_.architecture(), X.cols(), X.rows(), options.precision) <= options.cache_bytes;
-  auto passes = make_jacobian_passes(network_, X, options.precision, cached_ ? Kept::sweeps : Kept::features);
+  cached_ = sweep_bytes(network.architecture(), X.cols(), X.rows(), options.precision) <= options.cache_bytes;
+  auto passes = make_jacobian_passes(network, X, options.precision, cached_ ? Kept::sweeps : Kept::features);
+  network_ = std::make_unique<const DenseNetwork>(std::move(network));
+  start(std::move(passes), options.precision);
+}
+
+JacobianOperator::JacobianOperator(LayeredNetwork network, ConstBlock X, const JacobianOptions& options) {
+  check_features(network, X);
+  require(options.cache_bytes >= 0.0, "JacobianOptions::cache_bytes", options.cache_bytes, "must be >= 0");
+  const LayeredSizes sizes = sizes_of(network.architecture(), X.cols());
+  cached_ = sweep_bytes(sizes, X.rows()) <= options.cache_bytes;
+  auto own = std::make_unique<const LayeredNetwork>(std::move(network));
+  auto passes = make_jacobian_passes(*own, X, cached_ ? Kept::sweeps : Kept::features);
+  network_ = std::move(own);
+  start(std::move(passes), Precision::float64);
+}
+
+void JacobianOperator::start(std::unique_ptr<JacobianPasses> passes, Precision precision) {
   passes->first_pass(output_, diagonal_);
   for (Index i = 0; i < size(); ++i)
     if (!std::isfinite(output_[i]) || !std::isfinite(diagonal_[i]))
       throw InputError(
           fmt::format("example {} (0-based): the network's output or gradient is not finite in {}", i,
-                      to_string(options.precision)));
+                      to_string(precision)));
   diagonal_ /= static_cast<double>(size());
   passes_ = std::move(passes);
 }
 
 JacobianOperator::~JacobianOperator() = default;
 
-std::string JacobianOperator::description() const { return describe(network_); }
+std::string JacobianOperator::description() const { return describe(*network_); }
 
 void JacobianOperator::do_apply(ConstBlock X, Block Y) const {
-  const Index width = columns_per_pass(network_.parameters().count());
+  const Index width = columns_per_pass(network_->parameters().count());
   for (Index first = 0; first < X.cols(); first += width) {
     const Index columns = std::min(width, X.cols() - first);
     Matrix U = passes_->pull(X.middleCols(first, columns));
@@ -99,16 +98,16 @@ void JacobianOperator::do_apply(ConstBlock X, Block Y) const {
 Matrix JacobianOperator::do_matrix() const {
   std::vector<Index> all(static_cast<std::size_t>(size()));
   std::iota(all.begin(), all.end(), Index{0});
-  return ntk_gram(network_, passes_->features(all)) / static_cast<double>(size());
+  return ntk_gram(*network_, passes_->features(all)) / static_cast<double>(size());
 }
 
 Matrix JacobianOperator::do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const {
-  return ntk_cross(network_, passes_->features(rows), passes_->features(cols)) / static_cast<double>(size());
+  return ntk_cross(*network_, passes_->features(rows), passes_->features(cols)) / static_cast<double>(size());
 }
 
 Parameters JacobianOperator::pullback(ConstVector alpha) const {
   require(alpha.size() == size(), "JacobianOperator::pullback alpha.size", alpha.size(), "must equal size()");
-  return unflatten(passes_->pull(alpha).col(0) / static_cast<double>(size()), network_.parameters());
+  return network_->parameters().unflatten(passes_->pull(alpha).col(0) / static_cast<double>(size()));
 }
 
 double JacobianOperator::sweep_bytes(const Architecture& architecture, Index inputs, Index n,
@@ -127,6 +126,21 @@ double JacobianOperator::working_bytes(const Architecture& architecture, Index i
          pass_bytes(sizes.parameters, rows, sizes.units, sizes.widest, n, precision);
 }
 
+double JacobianOperator::sweep_bytes(const LayeredSizes& sizes, Index n) {
+  return 8.0 * static_cast<double>(n) * sizes.swept;
+}
+
+double JacobianOperator::working_bytes(const LayeredSizes& sizes, Index inputs, Index n) {
+  // features; output and diagonal; the network itself; a pass
+  return 8.0 * static_cast<double>(n) * (static_cast<double>(inputs) + 2.0) + 8.0 * sizes.parameters +
+         layered_pass_bytes(sizes, n);
+}
+
+double JacobianOperator::flops_per_apply(const LayeredSizes& sizes, Index n, bool cached) {
+  // J'v and J u; a sweep is a forward and a reverse pass
+  return static_cast<double>(n) * sizes.multiply_adds * (cached ? 4.0 : 12.0);
+}
+
 double JacobianOperator::flops_per_apply(const Architecture& architecture, Index inputs, Index n,
                                          bool cached) {
   const Sizes sizes = sizes_of(architecture, inputs);
@@ -142,7 +156,7 @@ Parameters full_batch_gradient(const DenseNetwork& network, ConstBlock X, ConstV
   require(residual.size() == X.rows(), "full_batch_gradient residual.size", residual.size(),
           "must equal the number of examples");
   const auto passes = make_jacobian_passes(network, X, precision, Kept::nothing);
-  return unflatten(passes->pull(residual).col(0) / static_cast<double>(X.rows()), network.parameters());
+  return network.parameters().unflatten(passes->pull(residual).col(0) / static_cast<double>(X.rows()));
 }
 
 }  // namespace gradflow

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gradflow/network/dense_network.h"
+#include "gradflow/network/layered_network.h"
 #include "gradflow/operators/precision.h"
 
 namespace gradflow {
@@ -35,11 +36,16 @@ class JacobianPasses {
 std::unique_ptr<JacobianPasses> make_jacobian_passes(const DenseNetwork& network, ConstBlock X,
                                                      Precision precision, Kept kept);
 
+/// The same in float64; the network must outlive the passes. Not for Kept::nothing.
+std::unique_ptr<JacobianPasses> make_jacobian_passes(const LayeredNetwork& network, ConstBlock X, Kept kept);
+
 /// Columns of a block that one pass serves, so that their accumulators stay small: >= 1.
 Index columns_per_pass(Index parameters);
 
 /// Bytes that a pass over one column needs beside what is kept, with P = parameters and `units` hidden units
 /// of which the widest layer has `widest`.
 double pass_bytes(Index parameters, Index inputs, Index units, Index widest, Index n, Precision precision);
+/// The same of a network of layers.
+double layered_pass_bytes(const LayeredSizes& sizes, Index n);
 
 }  // namespace gradflow

@@ -15,9 +15,8 @@ std::unique_ptr<DenseOperator> divide_by_rows(Matrix theta, std::string name) {
 
 }  // namespace
 
-std::string describe(const DenseNetwork& network) {
-  return fmt::format("NTK of a network {} with {} parameters", to_string(network.architecture()),
-                     network.parameters().count());
+std::string describe(const Network& network) {
+  return fmt::format("NTK of a network {} with {} parameters", network.text(), network.parameters().count());
 }
 
 std::string describe(const InfiniteArchitecture& architecture) {
@@ -36,7 +35,7 @@ std::string describe(const KernelSum& kernel) {
   return fmt::format("{} kernel{}", to_string(term.kind), relevances);
 }
 
-std::unique_ptr<DenseOperator> make_operator(const DenseNetwork& network, ConstBlock X) {
+std::unique_ptr<DenseOperator> make_operator(const Network& network, ConstBlock X) {
   return divide_by_rows(ntk_gram(network, X), describe(network));
 }
 

@@ -67,13 +67,12 @@ class LayeredNetwork final : public Network {
   Vector jvp(ConstBlock X, const Parameters& direction) const override;
   Parameters vjp(ConstBlock X, ConstVector u) const override;
 
-  /// Numbers kept per example by a forward pass.
-  Index kept_entries() const noexcept { return kept_entries_; }
+  /// Examples whose passes are one piece of work; it depends on the architecture only.
+  Index block_rows() const noexcept;
 
  private:
   const PlacedLayer& weighted(Index layer) const { return weighted_[static_cast<std::size_t>(layer)]; }
   void check_inputs(ConstBlock X) const;
-  Index block_rows() const noexcept;
 
   LayeredArchitecture architecture_;
   Parameters parameters_;
@@ -81,5 +80,16 @@ class LayeredNetwork final : public Network {
   std::vector<PlacedLayer> weighted_;
   Index kept_entries_ = 0;
 };
+
+/// What the costs of a network's passes depend on.
+struct LayeredSizes {
+  double parameters = 0.0;     ///< P
+  double kept = 0.0;           ///< numbers that a forward pass keeps per example
+  double swept = 0.0;          ///< numbers in LayerSweep per example
+  double convolved = 0.0;      ///< parameters of layers that act at several places
+  double multiply_adds = 0.0;  ///< of a forward pass, per example
+};
+/// Throws InputError unless the layers fit examples of `inputs` entries.
+LayeredSizes sizes_of(const LayeredArchitecture& architecture, Index inputs);
 
 }  // namespace gradflow

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "gradflow/network/dense_network.h"
+#include "gradflow/network/layered_network.h"
 #include "gradflow/operators/precision.h"
 #include "gradflow/operators/training_operator.h"
 
@@ -19,7 +20,7 @@ struct JacobianOptions {
   double cache_bytes = 0.0;
 };
 
-/// The training operator of a dense network at its present parameters, matrix-free:
+/// The training operator of a network at its present parameters, matrix-free:
 ///
 ///     H = J J' / n,     J = df(X; theta)/dtheta,     J is n x P
 ///
@@ -37,16 +38,20 @@ struct JacobianOptions {
 /// kink (relu, leaky_relu, abs) may fall on its other side. entries() and matrix() are computed in float64
 /// from the features as stored, that is, rounded to float32; matrix() costs n^2 doubles and ntk_gram's time.
 /// Source: theory, section 6.
+///
+/// Networks of layers are float64 throughout, whatever the option says; a layer that acts at several places
+/// of an array has a column of A_l and D_l for each.
 class JacobianOperator final : public TrainingOperator {
  public:
   /// X is n x inputs(), n >= 1; it is copied at the sweep's precision. Cost: one sweep. Throws InputError on
   /// a wrong shape, and if an output or gradient is not finite at this precision.
   JacobianOperator(DenseNetwork network, ConstBlock X, const JacobianOptions& options = {});
+  JacobianOperator(LayeredNetwork network, ConstBlock X, const JacobianOptions& options = {});
   ~JacobianOperator() override;
 
   Index size() const noexcept override { return output_.size(); }
   std::string description() const override;  ///< as describe(network)
-  const DenseNetwork& network() const noexcept { return network_; }
+  const Network& network() const noexcept { return *network_; }
   const Vector& output() const noexcept { return output_; }  ///< f(X), n, at the sweep's precision
   bool cached() const noexcept { return cached_; }
 
@@ -60,16 +65,20 @@ class JacobianOperator final : public TrainingOperator {
   /// example, parameters, accumulators and batch buffers. A block of columns is cut so that its accumulators
   /// stay below about 600 MB or, if larger, what one column takes. Buffers live as long as the operator.
   static double working_bytes(const Architecture& architecture, Index inputs, Index n, Precision precision);
+  static double sweep_bytes(const LayeredSizes& sizes, Index n);
+  static double working_bytes(const LayeredSizes& sizes, Index inputs, Index n);
   /// Flops of one apply to one column.
   static double flops_per_apply(const Architecture& architecture, Index inputs, Index n, bool cached);
+  static double flops_per_apply(const LayeredSizes& sizes, Index n, bool cached);
 
  private:
+  void start(std::unique_ptr<JacobianPasses> passes, Precision precision);
   void do_apply(ConstBlock X, Block Y) const override;
   Vector do_diagonal() const override { return diagonal_; }
   Matrix do_matrix() const override;
   Matrix do_entries(const std::vector<Index>& rows, const std::vector<Index>& cols) const override;
 
-  DenseNetwork network_;
+  std::unique_ptr<const Network> network_;
   Vector output_, diagonal_;
   bool cached_ = false;
   std::unique_ptr<const JacobianPasses> passes_;

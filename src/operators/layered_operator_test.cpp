@@ -1,0 +1,145 @@
+#include <gtest/gtest.h>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
+#include "gradflow/operators/finite_ntk.h"
+#include "gradflow/operators/jacobian_operator.h"
+#include "gradflow/operators/make_operator.h"
+#include "laws/training_operator_laws.h"
+
+namespace gradflow {
+namespace {
+
+/// The inputs have 24 entries.
+const char* const networks[] = {
+    "input:24 dense:1",
+    "input:24 dense:6 sin res(dense:4 gelu dense:6) layernorm relu dense:1",
+    "input:24 dense:6 res(dense:6 erf) dense:1,ntk,sb2=0",
+    "input:2x3x4 conv2d:3:3 flatten dense:1,no-bias",
+    "input:2x3x4 conv2d:3:3:2:2 relu conv2d:2:1 avgpool dense:4 tanh dense:1,ntk",
+    "input:2x3x4 conv2d:4:3 layernorm erf res(conv2d:4:3 erf conv2d:4:3) erf flatten dense:1,ntk,sw2=1.5",
+    "input:2x12 conv1d:3:5 tanh conv1d:2:4:3:1 flatten dense:1"};
+
+constexpr double keep_all = 1e18;
+
+LayeredNetwork network_of(const char* text) {
+  return LayeredNetwork::initialise(parse_layered_architecture(text), 24, 5);
+}
+
+double relative_error(const Matrix& A, const Matrix& B) {
+  return (A - B).cwiseAbs().maxCoeff() / B.cwiseAbs().maxCoeff();
+}
+
+Matrix applied(const TrainingOperator& H, const Matrix& V) {
+  Matrix HV(V.rows(), V.cols());
+  H.apply(V, HV);
+  return HV;
+}
+
+TEST(LayeredOperator, GramMatricesAreThoseOfTheJacobian) {
+  RandomStream random(1, "test");
+  const Matrix X = random.normals(21, 24), X_new = random.normals(5, 24);
+  for (const char* text : networks) {
+    const LayeredNetwork network = network_of(text);
+    const Matrix J = network.jacobian(X), J_new = network.jacobian(X_new);
+
+    EXPECT_LT(relative_error(ntk_gram(network, X), J * J.transpose()), 1e-13) << text;
+    EXPECT_LT(relative_error(ntk_cross(network, X_new, X), J_new * J.transpose()), 1e-13) << text;
+    EXPECT_LT(relative_error(ntk_diagonal(network, X), J.rowwise().squaredNorm()), 1e-13) << text;
+    EXPECT_LT(relative_error(make_operator(network, X)->matrix(), J * J.transpose() / 21.0), 1e-13) << text;
+  }
+}
+
+TEST(LayeredOperator, MatrixFreeOneObeysTheLawsAndEqualsTheGramMatrix) {
+  RandomStream random(2, "test");
+  const Matrix X = random.normals(50, 24), V = random.normals(50, 3);
+  for (const char* text : networks) {
+    const LayeredNetwork network = network_of(text);
+    for (const double cache : {0.0, keep_all}) {
+      const JacobianOperator H(network, X, {.cache_bytes = cache});
+
+      EXPECT_EQ(H.cached(), cache > 0.0);
+      EXPECT_EQ(laws::broken_by(H, random), std::vector<std::string>{}) << text;
+      EXPECT_LT(relative_error(applied(H, V), ntk_gram(network, X) * V / 50.0), 1e-12) << text;
+      EXPECT_LT(relative_error(H.output(), network.output(X)), 1e-13) << text;
+      EXPECT_LT(relative_error(H.pullback(V.col(0)).flatten(), network.vjp(X, V.col(0)).flatten() / 50.0),
+                1e-12)
+          << text;
+      EXPECT_LT(relative_error(network.jvp(X, H.pullback(V.col(0))), applied(H, V.col(0))), 1e-12) << text;
+    }
+  }
+}
+
+TEST(LayeredOperator, ExplicitOneObeysTheLaws) {
+  RandomStream random(3, "test");
+  const Matrix X = random.normals(30, 24);
+  for (const char* text : networks)
+    EXPECT_EQ(laws::broken_by(*make_operator(network_of(text), X), random), std::vector<std::string>{})
+        << text;
+}
+
+TEST(LayeredOperator, ADenseDescriptionHasTheDenseNetworksOperators) {
+  RandomStream random(4, "test");
+  const Matrix X = random.normals(40, 3), V = random.normals(40, 2);
+  for (const char* text : {"relu:30-20", "gelu:16x2,ntk", "tanh:9,no-bias", "linear"}) {
+    const Architecture architecture = parse_architecture(text);
+    const auto dense = DenseNetwork::initialise(architecture, 3, 6);
+    const auto network = LayeredNetwork::initialise(layered(architecture), 3, 6);
+
+    EXPECT_LT(relative_error(ntk_gram(network, X), ntk_gram(dense, X)), 1e-14) << text;
+    EXPECT_LT(relative_error(applied(JacobianOperator(network, X), V),
+                             applied(JacobianOperator(dense, X, {.precision = Precision::float64}), V)),
+              1e-13)
+        << text;
+  }
+}
+
+TEST(LayeredOperator, KeptAndRecomputedSweepsAndAnyNumberOfThreadsGiveTheSameBits) {
+  RandomStream random(5, "test");
+  const Matrix X = random.normals(1500, 24), V = random.normals(1500, 2);
+  const LayeredNetwork network = network_of("input:2x3x4 conv2d:3:3 relu res(conv2d:3:3) avgpool dense:1");
+  set_threads(1);
+  const JacobianOperator one(network, X);
+  const Matrix expected = applied(one, V);
+  set_threads(3);
+  const JacobianOperator kept(network, X, {.cache_bytes = keep_all}), recomputed(network, X);
+
+  EXPECT_EQ(applied(kept, V), expected);
+  EXPECT_EQ(applied(recomputed, V), expected);
+  EXPECT_EQ(kept.diagonal(), one.diagonal());
+  EXPECT_EQ(kept.output(), one.output());
+  set_threads(0);
+}
+
+TEST(LayeredOperator, SizesAreThoseOfTheNetwork) {
+  for (const char* text : networks) {
+    const LayeredNetwork network = network_of(text);
+    const LayeredSizes sizes = sizes_of(network.architecture(), 24);
+    const Sweep sweep = network.sweep(Matrix::Ones(1, 24));
+    double swept = 0.0, products = 0.0;
+    for (Index l = 0; l < network.layers(); ++l) {
+      const auto& [A, D] = sweep.layers[static_cast<std::size_t>(l)];
+      swept += static_cast<double>(A.size() + D.size());
+      products += static_cast<double>(A.rows() * A.cols() * D.cols());
+    }
+
+    EXPECT_EQ(sizes.parameters, static_cast<double>(network.parameters().count())) << text;
+    EXPECT_EQ(sizes.swept, swept) << text;
+    EXPECT_EQ(sizes.multiply_adds, products) << text;
+    EXPECT_GE(sizes.kept, swept) << text;
+  }
+}
+
+TEST(LayeredOperator, DescriptionAndWrongInputsAreThoseOfTheDenseOne) {
+  const LayeredNetwork network = network_of("input:2x12 conv1d:3:5 tanh flatten dense:1");
+  const JacobianOperator H(network, Matrix::Ones(2, 24));
+
+  EXPECT_EQ(H.description(),
+            "NTK of a network input:2x12 conv1d:3:5 tanh flatten dense:1 with 70 parameters");
+  EXPECT_THROW(JacobianOperator(network, Matrix::Ones(2, 23)), InputError);
+  EXPECT_THROW(JacobianOperator(network, Matrix::Ones(2, 24), {.cache_bytes = -1.0}), InputError);
+  EXPECT_THROW(JacobianOperator(network, Matrix::Constant(2, 24, 1e200 * 1e200)), InputError);
+}
+
+}  // namespace
+}  // namespace gradflow
