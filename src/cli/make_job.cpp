@@ -1,5 +1,8 @@
 #include "cli/make_job.h"
 
+#include <fstream>
+#include <iterator>
+
 #include "cli/numbers.h"
 #include "gradflow/base/error.h"
 
@@ -109,6 +112,37 @@ Architecture make_architecture(const Settings& s) {
   return architecture;
 }
 
+// The text of layers, or a file of JSON.
+LayeredArchitecture make_layers(const Settings& s) {
+  LayeredArchitecture layers;
+  if (s.network.ends_with(".json")) {
+    std::ifstream file(s.network);
+    const std::string json{std::istreambuf_iterator<char>(file), {}};
+    if (!file.is_open() || file.bad()) throw FileError(fmt::format("--network: cannot read '{}'", s.network));
+    layers = layered_architecture_from_json(json);
+  } else {
+    layers = parse_layered_architecture(s.network);
+  }
+  if (s.no_bias) layers.bias = false;
+  if (s.parameterization == "ntk") layers.parameterization = Parameterization::ntk;
+  if (s.parameterization == "standard") layers.parameterization = Parameterization::standard;
+  if (!s.sw2.empty() || !s.sb2.empty()) {
+    if (layers.parameterization != Parameterization::ntk)
+      throw InputError("--sw2 and --sb2 need --parameterization ntk");
+    if (!s.sw2.empty()) layers.sw2 = positive_number("--sw2", s.sw2);
+    if (!s.sb2.empty()) layers.sb2 = nonnegative_number("--sb2", s.sb2);
+  }
+  layers.check();
+  return layers;
+}
+
+LayeredKernel make_layered_kernel(const Settings& s) {
+  LayeredKernel kernel = parse_layered_kernel(s.kernel);
+  if (!s.sw2.empty()) kernel.architecture.sw2 = positive_number("--sw2", s.sw2);
+  if (!s.sb2.empty()) kernel.architecture.sb2 = nonnegative_number("--sb2", s.sb2);
+  return kernel;
+}
+
 KernelSum make_kernel(const Settings& s) {
   KernelSum kernel = parse_kernel_sum(s.kernel.empty() ? "ntk:relu:2" : s.kernel);
   bool networks = false;
@@ -132,8 +166,13 @@ OperatorSpec make_operator_spec(const Settings& s) {
     spec.matrix = s.operator_matrix;
   } else if (!s.network.empty() || !s.weights.empty()) {
     spec.kind = OperatorKind::finite;
-    spec.network = make_architecture(s);
+    if (is_layered_text(s.network) || s.network.ends_with(".json"))
+      spec.layered = make_layers(s);
+    else
+      spec.network = make_architecture(s);
     spec.weights = s.weights;
+  } else if (is_layered_kernel_text(s.kernel)) {
+    spec.layered_kernel = make_layered_kernel(s);
   } else {
     spec.kernel = make_kernel(s);
   }

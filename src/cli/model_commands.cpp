@@ -116,8 +116,12 @@ int kernel_command(Invocation& invocation) {
   if (job.operator_spec.kind == OperatorKind::matrix)
     throw InputError(
         "--operator is a matrix already: gradflow kernel computes those of networks and kernels");
-  const Dataset dataset = load_features(job.source, job.dataset);
-  const KernelSource kernel = KernelSource::make(job.operator_spec, dataset.X.cols());
+  DatasetOptions options = job.dataset;
+  options.feature_shape = job.operator_spec.array_shape();
+  const Dataset dataset = load_features(job.source, options);
+  OperatorSpec spec = job.operator_spec;
+  spec.take_shape(dataset.recipe.options.feature_shape);
+  const KernelSource kernel = KernelSource::make(spec, dataset.X.cols());
   require_memory(dataset.X.rows(), kernel_copies);
   Matrix result;
   if (s.cross.empty()) {

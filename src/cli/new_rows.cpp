@@ -18,7 +18,7 @@ bool is_array_file(const std::string& text) {
 }  // namespace
 
 NewRows encode_file(const Recipe& recipe, const std::string& path, const Settings& settings) {
-  if (is_array_file(path)) return encode(recipe, read_array(path).as_matrix(path), path);
+  if (is_array_file(path)) return encode(recipe, read_features(path).rows, path);
   TableOptions options = make_table_options(settings);
   options.missing_values = recipe.missing_values;
   return encode(recipe, read_table(path, options));

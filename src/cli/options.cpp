@@ -90,9 +90,11 @@ void add_network_options(CLI::App& command, Settings& s) {
   text_option(
       command, "--kernel", s.kernel,
       "Infinite-width network: ntk:ACTIVATION:DEPTH or nngp:... (default: ntk:relu:2), or linear, rbf, "
-      "matern32, matern52, or a weighted sum, as ntk:relu:2 + 0.3*linear",
+      "matern32, matern52, or a weighted sum, as ntk:relu:2 + 0.3*linear; of layers: ntk(LAYERS)",
       network_group, "TEXT");
-  text_option(command, "--network", s.network, "Finite network: ACTIVATION:WIDTHxLAYERS, as relu:128x2",
+  text_option(command, "--network", s.network,
+              "Finite network: ACTIVATION:WIDTHxLAYERS, as relu:128x2, or LAYERS, as "
+              "'input:1x8x8 conv2d:16:3 relu avgpool dense:1' (docs/networks.md), or FILE.json",
               network_group, "TEXT");
   text_option(command, "--weights", s.weights, "Its weights: NPZ or safetensors with W0, b0, W1, b1, ...",
               network_group, "FILE");

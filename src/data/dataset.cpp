@@ -97,7 +97,7 @@ class Learner {
       if (distinct == 0)
         throw InputError(fmt::format("{}: every value is missing; leave the column out with {}",
                                      cells_.column_place(input), option_name::exclude));
-      if (distinct == 1) {
+      if (distinct == 1 && (is_covariate || !holds_arrays())) {
         remove_single_valued(column);
       } else {
         columns_.push_back(std::move(column));
@@ -106,6 +106,8 @@ class Learner {
     for (const Index input : roles_.features) add(input, false);
     for (const Index input : roles_.covariates) add(input, true);
   }
+
+  bool holds_arrays() const { return !options().feature_shape.empty(); }
 
   void remove_single_valued(const RawColumn& column) {
     std::string name = cells_.names()[static_cast<std::size_t>(column.input)];
@@ -201,7 +203,8 @@ class Learner {
         encoded.source = static_cast<Index>(data_.recipe.columns.size());
         encoded.level = level;
         Vector values = raw_values(column, recipe, codes, level);
-        if (!standardize(values, encoded)) continue;
+        const bool part_of_array = holds_arrays() && !column.is_covariate;
+        if (!part_of_array && !standardize(values, encoded)) continue;
         used = true;
         (column.is_covariate ? covariates : features).push_back(std::move(values));
         (column.is_covariate ? data_.recipe.covariates : data_.recipe.features).push_back(std::move(encoded));
@@ -211,6 +214,31 @@ class Learner {
     }
     data_.X = side_by_side(features);
     data_.Z = side_by_side(covariates);
+    if (holds_arrays()) encode_arrays();
+  }
+
+  // Centre and scale are those of a channel over rows and places; a constant channel is only centred.
+  void encode_arrays() {
+    const std::vector<Index>& shape = options().feature_shape;
+    Index size = 1;
+    for (const Index extent : shape) size *= extent;
+    if (data_.X.cols() != size)
+      throw InputError(fmt::format("{}: {}, and the network takes arrays of shape {}, {} numbers",
+                                   cells_.source(), counted(data_.X.cols(), "feature"),
+                                   fmt::join(shape, " x "), size));
+    if (options().standardize == Standardize::none) return;
+    const Index places = size / shape.front();
+    for (Index channel = 0; channel < shape.front(); ++channel) {
+      auto block = data_.X.middleCols(channel * places, places);
+      const Moments m = moments(block.reshaped());
+      const double scale = m.is_constant ? 1.0 : m.deviation;
+      block = ((block.array() - m.mean) / scale).eval();
+      for (Index k = channel * places; k < (channel + 1) * places; ++k) {
+        EncodedColumn& encoded = data_.recipe.features[static_cast<std::size_t>(k)];
+        encoded.center = m.mean;
+        encoded.scale = scale;
+      }
+    }
   }
 
   // False when the column is constant, which is then reported as removed.

@@ -37,9 +37,10 @@ ClassDataset load_classes(const DataSource& source, const DatasetOptions& option
   if (source.columns != nullptr) return make_class_dataset(*source.columns, options);
   if (!source.table.empty())
     return make_class_dataset(read_table(source.table, source.table_options), options);
-  const Matrix X = read_array(source.features).as_matrix(source.features);
+  const FeatureArray features = read_features(source.features);
   const Vector y = read_array(source.response).as_vector(source.response);
-  return make_class_dataset(X, y, options, source.features, source.response);
+  return make_class_dataset(features.rows, y, with_shape(options, features, source.features), source.features,
+                            source.response);
 }
 
 void require_size(const ClassJob& job, const ClassDataset& data) {
@@ -147,13 +148,17 @@ ClassResult run(const ClassJob& job) {
   std::vector<FileStamp> files;
   for (const std::string& name : {job.source.table, job.operator_spec.weights})
     if (!name.empty()) files.push_back(stamp_file(name));
-  result.data = load_classes(job.source, job.dataset);
+  DatasetOptions dataset = job.dataset;
+  dataset.feature_shape = job.operator_spec.array_shape();
+  result.data = load_classes(job.source, dataset);
   require_address_space();
   require_size(job, result.data);
 
   stages.begin("building the training operator");
   const Matrix& X = result.data.data.X;
-  result.kernel = KernelSource::make(job.operator_spec, X.cols());
+  OperatorSpec spec = job.operator_spec;
+  spec.take_shape(result.data.data.recipe.options.feature_shape);
+  result.kernel = KernelSource::make(spec, X.cols());
   std::unique_ptr<DenseOperator> H = result.kernel->training(X);
   stages.begin("testing");
   result.test_kernel = H->description();

@@ -18,7 +18,7 @@ constexpr Index most_classes_in_file = 100000;
 
 Json header(const ClassModel& model) {
   const ClassFit& fit = model.fit;
-  const auto& network = model.kernel->network();
+  const Network* network = model.kernel->finite();
   const auto& kernel = model.kernel->kernel();
   return {{"format_version", ClassModel::format_version},
           {"gradflow_version", model.gradflow_version},
@@ -26,7 +26,7 @@ Json header(const ClassModel& model) {
           {"operator",
            {{"kind", to_string(model.kernel->kind())},
             {"text", model.kernel->text()},
-            {"layers", network ? network->layers() : 0},
+            {"layers", network != nullptr ? network->layers() : 0},
             {"relevances", kernel && is_scaled(*kernel)}}},
           {"classes", model.classes},
           {"fit",

@@ -123,12 +123,43 @@ std::vector<Index> rows_used(const DataReport& report) {
   return rows;
 }
 
+FeatureArray read_features(const std::string& text) {
+  Array array = read_array(text);
+  FeatureArray features;
+  if (array.shape.size() > 4)
+    throw InputError(
+        fmt::format("{} has shape ({}): must be rows of features, of channels x length, or of "
+                    "channels x height x width",
+                    text, fmt::join(array.shape, ", ")));
+  if (array.shape.size() > 2) {
+    features.shape.assign(array.shape.begin() + 1, array.shape.end());
+    Index size = 1;
+    for (const Index extent : features.shape) size *= extent;
+    if (size == 0)
+      throw InputError(
+          fmt::format("{} has shape ({}): an example has no entries", text, fmt::join(array.shape, ", ")));
+    array.shape = {array.shape.front(), size};
+  }
+  features.rows = array.as_matrix(text);
+  return features;
+}
+
+DatasetOptions with_shape(DatasetOptions options, const FeatureArray& features, const std::string& name) {
+  if (features.shape.empty()) return options;
+  if (!options.feature_shape.empty() && options.feature_shape != features.shape)
+    throw InputError(fmt::format("{} has examples of shape {}, and the network takes {}", name,
+                                 fmt::join(features.shape, "x"), fmt::join(options.feature_shape, "x")));
+  options.feature_shape = features.shape;
+  return options;
+}
+
 Dataset load_dataset(const DataSource& source, const DatasetOptions& options) {
   if (source.columns != nullptr) return make_dataset(*source.columns, options);
   if (!source.table.empty()) return make_dataset(read_table(source.table, source.table_options), options);
-  const Matrix X = read_array(source.features).as_matrix(source.features);
+  const FeatureArray features = read_features(source.features);
   const Vector y = read_array(source.response).as_vector(source.response);
-  return make_dataset(X, y, options, source.features, source.response);
+  return make_dataset(features.rows, y, with_shape(options, features, source.features), source.features,
+                      source.response);
 }
 
 Dataset load_dataset_without_features(const DataSource& source, const DatasetOptions& options) {
@@ -153,8 +184,9 @@ Dataset load_features(const DataSource& source, const DatasetOptions& options) {
   if (!source.response.empty() || !options.target.empty()) return load_dataset(source, options);
   Dataset dataset;
   if (source.table.empty()) {
-    const Matrix X = read_array(source.features).as_matrix(source.features);
-    dataset = make_dataset(X, row_numbers(X.rows()), options, source.features, "row numbers");
+    const FeatureArray features = read_features(source.features);
+    dataset = make_dataset(features.rows, row_numbers(features.rows.rows()),
+                           with_shape(options, features, source.features), source.features, "row numbers");
   } else {
     Table table = read_table(source.table, source.table_options);
     Table numbered;

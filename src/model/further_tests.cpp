@@ -257,6 +257,9 @@ void FurtherTestOptions::check(const Job& job) const {
   refuse_matrix(matrix, !also.empty(), "--also");
   refuse_matrix(matrix, !group.empty(), "--group");
   refuse_matrix(matrix, given.has_value(), "--given");
+  if (!group.empty() && job.operator_spec.layered_kernel)
+    throw InputError(
+        "--group and a kernel of layers: only one of dense networks can be taken of some features");
   if (!group.empty() && job.operator_spec.kind == OperatorKind::finite)
     throw InputError("--group and a finite network: only a kernel (--kernel) can be taken of some features");
   if (binary && !job.dataset.row_weights.empty())

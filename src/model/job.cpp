@@ -140,11 +140,12 @@ std::string fingerprint_of(const PreparedJob& prepared, const AnalysisOptions& o
   print.add(options.path.decay);
   print.add(options.path.learning_rate);
   print.add(static_cast<std::int64_t>(options.intercept));
-  if (prepared.kernel && prepared.kernel->network())
-    numbers(prepared.kernel->network()->parameters().flatten());
+  if (prepared.kernel && prepared.kernel->finite() != nullptr)
+    numbers(prepared.kernel->finite()->parameters().flatten());
   else if (!prepared.kernel)
     numbers(prepared.H->diagonal());
-  else if (is_scaled(*prepared.kernel->kernel()))  // the description has the rest
+  else if (prepared.kernel->kernel() &&
+           is_scaled(*prepared.kernel->kernel()))  // the description has the rest
     for (const KernelTerm& term : prepared.kernel->kernel()->terms) numbers(term.relevance);
   return print.hex();
 }
@@ -176,6 +177,11 @@ void choose(const Job& job, OperatorSpec& spec, PreparedJob& prepared) {
     prepared.transform = ResponseTransform::for_response(options.transform, y).at(options.lambda);
     return;
   }
+  if (spec.layered_kernel)
+    throw InputError(
+        "--select and a --transform left to the likelihood choose among kernels of dense networks: for one "
+        "of "
+        "layers give --transform with its number, as box-cox=0.5");
   if (spec.kind != OperatorKind::infinite)
     throw InputError(
         "--select and a --transform left to the likelihood are for infinite-width kernels (--kernel): for a "
@@ -203,12 +209,15 @@ PreparedJob prepare(const Job& job, Question question) {
   const bool user_matrix = job.operator_spec.kind == OperatorKind::matrix;
   report_progress(job.analysis.progress, "reading the data", 0.0);
   prepared.files = stamp_files(job);
-  prepared.dataset = user_matrix ? load_dataset_without_features(job.source, job.dataset)
-                                 : load_dataset(job.source, job.dataset);
+  DatasetOptions dataset = job.dataset;
+  dataset.feature_shape = job.operator_spec.array_shape();
+  prepared.dataset =
+      user_matrix ? load_dataset_without_features(job.source, dataset) : load_dataset(job.source, dataset);
   prepared.two_values = has_two_values(prepared.dataset.y);
   watch.lap("read the data");
 
   OperatorSpec spec = job.operator_spec;
+  spec.take_shape(prepared.dataset.recipe.options.feature_shape);
   choose(job, spec, prepared);
   transform_response(prepared.dataset, prepared.transform);
   const bool merge = !user_matrix && !job.every_row;
@@ -218,6 +227,8 @@ PreparedJob prepare(const Job& job, Question question) {
   if (!user_matrix) prepared.kernel = KernelSource::make(spec, prepared.dataset.X.cols());
   if (prepared.kernel && prepared.kernel->network())
     spec.network = prepared.kernel->network()->architecture();
+  if (prepared.kernel && prepared.kernel->layered())
+    spec.layered = prepared.kernel->layered()->architecture();
   prepared.plan =
       make_plan(n, prepared.dataset.X.cols(), prepared.dataset.Z.cols() + 1, spec, question, job.compute);
   if (job.announce) job.announce(prepared.plan, n);

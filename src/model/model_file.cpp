@@ -18,15 +18,17 @@ bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel
 int format_of(const FittedModel& model) {
   // What an older program would pass over to give other predictions.
   if (model.transform.kind != TransformKind::none || model.weights.size() > 0) return 3;
+  if (model.kernel && (model.kernel->layered() || model.kernel->layered_kernel())) return 3;
   if (model.kernel && model.kernel->kernel() && !is_one_network(*model.kernel->kernel())) return 3;
   return model.linearised ? 2 : 1;
 }
 
 Json operator_json(const FittedModel& model) {
-  Json json = {{"kind", to_string(model.operator_kind)},
-               {"text", model.operator_text},
-               {"layers", model.kernel && model.kernel->network() ? model.kernel->network()->layers() : 0},
-               {"linearised", model.linearised.has_value()}};
+  Json json = {
+      {"kind", to_string(model.operator_kind)},
+      {"text", model.operator_text},
+      {"layers", model.kernel && model.kernel->finite() != nullptr ? model.kernel->finite()->layers() : 0},
+      {"linearised", model.linearised.has_value()}};
   if (model.kernel && model.kernel->kernel() && is_scaled(*model.kernel->kernel())) json["relevances"] = true;
   return json;
 }
@@ -61,10 +63,14 @@ Json header(const FittedModel& model) {
 }
 
 // The change of the weights of a model whose fit was matrix-free, of the shapes of the network's own.
-Parameters read_linearised(const DenseNetwork& network, TensorReader& tensors) {
-  Parameters change = read_parameters("linearised", network.architecture().bias, network.layers(), tensors);
-  const DenseNetwork checked(network.architecture(), change);
-  if (checked.inputs() != network.inputs()) tensors.fail("its linearised weights are of another network");
+Parameters read_linearised(const Network& network, TensorReader& tensors) {
+  const Parameters& own = network.parameters();
+  Parameters change = read_parameters("linearised", !own.biases.empty(), network.layers(), tensors);
+  for (std::size_t l = 0; l < own.weights.size(); ++l)
+    if (change.weights[l].rows() != own.weights[l].rows() ||
+        change.weights[l].cols() != own.weights[l].cols() ||
+        (!own.biases.empty() && change.biases[l].size() != own.biases[l].size()))
+      tensors.fail("its linearised weights are of another network");
   return change;
 }
 
@@ -86,8 +92,9 @@ void read_operator(FittedModel& model, const FieldReader& fields, TensorReader& 
     model.X.resize(n, 0);
   model.kernel = read_kernel_source(fields, d, tensors);
   model.operator_kind = model.kernel->kind();
-  if (linearised && !model.kernel->network()) fields.fail("linearised", "false for a sum of kernels");
-  if (linearised) model.linearised = read_linearised(*model.kernel->network(), tensors);
+  if (linearised && model.kernel->finite() == nullptr)
+    fields.fail("linearised", "false for a sum of kernels");
+  if (linearised) model.linearised = read_linearised(*model.kernel->finite(), tensors);
 }
 
 ResponseTransform transform_from(const FieldReader& fields) {

@@ -10,10 +10,15 @@ using Json = nlohmann::ordered_json;
 
 constexpr Index most_layers = 10000;
 
-DenseNetwork read_network(const std::string& text, Index layers, TensorReader& tensors) {
+KernelSource read_network(const std::string& text, Index layers, TensorReader& tensors) {
+  if (is_layered_text(text)) {
+    LayeredArchitecture layered = parse_layered_architecture(text);
+    Parameters parameters = read_parameters("network", layered.bias, layers, tensors);
+    return KernelSource(LayeredNetwork(std::move(layered), std::move(parameters)));
+  }
   Architecture architecture = parse_architecture(text);
   Parameters parameters = read_parameters("network", architecture.bias, layers, tensors);
-  return {std::move(architecture), std::move(parameters)};
+  return KernelSource(DenseNetwork(std::move(architecture), std::move(parameters)));
 }
 
 // One row for each term; a term without relevances has ones, by which a product changes no bit.
@@ -128,20 +133,25 @@ Parameters read_parameters(const std::string& prefix, bool bias, Index layers, T
 }
 
 void add_kernel(TensorFile& file, const KernelSource& kernel, Index d) {
-  if (kernel.network()) add_parameters(file, "network", kernel.network()->parameters());
+  if (kernel.finite() != nullptr) add_parameters(file, "network", kernel.finite()->parameters());
   if (kernel.kernel() && is_scaled(*kernel.kernel()))
     file.tensors["relevances"] = array_of(relevances_of(*kernel.kernel(), d));
 }
 
 KernelSource read_kernel_source(const FieldReader& fields, Index d, TensorReader& tensors) {
   const std::string kind = fields.text("kind"), text = fields.text("text");
+  if (kind == to_string(OperatorKind::infinite) && is_layered_kernel_text(text)) {
+    LayeredKernel kernel = parse_layered_kernel(text);
+    kernel.check(d);
+    return KernelSource(std::move(kernel));
+  }
   if (kind == to_string(OperatorKind::infinite))
     return KernelSource(read_kernel(text, fields.flag_or("relevances", false), d, tensors));
   if (kind != to_string(OperatorKind::finite)) fields.fail("kind", "finite, infinite or matrix");
-  KernelSource source(read_network(text, fields.count("layers", most_layers), tensors));
-  if (source.network()->inputs() != d)
+  KernelSource source = read_network(text, fields.count("layers", most_layers), tensors);
+  if (source.finite()->inputs() != d)
     tensors.fail(fmt::format("its network takes {} features, and its encoding gives {}",
-                             source.network()->inputs(), d));
+                             source.finite()->inputs(), d));
   return source;
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "gradflow/base/error.h"
@@ -107,14 +108,17 @@ class Planner {
         spec_(spec),
         question_(question),
         compute_(compute) {
+    if (spec.kind == OperatorKind::finite && spec.layered) sizes_ = sizes_of(*spec.layered, d);
     const double machine = available_memory();
     plan_.available = compute.max_memory > 0.0 ? compute.max_memory : spare * machine;
     if (machine > 0.0 && compute.max_memory > machine) plan_.available = spare * machine;
     data_ = 8.0 * n_ * (2.0 * d_ + 3.0 * static_cast<double>(q) + vectors_alive);
+    if (spec.kind == OperatorKind::infinite && spec.layered_kernel)
+      data_ += gradflow::working_bytes(*spec.layered_kernel, d, n);
   }
 
   Plan make() {
-    const bool dense_fits = fits(data_ + dense_copies * 8.0 * n_ * n_);
+    const bool dense_fits = fits(data_ + forming_bytes() + dense_copies * 8.0 * n_ * n_);
     const bool needed = question_ == Question::every_eigenvalue;
     if (needed) require_few_rows();
     const bool dense = needed || compute_.engine == EngineChoice::dense ||
@@ -148,7 +152,7 @@ class Planner {
   }
 
   void plan_dense() {
-    plan_.memory = data_ + dense_copies * 8.0 * n_ * n_;
+    plan_.memory = data_ + forming_bytes() + dense_copies * 8.0 * n_ * n_;
     if (!fits(plan_.memory))
       refuse(plan_.memory, "5 matrices of n x n for --engine dense",
              question_ == Question::every_eigenvalue
@@ -159,11 +163,17 @@ class Planner {
   }
 
   double forming_flops() const {
+    if (sizes_) return 2.0 * n_ * n_ * sizes_->gram;
     if (spec_.kind == OperatorKind::finite) return 2.0 * n_ * n_ * unit_count(spec_.network, inputs_);
     if (spec_.kind == OperatorKind::infinite) return 0.5 * n_ * n_ * entry_flops();
     return 0.0;
   }
+  // What a sweep over all rows keeps while a matrix is formed, and gradients of convolutions.
+  double forming_bytes() const {
+    return sizes_ ? 8.0 * n_ * (sizes_->kept + sizes_->swept + sizes_->convolved) : 0.0;
+  }
   double entry_flops() const {
+    if (spec_.layered_kernel) return gradflow::entry_flops(*spec_.layered_kernel, inputs_);
     double flops = 0.0;
     for (const KernelTerm& term : spec_.kernel.terms) flops += term_flops(term, d_);
     return flops;
@@ -177,12 +187,17 @@ class Planner {
       plan_.seconds = plan_.flops / product_rate();
     } else if (spec_.kind == OperatorKind::matrix) {
       choose_matrix("--operator is a matrix of your own: give more with --max-memory");
+    } else if (spec_.kind == OperatorKind::infinite && spec_.layered_kernel) {
+      if (free_only)
+        throw InputError("--storage none: the kernel of a network of layers is kept as a matrix");
+      choose_matrix("the kernel of a network of layers is kept as a matrix: use fewer rows");
     } else if (spec_.kind == OperatorKind::infinite) {
       choose_tiles();
     } else {
-      const double P = parameter_count(spec_.network, inputs_);
+      // A place of a convolution costs as much as a layer's weights.
+      const double P = sizes_ ? sizes_->multiply_adds : parameter_count(spec_.network, inputs_);
       const bool cheaper = forming_flops() + plan_.products * 2.0 * n_ * n_ < plan_.products * 4.0 * n_ * P;
-      const bool room = fits(data_ + matrix_copies * 8.0 * n_ * n_ + least_krylov());
+      const bool room = fits(data_ + forming_bytes() + matrix_copies * 8.0 * n_ * n_ + least_krylov());
       const bool keep = compute_.storage == StorageChoice::memory ||
                         (compute_.storage == StorageChoice::automatic && cheaper && room &&
                          compute_.precision != PrecisionChoice::float32);
@@ -197,7 +212,7 @@ class Planner {
 
   void choose_matrix(const std::string& remedy) {
     plan_.form = Plan::Form::matrix;
-    operator_ = matrix_copies * 8.0 * n_ * n_;
+    operator_ = matrix_copies * 8.0 * n_ * n_ + forming_bytes();
     if (!fits(data_ + operator_ + least_krylov()))
       refuse(data_ + operator_ + least_krylov(), "the matrix", remedy);
     plan_.flops = forming_flops() + plan_.products * 2.0 * n_ * n_;
@@ -237,6 +252,10 @@ class Planner {
 
   void choose_jacobian() {
     plan_.form = Plan::Form::jacobian;
+    if (sizes_) {
+      choose_layered_jacobian();
+      return;
+    }
     plan_.precision =
         compute_.precision == PrecisionChoice::float64 ? Precision::float64 : Precision::float32;
     operator_ = JacobianOperator::working_bytes(spec_.network, inputs_, rows_, plan_.precision);
@@ -249,6 +268,20 @@ class Planner {
         JacobianOperator::flops_per_apply(spec_.network, inputs_, rows_, plan_.sweep_cache > 0.0);
     plan_.flops = plan_.products * per_column;
     plan_.seconds = plan_.flops / ((plan_.precision == Precision::float32 ? 2.0 : 1.0) * product_rate());
+  }
+
+  void choose_layered_jacobian() {
+    if (compute_.precision == PrecisionChoice::float32)
+      throw InputError("--precision float32: the sweeps of a network of layers are in float64");
+    plan_.precision = Precision::float64;
+    operator_ = JacobianOperator::working_bytes(*sizes_, inputs_, rows_);
+    const double sweeps = JacobianOperator::sweep_bytes(*sizes_, rows_);
+    if (fits(data_ + operator_ + sweeps + 2.0 * least_krylov())) {
+      plan_.sweep_cache = sweeps;
+      operator_ += sweeps;
+    }
+    plan_.flops = plan_.products * JacobianOperator::flops_per_apply(*sizes_, rows_, plan_.sweep_cache > 0.0);
+    plan_.seconds = plan_.flops / product_rate();
   }
 
   // What the operator leaves goes to the Krylov basis and the probes kept for rule loo.
@@ -282,6 +315,7 @@ class Planner {
   const OperatorSpec& spec_;
   Question question_;
   const ComputeOptions& compute_;
+  std::optional<LayeredSizes> sizes_;  // of a network of layers
   Plan plan_;
   double data_ = 0.0, operator_ = 0.0;
 };
@@ -347,6 +381,9 @@ std::unique_ptr<TrainingOperator> build_operator(const KernelSource& kernel, Con
   if (plan.form == Plan::Form::tiles)
     return std::make_unique<KernelOperator>(
         kernel.kernel().value(), X, KernelOptions{.storage = plan.storage, .precision = plan.precision});
+  if (plan.form == Plan::Form::jacobian && kernel.layered())
+    return std::make_unique<JacobianOperator>(*kernel.layered(), X,
+                                              JacobianOptions{.cache_bytes = plan.sweep_cache});
   if (plan.form == Plan::Form::jacobian)
     return std::make_unique<JacobianOperator>(
         kernel.network().value(), X,

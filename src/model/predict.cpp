@@ -75,7 +75,7 @@ Vector mean_at(const FittedModel& model, const NewRows& rows, const CrossKernel&
                Index begin) {
   const Vector base = unstandardize_response(model.recipe, cross.output) + design * model.beta;
   if (!model.linearised) return base + cross.H_cross * model.alpha;
-  return base + model.kernel->network()->jvp(rows.X.middleRows(begin, design.rows()), *model.linearised);
+  return base + model.kernel->finite()->jvp(rows.X.middleRows(begin, design.rows()), *model.linearised);
 }
 
 Predictions empty_predictions(const NewRows& rows) {

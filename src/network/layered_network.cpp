@@ -161,6 +161,7 @@ LayeredSizes sizes_of(const LayeredArchitecture& architecture, Index inputs) {
     const double parameters = out * (in + (architecture.bias ? 1.0 : 0.0));
     sizes.parameters += parameters;
     if (places > 1.0) sizes.convolved += parameters;
+    sizes.gram += places > 1.0 ? parameters : in + out;
     sizes.swept += places * (in + out);
     sizes.multiply_adds += places * in * out;
   }

@@ -10,6 +10,7 @@
 #include "gradflow/data/array_file.h"
 #include "gradflow/data/safetensors.h"
 #include "gradflow/network/dense_network.h"
+#include "network/weight_arrays.h"
 
 namespace gradflow {
 namespace {
@@ -53,13 +54,6 @@ std::optional<LayerName> parse_name(std::string_view name) {
   const auto number = read_index(leaf.substr(1));
   if (!number) return {};
   return LayerName{*number, leaf.front() == 'W' || leaf.front() == 'w'};
-}
-
-std::map<std::string, Array> read_arrays(const std::string& path) {
-  char start[2] = {0, 0};
-  const bool readable = static_cast<bool>(std::ifstream(path, std::ios::binary).read(start, 2));
-  const bool is_zip = readable ? start[0] == 'P' && start[1] == 'K' : path.ends_with(".npz");
-  return is_zip ? read_npz(path) : read_safetensors(path).tensors;
 }
 
 std::string shape_text(const Array& array) { return fmt::format("({})", fmt::join(array.shape, ", ")); }
@@ -115,8 +109,15 @@ Vector read_bias(const std::string& path, const NamedArray& named, Index outputs
 
 }  // namespace
 
+std::map<std::string, Array> read_weight_arrays(const std::string& path) {
+  char start[2] = {0, 0};
+  const bool readable = static_cast<bool>(std::ifstream(path, std::ios::binary).read(start, 2));
+  const bool is_zip = readable ? start[0] == 'P' && start[1] == 'K' : path.ends_with(".npz");
+  return is_zip ? read_npz(path) : read_safetensors(path).tensors;
+}
+
 DenseNetwork DenseNetwork::from_file(const std::string& path, const Architecture& settings) {
-  const auto layers = sort_layers(path, read_arrays(path));
+  const auto layers = sort_layers(path, read_weight_arrays(path));
   Architecture architecture = settings;
   architecture.widths.clear();
   architecture.bias = layers.begin()->second.bias.has_value();

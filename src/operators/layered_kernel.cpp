@@ -163,6 +163,45 @@ Vector kernel_diagonal(const LayeredKernel& kernel, ConstBlock X) {
   return LayeredRecursion(kernel, X.cols()).marginals(X).kernel;
 }
 
+namespace {
+
+double layers_flops(const std::vector<Layer>& layers, TensorShape& shape, bool pairs) {
+  constexpr double dual_flops = 60.0;  // as in a kernel of dense networks
+  double flops = 0.0;
+  for (const Layer& layer : layers) {
+    shape = output_shape(layer, shape);
+    const auto places = static_cast<double>(shape.positions());
+    const double each = pairs ? places * places : places;
+    const auto size = static_cast<double>(layer.size);
+    if (layer.kind == LayerKind::activation) flops += dual_flops * each;
+    if (layer.kind == LayerKind::conv1d) flops += 2.0 * size * each;
+    if (layer.kind == LayerKind::conv2d) flops += 2.0 * size * size * each;
+    flops += 4.0 * each + layers_flops(layer.inner, shape, pairs);
+  }
+  return flops;
+}
+
+bool pools(const LayeredKernel& kernel) {
+  return std::ranges::any_of(kernel.architecture.layers,
+                             [](const Layer& layer) { return layer.kind == LayerKind::average_pool; });
+}
+
+}  // namespace
+
+double entry_flops(const LayeredKernel& kernel, Index inputs) {
+  TensorShape shape = kernel.architecture.input_shape(inputs);
+  const double places = static_cast<double>(shape.positions()) * (pools(kernel) ? 1.0 : 0.0);
+  return 2.0 * static_cast<double>(inputs) * std::max(1.0, places) +
+         layers_flops(kernel.architecture.layers, shape, pools(kernel));
+}
+
+double working_bytes(const LayeredKernel& kernel, Index inputs, Index n) {
+  const auto entries = static_cast<double>(LayeredRecursion(kernel, inputs).entries_per_pair());
+  const auto layers = static_cast<double>(kernel.architecture.layers.size());
+  return 8.0 * static_cast<double>(threads()) * 4.0 * std::max(tile_entries, entries) +
+         8.0 * static_cast<double>(n) * layers * (pools(kernel) ? std::sqrt(entries) : entries);
+}
+
 std::string describe(const LayeredKernel& kernel) {
   LayeredArchitecture layers = kernel.architecture;
   layers.parameterization = Parameterization::standard;  // whose text has no variances

@@ -41,6 +41,9 @@ struct DatasetOptions {
   Standardize standardize = Standardize::both;
   std::string row_weights{};  ///< column of weights > 0: Var(noise) = s2 / weight; empty: one each
   CopiesPolicy copies = CopiesPolicy::once;
+  /// The features of a row are an array of this shape (channels first, C order): all are kept, constant ones
+  /// too, and centred and scaled by channel. Empty: features of their own.
+  std::vector<Index> feature_shape{};
 };
 
 /// One input column of the table as the model uses it. All that prediction needs to repeat the encoding. A
@@ -70,8 +73,9 @@ struct EncodedColumn {
 
 /// The whole encoding, learned on the training table and stored in the model.
 ///
-/// center and scale are the mean and the standard deviation (divisor n - 1) over the rows used; 0 and 1 for
-/// every column under Standardize::none, and for the response under Standardize::features.
+/// center and scale are the mean and the standard deviation (divisor n - 1) over the rows used, of arrays
+/// (feature_shape) over the rows and places of a channel; 0 and 1 for every column under Standardize::none,
+/// and for the response under Standardize::features.
 struct Recipe {
   DatasetOptions options;  ///< as given, with positions "#3" replaced by the columns' names
   std::vector<std::string> missing_values;

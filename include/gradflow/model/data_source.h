@@ -14,11 +14,22 @@ namespace gradflow {
 /// ("data.npz:X"; a single array needs no name).
 struct DataSource {
   std::string table;     ///< CSV or TSV; empty with arrays
-  std::string features;  ///< n x d; may be empty for a user's matrix
+  std::string features;  ///< n x d, n x channels x length or n x channels x height x width; may be empty for
+                         ///< a user's matrix
   std::string response;  ///< n
   TableOptions table_options;
   const ColumnTable* columns = nullptr;  ///< in memory, instead of files; outlives the job
 };
+
+/// Examples as rows, and the shape of one where they are arrays (of two or three dimensions); else empty.
+struct FeatureArray {
+  Matrix rows;               ///< n x entries, in C order
+  std::vector<Index> shape;  ///< channels x length or channels x height x width
+};
+/// Throws InputError naming the file, also for arrays of more than four dimensions.
+FeatureArray read_features(const std::string& text);
+/// The options with the arrays' shape; throws InputError if they have another.
+DatasetOptions with_shape(DatasetOptions options, const FeatureArray& features, const std::string& name);
 
 /// An array of an NPY file or an NPZ member. Throws InputError naming the file.
 Array read_array(const std::string& text);

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "gradflow/data/array_file.h"
 #include "gradflow/network/layered_architecture.h"
 #include "gradflow/network/network.h"
 
@@ -44,6 +46,14 @@ class LayeredNetwork final : public Network {
   /// Random entries; a dense description has the bits of DenseNetwork::initialise. `inputs` is the number of
   /// features or, of arrays, of entries of an example.
   static LayeredNetwork initialise(const LayeredArchitecture& architecture, Index inputs, std::uint64_t seed);
+
+  /// Given entries, from an NPZ or safetensors file with the arrays of a PyTorch state_dict: state_name() +
+  /// ".weight" of weight_shape(), and ".bias", under any common prefix. Biases are there for all layers or
+  /// for none, as the architecture says. Throws InputError naming the file, the array and its shape.
+  static LayeredNetwork from_file(const std::string& path, const LayeredArchitecture& architecture,
+                                  Index inputs);
+  /// The same arrays, by name, as from_file() reads them.
+  std::map<std::string, Array> state_dict() const;
 
   const LayeredArchitecture& architecture() const noexcept { return architecture_; }
   std::string text() const override { return to_string(architecture_); }
@@ -88,6 +98,7 @@ struct LayeredSizes {
   double swept = 0.0;          ///< numbers in LayerSweep per example
   double convolved = 0.0;      ///< parameters of layers that act at several places
   double multiply_adds = 0.0;  ///< of a forward pass, per example
+  double gram = 0.0;           ///< multiply-adds of the tangent kernel, per pair of examples
 };
 /// Throws InputError unless the layers fit examples of `inputs` entries.
 LayeredSizes sizes_of(const LayeredArchitecture& architecture, Index inputs);

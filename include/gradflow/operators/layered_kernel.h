@@ -51,6 +51,10 @@ Matrix kernel_gram(const LayeredKernel& kernel, ConstBlock X);  ///< n x n, exac
 Matrix kernel_cross(const LayeredKernel& kernel, ConstBlock X_new, ConstBlock X);  ///< n_new x n
 Vector kernel_diagonal(const LayeredKernel& kernel, ConstBlock X);                 ///< n
 
+/// Flops of an entry, about; and bytes beside the result while a gram matrix of n rows is computed.
+double entry_flops(const LayeredKernel& kernel, Index inputs);
+double working_bytes(const LayeredKernel& kernel, Index inputs, Index n);
+
 /// "infinite-width NTK of conv2d:32:3 relu avgpool dense:1, sw2 = 2, sb2 = 0.1"
 std::string describe(const LayeredKernel& kernel);
 std::unique_ptr<DenseOperator> make_operator(const LayeredKernel& kernel, ConstBlock X);
