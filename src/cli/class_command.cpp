@@ -16,6 +16,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/data/csv_writer.h"
 #include "gradflow/report/class_report.h"
+#include "gradflow/report/json_report.h"
 #include "gradflow/report/text_report.h"
 
 namespace gradflow::cli {
@@ -114,7 +115,11 @@ int class_command(Invocation& invocation) {
   const bool is_usable = usable(tests ? result.test.outcome : result.fit.outcome);
   invocation.document = json_class_report(invocation.record, job, result);
   const std::string reason = result.fit.reason;
-  if (fits && is_usable) make_model(job, std::move(result)).save(s.output);
+  if (fits && is_usable) {
+    ClassModel model = make_model(job, std::move(result));
+    model.run = run_for_model(invocation.document);
+    model.save(s.output);
+  }
   if (!s.json.empty()) write_file_atomically(s.json, invocation.document);
   if (!s.quiet) print(text);
   if (fits && !is_usable)

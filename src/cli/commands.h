@@ -20,5 +20,6 @@ int spectrum_command(Invocation& invocation);
 int predict_command(Invocation& invocation);
 int kernel_command(Invocation& invocation);
 int simulate_command(Invocation& invocation);
+int report_command(Invocation& invocation);
 
 }  // namespace gradflow::cli

@@ -117,7 +117,11 @@ int fit_command(Invocation& invocation) {
   const std::string text = text_report(job, result), json = json_report(invocation.record, job, result);
   const StoppingRule rule = result.analysis.rule();
   const bool has_model = result.analysis.is_usable() && std::isfinite(rule.time);
-  if (has_model) make_model(job, std::move(result)).save(s.output);
+  if (has_model) {
+    FittedModel model = make_model(job, std::move(result));
+    model.run = run_for_model(json);
+    model.save(s.output);
+  }
   write_json(invocation, json);
   if (!s.quiet) print(text);
   if (!has_model) {

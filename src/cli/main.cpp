@@ -70,6 +70,10 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
       add_command(app, "simulate", "Data of which the truth is known, from a test function or the model.",
                   "  gradflow simulate friedman1 -n 500 -o data.csv --truth f.csv\n"
                   "  gradflow simulate model --kernel ntk:erf:3 --tau 5 --seed 7 -o data.csv");
+  CLI::App* report =
+      add_command(app, "report", "A page to look at: verdict, figures and settings, in one HTML file.",
+                  "  gradflow report price.model -o report.html\n"
+                  "  gradflow report run.json -o report.html --figures figures");
   for (CLI::App* command : {test, stop, fit, spectrum, kernel}) {
     add_data_options(*command, s);
     add_network_options(*command, s);
@@ -94,11 +98,13 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   add_file_output(*spectrum, s, "All eigenvalues as CSV", false);
   add_file_output(*kernel, s, "The matrix, NPY, float64", true);
   add_file_output(*simulate, s, "CSV with x1, ..., xd, y (-: standard output, the default)", false);
+  add_report_options(*report, s);
+  add_file_output(*report, s, "The page, HTML (-: standard output)", true);
   for (CLI::App* command : {test, stop, fit, predict, spectrum, kernel, simulate})
     add_output_options(*command, s);
-  return {{test, test_command},        {stop, stop_command},         {fit, fit_command},
-          {predict, predict_command},  {spectrum, spectrum_command}, {kernel, kernel_command},
-          {simulate, simulate_command}};
+  return {{test, test_command},         {stop, stop_command},         {fit, fit_command},
+          {predict, predict_command},   {spectrum, spectrum_command}, {kernel, kernel_command},
+          {simulate, simulate_command}, {report, report_command}};
 }
 
 int fail(const std::string& sentence, const std::string& help) {
@@ -153,8 +159,9 @@ int run_command(const Command& command, Settings settings, const std::vector<std
 
 int unknown_command(const std::string& name) {
   return fail(
-      fmt::format("unknown command '{}': must be test, stop, fit, predict, spectrum, kernel or simulate",
-                  name),
+      fmt::format(
+          "unknown command '{}': must be test, stop, fit, predict, spectrum, kernel, simulate or report",
+          name),
       "gradflow --help");
 }
 
@@ -169,7 +176,8 @@ int run_program(int argc, char** argv) {
   const std::vector<Command> commands = add_commands(app, settings);
   const std::vector<std::string> arguments(argv, argv + argc);
   if (argc < 2)
-    return fail("no command: test, stop, fit, predict, spectrum, kernel or simulate", "gradflow --help");
+    return fail("no command: test, stop, fit, predict, spectrum, kernel, simulate or report",
+                "gradflow --help");
   std::string help = "gradflow --help";
   try {
     for (const Command& command : commands)

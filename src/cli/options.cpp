@@ -278,6 +278,14 @@ void add_file_output(CLI::App& command, Settings& s, const std::string& what, bo
   text_option(command, "-o,--output", s.output, what, output_group, "FILE")->required(required);
 }
 
+void add_report_options(CLI::App& command, Settings& s) {
+  text_option(command, "MODEL_OR_RUN", s.model,
+              "Model file of gradflow fit, or what test, stop or fit wrote with --json", data_group, "")
+      ->required();
+  text_option(command, "--figures", s.figures, "Write the figures there too, as SVG", output_group, "FOLDER");
+  flag(command, "-q,--quiet", s.quiet, "No text on standard output", output_group);
+}
+
 void add_output_options(CLI::App& command, Settings& s) {
   text_option(command, "--json", s.json, "Everything the run found, as JSON", output_group, "FILE");
   flag(command, "-q,--quiet", s.quiet, "No text on standard output", output_group);

@@ -22,6 +22,7 @@ void add_new_row_options(CLI::App& command, Settings& settings);     ///< the mo
 void add_cross_option(CLI::App& command, Settings& settings);        ///< new rows, of `kernel`
 void add_simulation_options(CLI::App& command, Settings& settings);  ///< what `simulate` draws
 void add_file_output(CLI::App& command, Settings& settings, const std::string& what, bool required);
+void add_report_options(CLI::App& command, Settings& settings);  ///< what `report` is of, and its figures
 void add_output_options(CLI::App& command, Settings& settings);  ///< --json, --quiet, --threads
 
 /// Every option of the command with the value in effect, in the order of the help text.

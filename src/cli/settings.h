@@ -50,7 +50,7 @@ struct Settings {
   std::string model, cross, cross_diagonal, interval = "model";
 
   // Output
-  std::string json, output, threads = "0";
+  std::string json, output, figures, threads = "0";
   bool quiet = false;
 };
 

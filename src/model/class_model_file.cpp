@@ -94,6 +94,7 @@ ClassModel from_tensors(TensorFile file, const std::string& source) {
   const FieldReader fields(document, source);
   TensorReader tensors(file, source);
   ClassModel model;
+  if (file.metadata.contains(run_key)) model.run = file.metadata.at(run_key);
   naming_file(source, tensors, [&] {
     model.gradflow_version = fields.text("gradflow_version");
     model.recipe = recipe_from(fields.object("recipe"));
@@ -117,6 +118,7 @@ TensorFile tensors_of(const ClassModel& model) {
   const ClassFit& fit = model.fit;
   TensorFile file;
   file.metadata[class_model_key] = header(model).dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (!model.run.empty()) file.metadata[run_key] = model.run;
   file.tensors["X_train"] = array_of(model.X);
   file.tensors["dual"] = array_of(fit.dual);
   file.tensors["bias"] = array_of(fit.bias);

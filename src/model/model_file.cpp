@@ -152,6 +152,7 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
   const FieldReader fields(document, source);
   TensorReader tensors(file, source);
   FittedModel model;
+  if (file.metadata.contains(run_key)) model.run = file.metadata.at(run_key);
   naming_file(source, tensors, [&] {
     read_numbers(model, fields);
     model.recipe = recipe_from(fields.object("recipe"));
@@ -172,6 +173,7 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
 TensorFile tensors_of(const FittedModel& model) {
   TensorFile file;
   file.metadata[fitted_model_key] = header(model).dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (!model.run.empty()) file.metadata[run_key] = model.run;
   file.tensors["alpha"] = array_of(model.alpha);
   file.tensors["beta"] = array_of(model.beta);
   if (model.weights.size() > 0) file.tensors["weights"] = array_of(model.weights);

@@ -14,6 +14,8 @@ namespace gradflow {
 /// Metadata keys of the two kinds of models.
 inline constexpr const char* fitted_model_key = "gradflow_model";
 inline constexpr const char* class_model_key = "gradflow_class_model";
+/// Metadata key of the run that fitted the model, either kind's; absent where it was not kept.
+inline constexpr const char* run_key = "gradflow_run";
 
 Array array_of(const Matrix& matrix);
 Array array_of(const Vector& vector);

@@ -5,6 +5,7 @@
 
 #include "gradflow/model/summary.h"
 #include "report/choice_report.h"
+#include "report/detail_json.h"
 #include "report/further_tests.h"
 #include "report/json_parts.h"
 
@@ -199,7 +200,19 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
   json["warnings"] = warnings;
   json["seconds"] = seconds_json(result.prepared.seconds);
   for (const auto& [stage, seconds] : analysis.seconds) json["seconds"][stage] = seconds;
+  json["response_sd"] = number(response_sd(result.prepared.observations));
+  add_detail(json, run_detail(job, result));
   return dump(json);
+}
+
+std::string run_for_model(const std::string& document) {
+  Json json = Json::parse(document);
+  json.erase("seconds");
+  json.erase("threads");
+  if (json.contains("options")) json["options"].erase("threads");
+  if (json.contains("plan"))
+    for (const char* moment : {"text", "available_bytes", "expected_seconds"}) json["plan"].erase(moment);
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string json_test_report(const RunRecord& record, const Job& job, const PreparedJob& prepared,

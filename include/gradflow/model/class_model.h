@@ -27,6 +27,7 @@ struct ClassModel {
   double log10_p_value = std::numeric_limits<double>::quiet_NaN();  ///< of the test
   std::uint64_t seed = 1;
   std::vector<std::string> warnings;  ///< of the fit
+  std::string run;                    ///< as FittedModel's, by json_class_report()
 
   Index rows() const noexcept { return X.rows(); }  ///< n
 

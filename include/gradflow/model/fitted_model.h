@@ -57,6 +57,9 @@ struct FittedModel {
   double level = 0.95;  ///< of the intervals
   std::uint64_t seed = 1;
   std::vector<std::string> warnings;  ///< of the fit
+  /// The run that fitted the model, as json_report() writes it: what `gradflow report` shows. Empty: not
+  /// kept.
+  std::string run;
 
   Index rows() const noexcept { return alpha.size(); }  ///< n
   /// Most training rows of which predict() factors a matrix for standard deviations: 170 Gflop, and 1.5 GB

@@ -16,7 +16,13 @@ namespace gradflow {
 ///
 ///     test.p_value, test.log10_p_value, test.p_value_satterthwaite, rules.NAME.time, chosen.rule,
 ///     chosen.time, noise_variance (squared units of y), effective_dof (without the fixed effects), ...
+///
+/// and what a report draws (model/run_detail.h): curves, profiles, directions, rows, coverage.
 std::string json_report(const RunRecord& record, const Job& job, const JobResult& result);
+
+/// What of such a document a model file keeps: all but what depends on the moment (times, free memory, number
+/// of threads), on one line, so that equal runs write equal files.
+std::string run_for_model(const std::string& document);
 
 /// Of `test`: the data, the operator, the score test and the tests that were asked for beside it.
 std::string json_test_report(const RunRecord& record, const Job& job, const PreparedJob& prepared,
