@@ -42,6 +42,16 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
   return command;
 }
 
+CLI::App* add_report(CLI::App& app, Settings& s) {
+  CLI::App* report =
+      add_command(app, "report", "A page to look at: verdict, figures and settings, in one HTML file.",
+                  "  gradflow report price.model -o report.html\n"
+                  "  gradflow report run.json -o report.html --figures figures");
+  add_report_options(*report, s);
+  add_file_output(*report, s, "The page, HTML (-: standard output)", true);
+  return report;
+}
+
 std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   CLI::App* test =
       add_command(app, "test", "Is training warranted? A score test with an exact p-value.",
@@ -70,10 +80,7 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
       add_command(app, "simulate", "Data of which the truth is known, from a test function or the model.",
                   "  gradflow simulate friedman1 -n 500 -o data.csv --truth f.csv\n"
                   "  gradflow simulate model --kernel ntk:erf:3 --tau 5 --seed 7 -o data.csv");
-  CLI::App* report =
-      add_command(app, "report", "A page to look at: verdict, figures and settings, in one HTML file.",
-                  "  gradflow report price.model -o report.html\n"
-                  "  gradflow report run.json -o report.html --figures figures");
+  CLI::App* report = add_report(app, s);
   for (CLI::App* command : {test, stop, fit, spectrum, kernel}) {
     add_data_options(*command, s);
     add_network_options(*command, s);
@@ -98,8 +105,6 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   add_file_output(*spectrum, s, "All eigenvalues as CSV", false);
   add_file_output(*kernel, s, "The matrix, NPY, float64", true);
   add_file_output(*simulate, s, "CSV with x1, ..., xd, y (-: standard output, the default)", false);
-  add_report_options(*report, s);
-  add_file_output(*report, s, "The page, HTML (-: standard output)", true);
   for (CLI::App* command : {test, stop, fit, predict, spectrum, kernel, simulate})
     add_output_options(*command, s);
   return {{test, test_command},         {stop, stop_command},         {fit, fit_command},

@@ -75,6 +75,11 @@ void measure(const ClassJob& job, ClassResult& result) {
   result.reliability = reliability(P, labels, bins, job.level);
   for (Index c = 0; c < P.cols(); ++c)
     result.of_class.push_back(reliability_of_class(P, labels, c, bins, job.level));
+  const auto K = static_cast<std::size_t>(P.cols());
+  result.confusion.assign(K, std::vector<Index>(K, 0));
+  const Labels predicted = most_probable(P);
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    ++result.confusion[static_cast<std::size_t>(labels[i])][static_cast<std::size_t>(predicted[i])];
 }
 
 ClassFit fit_with(const ClassJob& job, const TrainingOperator& H, const ClassResult& result) {

@@ -56,6 +56,7 @@ Script& Script::data(const std::string& name, const std::vector<Vector>& columns
 }
 
 Script& Script::panel(const Panel& panel) {
+  panel_ = panel;
   line("unset object");
   line("unset arrow");
   line("unset label");
@@ -66,48 +67,59 @@ Script& Script::panel(const Panel& panel) {
   return line("set tmargin at screen {:.4f}", panel.top);
 }
 
+Script& Script::tics(char axis, const Range& range, bool logarithmic, bool labelled) {
+  line("set {}tics autofreq{}", axis, axis == 'x' ? " offset 0,0.35" : "");
+  // Less than two decades: 1, 2 and 5 of each; otherwise every decade, as a power where there are many.
+  if (logarithmic && range.high < 100.0 * range.low) {
+    std::string list;
+    for (double decade = std::pow(10.0, std::floor(std::log10(range.low))); decade <= range.high;
+         decade *= 10.0)
+      for (const double digit : {1.0, 2.0, 5.0})
+        if (digit * decade >= range.low && digit * decade <= range.high)
+          list += fmt::format("{}{:.6g}", list.empty() ? "" : ", ", digit * decade);
+    if (!list.empty()) line("set {}tics ({})", axis, list);
+  }
+  const bool powers = logarithmic && (range.high > 1e5 || range.low < 1e-3);
+  return line("set format {} '{}'", axis, !labelled ? "" : powers ? "10^{%T}" : "%g");
+}
+
 Script& Script::x_axis(const std::string& text, const Range& range, bool logarithmic) {
   if (logarithmic) line("set logscale x");
   line("set xrange [{:.9g}:{:.9g}]", range.low, range.high);
-  // Decades as powers where there are many.
-  const bool powers = logarithmic && (range.high > 1e5 || range.low < 1e-3);
-  line("set xtics autofreq");
-  line("set format x '{}'", text.empty() ? "" : powers ? "10^{%T}" : "%g");
-  return line("set xlabel '{}' textcolor rgb '{}' offset 0,0.4", text, colour::ink);
+  tics('x', range, logarithmic, !text.empty());
+  return line("set xlabel '{}' textcolor rgb '{}' offset 0,0.6", text, colour::ink);
 }
 
 Script& Script::y_axis(const std::string& text, const Range& range, bool logarithmic) {
   if (logarithmic) line("set logscale y");
   line("set yrange [{:.9g}:{:.9g}]", range.low, range.high);
-  line("set ytics autofreq");
-  line("set format y '{}'", logarithmic && (range.high > 1e5 || range.low < 1e-3) ? "10^{%T}" : "%g");
-  // On a phone an upright label beside the axis costs a sixth of the width: it goes above.
-  if (canvas_.narrow) {
-    line("unset ylabel");
-    return text.empty() ? *this
-                        : line("set label 99 '{}' at graph 0.015,0.95 left front textcolor rgb '{}'", text,
-                               colour::muted);
-  }
-  return line("set ylabel '{}' textcolor rgb '{}' offset 0.6,0", text, colour::ink);
+  tics('y', range, logarithmic, true);
+  if (!canvas_.narrow) return line("set ylabel '{}' textcolor rgb '{}' offset 0.6,0", text, colour::ink);
+  // On a phone an upright label beside the axis costs a sixth of the width: it lies above.
+  line("unset ylabel");
+  if (text.empty()) return *this;
+  return line("set label 99 '{}' at screen {:.4f},{:.4f} left textcolor rgb '{}'", text, panel_.left,
+              panel_.top + 10.0 / canvas_.height, colour::muted);
 }
 
-Script& Script::legend(const Panel& panel, const std::vector<LegendEntry>& entries) {
-  const double row = 17.0 / canvas_.height, sample = 24.0 / canvas_.width, gap = 6.0 / canvas_.width;
-  const auto count = static_cast<double>(entries.size());
+Script& Script::legend(const std::vector<LegendEntry>& entries) {
+  constexpr double sample = 24.0, gap = 6.0, letter = 7.2, between = 28.0, row = 17.0, above_label = 28.0;
   line("unset key");
+  double x = panel_.left * canvas_.width;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const LegendEntry& entry = entries[i];
-    const auto place = static_cast<double>(i);
-    const double x = canvas_.narrow ? panel.left : panel.left + place * (panel.right - panel.left) / count;
-    const double y = panel.top + (canvas_.narrow ? row * (count - place - 0.1) : 0.7 * row);
+    const double rows_below = canvas_.narrow ? static_cast<double>(entries.size() - 1 - i) : 0.0;
+    const double y = panel_.top + ((canvas_.narrow ? above_label : 12.0) + row * rows_below) / canvas_.height;
+    const double from = x / canvas_.width, to = (x + sample) / canvas_.width;
     if (entry.dash > 0)
       line("set arrow {} from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lw 2.4 dt {} lc rgb '{}'",
-           50 + i, x, y, x + sample, y, entry.dash, entry.ink);
+           50 + i, from, y, to, y, entry.dash, entry.ink);
     else
-      line("set label {} '' at screen {:.4f},{:.4f} point pt {} ps 0.8 lc rgb '{}'", 70 + i, x + 0.5 * sample,
-           y, entry.mark, entry.ink);
+      line("set label {} '' at screen {:.4f},{:.4f} point pt {} ps 0.8 lc rgb '{}'", 70 + i,
+           0.5 * (from + to), y, entry.mark, entry.ink);
     line("set label {} '{}' at screen {:.4f},{:.4f} left textcolor rgb '{}'", 50 + i, entry.name,
-         x + sample + gap, y, colour::ink);
+         to + gap / canvas_.width, y, colour::ink);
+    if (!canvas_.narrow) x += sample + gap + letter * static_cast<double>(entry.name.size()) + between;
   }
   return *this;
 }

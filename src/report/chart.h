@@ -76,12 +76,15 @@ class Script {
   Script& x_axis(const std::string& label, const Range& range, bool logarithmic);
   Script& y_axis(const std::string& label, const Range& range, bool logarithmic);
   /// What the series are, above the panel: beside each other, or on a phone below each other.
-  Script& legend(const Panel& panel, const std::vector<LegendEntry>& entries);
+  Script& legend(const std::vector<LegendEntry>& entries);
 
   const std::string& text() const { return text_; }
 
  private:
+  Script& tics(char axis, const Range& range, bool logarithmic, bool labelled);
+
   Canvas canvas_;
+  Panel panel_{0.0, 1.0, 0.0, 1.0};
   std::string text_;
 };
 

@@ -115,6 +115,7 @@ std::string json_class_report(const RunRecord& record, const ClassJob& job, cons
   json["reliability"]["of_class"] = Json::array();
   for (const Reliability& one : result.of_class)
     json["reliability"]["of_class"].push_back(reliability_json(one));
+  json["confusion"] = result.confusion;
   json["warnings"] = result.warnings;
   json["seconds"] = seconds_json(result.seconds);
   return dump(json);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace gradflow {
@@ -36,6 +37,32 @@ std::string shown_number(double value) {
   if (std::isnan(value)) return "NA";
   if (std::isinf(value)) return value > 0.0 ? "inf" : "-inf";
   return fmt::format("{:.5g}", value == 0.0 ? 0.0 : value);
+}
+
+std::string brief_number(double value) {
+  if (!std::isfinite(value)) return shown_number(value);
+  if (std::abs(value) < 1000.0 || std::abs(value) >= 1e9)
+    return fmt::format("{:.3g}", value == 0.0 ? 0.0 : value);
+  std::string digits = fmt::format("{:.0f}", std::abs(value));
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<std::size_t>(at), 1, ',');
+  return value < 0.0 ? fmt::format("-{}", digits) : digits;
+}
+
+std::string brief_p(double p_value, double log10_p_value) {
+  if (std::isnan(p_value) || !std::isfinite(log10_p_value)) return shown_p(p_value, log10_p_value);
+  if (p_value >= 1e-3) return fmt::format("{:.2g}", p_value);
+  constexpr std::array superscripts{"\u2070", "\u00b9", "\u00b2", "\u00b3", "\u2074",
+                                    "\u2075", "\u2076", "\u2077", "\u2078", "\u2079"};
+  double exponent = std::floor(log10_p_value), digits = std::pow(10.0, log10_p_value - exponent);
+  if (digits >= 9.95) {
+    digits = 1.0;
+    exponent += 1.0;
+  }
+  std::string power;
+  for (const char digit : fmt::format("{:.0f}", -exponent))
+    power += superscripts.at(static_cast<std::size_t>(digit - '0'));
+  return fmt::format("{:.1f} \u00d7 10\u207b{}", digits, power);
 }
 
 std::string shown_p(double p_value, double log10_p_value) {

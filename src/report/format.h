@@ -12,6 +12,12 @@ namespace gradflow {
 /// Five significant digits; "NA" for NaN, "inf" for infinity.
 std::string shown_number(double value);
 
+/// Three significant digits, for a sentence; thousands of whole numbers apart: "12.3", "1,232", "NA".
+std::string brief_number(double value);
+
+/// A p-value for a sentence: "0.034", "6.0 x 10^-45" with the signs of print.
+std::string brief_p(double p_value, double log10_p_value);
+
 /// A p-value; below 1e-300 as a power of ten.
 std::string shown_p(double p_value, double log10_p_value);
 

@@ -82,7 +82,7 @@ void remove_between(std::string& text, std::string_view from, std::string_view t
   std::string out;
   std::size_t begin = 0;
   for (std::size_t at = 0; (at = text.find(from, begin)) != std::string::npos;) {
-    const std::size_t end = text.find(to, at);
+    const std::size_t end = text.find(to, at + from.size());
     if (end == std::string::npos) break;
     out.append(text, begin, at - begin);
     begin = end + to.size();

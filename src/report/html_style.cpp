@@ -1,9 +1,12 @@
+#include <string_view>
+
 #include "report/html_page.h"
 
 namespace gradflow {
 
-std::string html_style() {
-  return R"css(
+namespace {
+
+constexpr std::string_view style = R"css(
 :root { --ink: #1a1a1a; --muted: #595959; --rule: #dcdcdc; --accent: #0072b2; --wash: #f5f7f9; }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
@@ -46,9 +49,11 @@ caption { text-align: left; color: var(--muted); padding-bottom: .4rem; }
 th, td { text-align: right; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 th:first-child, td:first-child { text-align: left; }
-.words td { text-align: left; overflow-wrap: anywhere; }
-.words th { text-align: left; font-weight: 400; color: var(--muted); padding-right: 1.5rem; }
-thead th { font-weight: 600; border-bottom: 1px solid var(--muted); white-space: nowrap; }
+th, td { white-space: nowrap; }
+.words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.words th { text-align: left; white-space: normal; font-weight: 400; color: var(--muted); padding-right: 1.5rem; }
+thead th { font-weight: 600; border-bottom: 1px solid var(--muted); white-space: normal;
+  vertical-align: bottom; }
 tbody th { font-weight: 400; }
 tr.chosen th, tr.chosen td { background: var(--wash); font-weight: 600; }
 ul.warnings { padding-left: 1.1rem; max-width: 42rem; }
@@ -82,6 +87,9 @@ footer { padding: 2.5rem 1.25rem 4rem; color: var(--muted); font-size: .875rem; 
   a { color: inherit; text-decoration: none; }
 }
 )css";
-}
+
+}  // namespace
+
+std::string html_style() { return std::string(style); }
 
 }  // namespace gradflow

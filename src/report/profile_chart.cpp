@@ -60,11 +60,11 @@ std::string draw(const std::vector<Profile>& profiles, double threshold, const C
     plots.push_back(fmt::format("{:.9g} with lines lw 1.6 dt 2 lc rgb '{}' notitle", threshold, colour::ink));
     legend.push_back({"limit of the interval", colour::ink, 2, 0});
   }
-  const Panel panel = canvas.narrow ? Panel{0.12, 0.985, 0.15, 0.83} : Panel{0.115, 0.985, 0.165, 0.91};
+  const Panel panel = canvas.narrow ? Panel{0.12, 0.985, 0.15, 0.77} : Panel{0.115, 0.985, 0.165, 0.91};
   return script.panel(panel)
       .x_axis("training time {/:Italic t} (log scale)", times_of(profiles).logarithmic(), true)
       .y_axis("2 x loss of log-likelihood", {0.0, excess_drawn}, false)
-      .legend(panel, legend)
+      .legend(legend)
       .line("plot {}", fmt::join(plots, ", "))
       .line("unset multiplot")
       .text();

@@ -34,17 +34,17 @@ void fit_panel(Script& script, const std::string& block, const Panel& panel, con
       .x_axis(fmt::format("predicted, {}", title), range, false)
       .y_axis(with_label ? "observed" : "", range, false)
       .line("unset key");
-  if (!with_label) script.line("unset ylabel").line("unset label 99");
-  script.line(
-      "set arrow 1 from first {0:.9g},{0:.9g} to first {1:.9g},{1:.9g} nohead lw 1 dt 2 lc rgb '{2}' back",
-      range.low, range.high, colour::muted);
   // Bars lie along the predicted axis: an observation is inside where the diagonal crosses its bar.
   const std::string bars =
       intervals
-          ? fmt::format("${} using 3:1:($4-$3):(0) with vectors nohead lw 0.8 lc rgb '#b8c4cc' notitle, ",
+          ? fmt::format("${} using 3:1:($4-$3):(0) with vectors nohead lw 0.6 lc rgb '#d5dee5' notitle, ",
                         block)
           : "";
-  script.line("plot {}${} using 2:1 with points pt 7 ps 0.35 lc rgb '{}' notitle", bars, block, ink);
+  script.line(
+      "plot {}x with lines lw 1.2 dt 2 lc rgb '{}' notitle, ${} using 2:1 with points pt 7 ps 0.35 lc rgb "
+      "'{}' "
+      "notitle",
+      bars, colour::ink, block, ink);
 }
 
 std::string draw_fits(const Fits& fits, const Canvas& canvas) {
@@ -110,8 +110,11 @@ std::string draw_shares(const Canvas& canvas, const std::vector<Vector>& columns
       .x_axis(x, {0.0, 1.0}, false)
       .y_axis(y, {0.0, 1.0}, false)
       .line("unset key")
-      .line("set arrow 1 from first 0,0 to first 1,1 nohead lw 1 dt 2 lc rgb '{}' back", colour::muted)
-      .line("plot $c using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lw 1.6 lc rgb '{}' notitle", colour::blue)
+      .line(
+          "plot x with lines lw 1.2 dt 2 lc rgb '{}' notitle, $c using 1:2:3:4 with yerrorbars pt 7 ps 0.7 "
+          "lw "
+          "1.6 lc rgb '{}' notitle",
+          colour::ink, colour::blue)
       .line("unset multiplot");
   return script.text();
 }

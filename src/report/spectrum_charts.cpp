@@ -88,7 +88,7 @@ std::string draw_spectrum(const RunDocument& run, const Canvas& canvas) {
     plots.push_back(
         fmt::format("{:.9g} with lines lw 1.6 dt 2 lc rgb '{}' notitle", data.noise, colour::ink));
   }
-  return script.legend(below, legend).line("plot {}", fmt::join(plots, ", ")).line("unset multiplot").text();
+  return script.legend(legend).line("plot {}", fmt::join(plots, ", ")).line("unset multiplot").text();
 }
 
 DataTable spectrum_table_of(const RunDocument& run) {

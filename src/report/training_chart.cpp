@@ -60,7 +60,7 @@ void error_panel(Script& script, const TrainingData& data, const Panel& panel) {
   for (const Vector* curve : {&data.expected, &data.left_out, &data.training}) errors.add(*curve);
   script.panel(panel)
       .x_axis("", data.times, true)
-      .y_axis("error (root mean square)", {0.0, errors.linear().high}, false);
+      .y_axis("error (root mean square)", {std::max(0.0, errors.linear().low), errors.linear().high}, false);
   mark_stop(script, data, true);
   struct Series {
     const Vector& values;
@@ -77,7 +77,7 @@ void error_panel(Script& script, const TrainingData& data, const Panel& panel) {
                                   series.column, series.dash, series.ink));
       legend.push_back({series.name, series.ink, series.dash, 0});
     }
-  script.legend(panel, legend);
+  script.legend(legend);
   script.line("plot {}", fmt::join(plots, ", "));
 }
 
@@ -105,19 +105,22 @@ void rules_panel(Script& script, const TrainingData& data, const Panel& panel) {
     time(i) = usable_rule ? on_axis(rule.time) : std::numeric_limits<double>::quiet_NaN();
     const bool bounded =
         usable_rule && std::isfinite(rule.interval.lower) && !std::isnan(rule.interval.upper);
-    lower(i) = bounded ? on_axis(rule.interval.lower) : time(i);
-    upper(i) = bounded ? on_axis(rule.interval.upper) : time(i);
+    lower(i) = bounded ? on_axis(rule.interval.lower) : std::numeric_limits<double>::quiet_NaN();
+    upper(i) = bounded ? on_axis(rule.interval.upper) : std::numeric_limits<double>::quiet_NaN();
     tics += fmt::format("{}'{}' {}", i > 0 ? ", " : "", label(rule.name), count - i);
   }
   script.data("rules", {time, row, lower, upper})
       .panel(panel)
       .x_axis(axis, data.times, true)
       .y_axis("", {0.4, static_cast<double>(count) + 0.6}, false)
-      .line("unset label 99")
       .line("set ytics ({})", tics)
       .line("unset key");
   mark_stop(script, data, true);
-  script.line("plot $rules using 1:2:3:4 with xerrorbars pt 7 ps 0.8 lw 2 lc rgb '{}' notitle", colour::ink);
+  script.line(
+      "plot $rules using 3:2:($4-$3):(0) with vectors nohead lw 2 lc rgb '{0}' notitle, $rules using 1:2 "
+      "with "
+      "points pt 7 ps 0.8 lc rgb '{0}' notitle",
+      colour::ink);
 }
 
 std::string draw(const TrainingData& data, const Canvas& canvas) {

@@ -19,7 +19,7 @@ std::string test_sentence(const RunDocument& run) {
   const double p = run.number("/test/p_value"), log10_p = run.number("/test/log10_p_value");
   if (std::isnan(p))
     return fmt::format("Whether training is warranted cannot be told: {}.", run.text("/test/reason"));
-  const std::string shown = shown_p(p, log10_p);
+  const std::string shown = brief_p(p, log10_p);
   if (p < 1.0 - level_of(run))
     return fmt::format(
         "Training is warranted: pure noise would match the network this well only with probability p = {}.",
@@ -87,10 +87,11 @@ std::string agreement_clause(const std::vector<RuleEntry>& rules) {
 }
 
 std::string path_phrase(const RunDocument& run, double time) {
-  const std::string kind = run.text("/chosen/path/kind"), at = shown_number(time);
+  const std::string kind = run.text("/chosen/path/kind"), at = brief_number(time);
   if (kind == "ridge") return "stop the ridge path at tau = " + at;
   if (kind == "decay") return "stop gradient flow with weight decay at t = " + at;
-  if (kind == "descent") return fmt::format("stop gradient descent after {} steps", shown_steps(time));
+  if (kind == "descent")
+    return fmt::format("stop gradient descent after {} steps", brief_number(std::round(time)));
   if (kind == "implicit") return "take implicit steps of tau = " + at;
   return "stop gradient flow at t = " + at;
 }
@@ -111,16 +112,17 @@ std::string stop_sentence(const RunDocument& run) {
   std::string sentence = path_phrase(run, chosen->time);
   sentence.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence.front())));
   if (std::isfinite(chosen->steps) && chosen->steps != chosen->time) {
-    sentence += fmt::format(", after {} full-batch steps", shown_steps(chosen->steps));
+    sentence += fmt::format(", after {} full-batch steps", brief_number(std::round(chosen->steps)));
     const std::string rate = run.scalar("/options/learning-rate");
     if (!rate.empty()) sentence += fmt::format(" at learning rate {}", rate);
   }
   if (std::isfinite(chosen->interval.lower) && !std::isnan(chosen->interval.upper))
     sentence += std::isinf(chosen->interval.upper)
                     ? fmt::format(" ({} interval from {} without an upper end)",
-                                  percent(chosen->interval.level), shown_number(chosen->interval.lower))
+                                  percent(chosen->interval.level), brief_number(chosen->interval.lower))
                     : fmt::format(" ({} interval {})", percent(chosen->interval.level),
-                                  shown_interval(chosen->interval));
+                                  fmt::format("{} to {}", brief_number(chosen->interval.lower),
+                                              brief_number(chosen->interval.upper)));
   return sentence + clause + ".";
 }
 
@@ -132,8 +134,8 @@ std::string class_sentence(const RunDocument& run) {
       "one: "
       "{:.1f} %), with a log loss of {} against {}.",
       100.0 * run.number("/leave_one_out/accuracy"), 100.0 * run.number("/class_frequencies/accuracy"),
-      shown_number(run.number("/leave_one_out/log_loss")),
-      shown_number(run.number("/class_frequencies/log_loss")));
+      brief_number(run.number("/leave_one_out/log_loss")),
+      brief_number(run.number("/class_frequencies/log_loss")));
 }
 
 const RuleEntry* chosen_of(const std::vector<RuleEntry>& rules) {
@@ -151,12 +153,12 @@ std::vector<Fact> class_facts(const RunDocument& run) {
   std::vector<Fact> facts;
   add(facts, "Accuracy", fmt::format("{:.1f} %", 100.0 * run.number("/leave_one_out/accuracy")),
       "of rows left out, most probable class");
-  add(facts, "Log loss", shown_number(run.number("/leave_one_out/log_loss")), "nats; 0 is certain and right");
-  add(facts, "Brier score", shown_number(run.number("/leave_one_out/brier")),
+  add(facts, "Log loss", brief_number(run.number("/leave_one_out/log_loss")), "nats; 0 is certain and right");
+  add(facts, "Brier score", brief_number(run.number("/leave_one_out/brier")),
       "mean squared error of probabilities");
-  add(facts, "Calibration error", shown_number(run.number("/leave_one_out/calibration_error")),
+  add(facts, "Calibration error", brief_number(run.number("/leave_one_out/calibration_error")),
       fmt::format("perfect probabilities would show {}",
-                  shown_number(run.number("/leave_one_out/calibration_error_if_calibrated/mean"))));
+                  brief_number(run.number("/leave_one_out/calibration_error_if_calibrated/mean"))));
   return facts;
 }
 
@@ -183,14 +185,14 @@ std::vector<Fact> facts_of(const RunDocument& run) {
   const std::vector<RuleEntry> rules = rules_of(run);
   const RuleEntry* chosen = chosen_of(rules);
   if (chosen == nullptr || !chosen->is_usable()) return facts;
-  add(facts, "Stopping time", shown_number(chosen->time), fmt::format("by rule {}", chosen->name));
-  add(facts, "Steps", shown_steps(chosen->steps), "of full-batch gradient descent");
-  add(facts, "Effective degrees of freedom", shown_number(run.number("/effective_dof")),
+  add(facts, "Stopping time", brief_number(chosen->time), fmt::format("by rule {}", chosen->name));
+  add(facts, "Steps", brief_number(std::round(chosen->steps)), "of full-batch gradient descent");
+  add(facts, "Effective degrees of freedom", brief_number(run.number("/effective_dof")),
       fmt::format("free parameters the fit is worth, of {}", run.scalar("/N")));
-  add(facts, "Noise", shown_number(std::sqrt(run.number("/noise_variance"))),
+  add(facts, "Noise", brief_number(std::sqrt(run.number("/noise_variance"))),
       fmt::format("standard deviation, units of the response (its own: {})",
-                  shown_number(run.number("/response_sd"))));
-  add(facts, "Leave-one-out error", shown_number(chosen->loo_rmse),
+                  brief_number(run.number("/response_sd"))));
+  add(facts, "Leave-one-out error", brief_number(chosen->loo_rmse),
       "root mean square, units of the response");
   const double share = run.number("/signal_share");
   if (std::isfinite(share))

@@ -65,7 +65,9 @@ struct ClassResult {
   ClassScores frequencies;     ///< of always predicting the class frequencies (calibrated by construction)
   CalibrationNull calibrated;  ///< the calibration error were the probabilities exactly right
   Reliability reliability;     ///< of the most probable class
-  std::vector<Reliability> of_class;                    ///< of every class
+  std::vector<Reliability> of_class;  ///< of every class
+  /// K x K, rows by observed class, columns by the most probable class when the row is left out; or empty.
+  std::vector<std::vector<Index>> confusion;
   std::vector<std::string> warnings;                    ///< complete sentences, those of the data included
   std::vector<std::pair<std::string, double>> seconds;  ///< stage, wall time
 };
