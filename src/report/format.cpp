@@ -50,7 +50,8 @@ std::string brief_number(double value) {
 }
 
 std::string brief_p(double p_value, double log10_p_value) {
-  if (std::isnan(p_value) || !std::isfinite(log10_p_value)) return shown_p(p_value, log10_p_value);
+  if (std::isnan(p_value) || !(log10_p_value < 0.0) || log10_p_value < -1e7)
+    return shown_p(p_value, log10_p_value);
   if (p_value >= 1e-3) return fmt::format("{:.2g}", p_value);
   constexpr std::array superscripts{"\u2070", "\u00b9", "\u00b2", "\u00b3", "\u2074",
                                     "\u2075", "\u2076", "\u2077", "\u2078", "\u2079"};
