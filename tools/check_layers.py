@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 
-LAYERS = ["base", "data", "network", "operators", "spectrum", "inference", "model", "report", "cli"]
+LAYERS = ["base", "data", "network", "operators", "spectrum", "inference", "training", "model", "report", "cli"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<](?:\.\./)*(?:gradflow/)?(\w+)/', re.MULTILINE)
 
 

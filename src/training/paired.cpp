@@ -1,0 +1,145 @@
+#include <cmath>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "training/dense_pass.h"
+
+namespace gradflow {
+namespace {
+
+const double half_root = 1.0 / std::sqrt(2.0);
+
+class PairedPass final : public NetworkPass {
+ public:
+  PairedPass(std::unique_ptr<NetworkPass> first, std::unique_ptr<NetworkPass> second)
+      : first_(std::move(first)), second_(std::move(second)) {}
+
+  const Matrix& forward(ConstBlock X) override {
+    output_ = half_root * (first_->forward(X) - second_->forward(X));
+    return output_;
+  }
+
+  Vector pull_back(ConstBlock U) override {
+    const Vector one = first_->pull_back(U), two = second_->pull_back(U);
+    Vector both(one.size() + two.size());
+    both << half_root * one, -half_root * two;
+    return both;
+  }
+
+ private:
+  std::unique_ptr<NetworkPass> first_, second_;
+  Matrix output_;
+};
+
+// W of a layer of both copies side by side: blocks on the diagonal, with one set of inputs at the first layer
+// and one difference at the last.
+Matrix joined(const Matrix& one, const Matrix& two, double scale, bool first, bool last) {
+  if (first && last) return scale * half_root * (one - two);
+  Matrix both =
+      Matrix::Zero(last ? one.rows() : one.rows() + two.rows(), first ? one.cols() : one.cols() + two.cols());
+  both.topLeftCorner(one.rows(), one.cols()) = scale * one;
+  both.bottomRightCorner(two.rows(), two.cols()) = scale * two;
+  if (!last) return both;
+  both.leftCols(one.cols()) *= half_root;
+  both.rightCols(two.cols()) *= -half_root;
+  return both;
+}
+
+Vector joined(const Vector& one, const Vector& two, double scale, bool last) {
+  if (last) return scale * half_root * (one - two);
+  Vector both(one.size() + two.size());
+  both << scale * one, scale * two;
+  return both;
+}
+
+class Paired final : public TrainableNetwork {
+ public:
+  Paired(std::unique_ptr<TrainableNetwork> first, std::unique_ptr<TrainableNetwork> second)
+      : first_(std::move(first)), second_(std::move(second)) {
+    join();
+  }
+
+  Index inputs() const override { return first_->inputs(); }
+  Index outputs() const override { return first_->outputs(); }
+  std::string description() const override {
+    return fmt::format("the difference of two copies of {}", first_->description());
+  }
+  const Vector& parameters() const override { return theta_; }
+
+  void set_parameters(Vector theta) override {
+    require(theta.size() == theta_.size(), "number of parameters", theta.size(),
+            fmt::format("must be {}", theta_.size()));
+    const Index half = theta.size() / 2;
+    first_->set_parameters(theta.head(half));
+    second_->set_parameters(theta.tail(half));
+    theta_ = std::move(theta);
+  }
+
+  std::vector<LayerEntries> layers() const override {
+    std::vector<LayerEntries> both = first_->layers();
+    const Index half = theta_.size() / 2;
+    for (LayerEntries layer : second_->layers()) {
+      layer.weights += half;
+      if (layer.biases >= 0) layer.biases += half;
+      both.push_back(layer);
+    }
+    return both;
+  }
+
+  std::unique_ptr<NetworkPass> make_pass() const override {
+    return std::make_unique<PairedPass>(first_->make_pass(), second_->make_pass());
+  }
+
+  // J = [J_1, -J_2] / sqrt(2)
+  Matrix kernel(ConstBlock X) const override { return 0.5 * (first_->kernel(X) + second_->kernel(X)); }
+  Matrix kernel_cross(ConstBlock X_new, ConstBlock X) const override {
+    return 0.5 * (first_->kernel_cross(X_new, X) + second_->kernel_cross(X_new, X));
+  }
+
+  std::vector<Matrix> features(ConstBlock X) const override {
+    std::vector<Matrix> both = first_->features(X);
+    const std::vector<Matrix> second = second_->features(X);
+    for (std::size_t l = 0; l < both.size(); ++l) {
+      Matrix side(both[l].rows(), both[l].cols() + second[l].cols());
+      side << both[l], second[l];
+      both[l] = std::move(side);
+    }
+    return both;
+  }
+
+  DenseNetwork dense() const override {
+    const DenseNetwork one = first_->dense(), two = second_->dense();
+    Architecture architecture = one.architecture();
+    architecture.parameterization = Parameterization::standard;
+    for (Index& width : architecture.widths) width *= 2;
+    Parameters parameters;
+    for (Index l = 0; l < one.layers(); ++l) {
+      const auto at = static_cast<std::size_t>(l);
+      const bool last = l + 1 == one.layers();
+      parameters.weights.push_back(joined(one.parameters().weights[at], two.parameters().weights[at],
+                                          one.weight_scale(l), l == 0, last));
+      if (architecture.bias)
+        parameters.biases.push_back(
+            joined(one.parameters().biases[at], two.parameters().biases[at], one.bias_scale(), last));
+    }
+    return DenseNetwork(architecture, std::move(parameters));
+  }
+
+ private:
+  void join() {
+    theta_.resize(first_->parameters().size() + second_->parameters().size());
+    theta_ << first_->parameters(), second_->parameters();
+  }
+
+  std::unique_ptr<TrainableNetwork> first_, second_;
+  Vector theta_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrainableNetwork> make_paired(std::unique_ptr<TrainableNetwork> first,
+                                              std::unique_ptr<TrainableNetwork> second) {
+  return std::make_unique<Paired>(std::move(first), std::move(second));
+}
+
+}  // namespace gradflow
