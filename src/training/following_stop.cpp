@@ -81,6 +81,20 @@ Remaining remaining_risk_time(const Vector& values, const Vector& a, const Vecto
   return {outcome_of(minimum), "least expected error", minimum.time};
 }
 
+Remaining remaining_gcv_time(const Vector& values, const Vector& r, const Vector& b) {
+  const double largest = values.maxCoeff(), N = static_cast<double>(values.size());
+  if (!(largest > 0.0)) return {Outcome::unidentified, "the operator is zero", nan};
+  const auto gcv = [&](double u) {
+    const Eigen::ArrayXd decay = (-u * values.array()).exp();
+    const double left = (decay * b.array()).sum();
+    return left < 0.01 * N ? infinity : N * (decay * r.array()).square().sum() / (left * left);
+  };
+  if (std::isinf(gcv(0.0))) return {Outcome::at_zero, "99 % of the degrees of freedom are used", 0.0};
+  const TimeGrid grid = log_grid(smallest_time / largest, largest_time_seen / largest, grid_points);
+  const Minimum minimum = minimise_over_time(gcv, grid, false);
+  return {outcome_of(minimum), "least generalised cross-validation", minimum.time};
+}
+
 void FollowOptions::check() const {
   require(growth > 1.0, "growth", growth, "must be > 1");
   require(tolerance >= 0.0, "tolerance", tolerance, "must be >= 0");
@@ -132,7 +146,16 @@ void FollowingStop::track(double step, const Spectrum& now) {
   path_.array().colwise() *= (-0.5 * step * now.values.array()).exp();
 }
 
-Remaining FollowingStop::by_risk(const Spectrum& now, FollowRecord& record) {
+Remaining FollowingStop::by_smoother(const Spectrum& now, FollowRecord& record) {
+  // b = diag U'R U
+  const Vector b = path_.cwiseProduct(now.vectors.transpose()).rowwise().sum();
+  record.dof = static_cast<double>(w_.size()) - b.sum();
+  record.tracking = (now.vectors * (path_ * w_) - r_before_).norm() / w_.norm();
+  if (options_.kind == FollowKind::risk) return by_risk(now, b, record);
+  return remaining_gcv_time(now.values, now.vectors.transpose() * r_before_, b);
+}
+
+Remaining FollowingStop::by_risk(const Spectrum& now, const Vector& b, FollowRecord& record) {
   const Spectrum& model = options_.components == ComponentsAt::present ? now : initial_;
   SpectralData data;
   data.values = model.values;
@@ -143,12 +166,9 @@ Remaining FollowingStop::by_risk(const Spectrum& now, FollowRecord& record) {
   const double largest = model.values.maxCoeff();
   record.tau_largest = fit.tau * largest;
   record.kappa_largest = fit.kappa * largest * largest;
-  // a = diag G (p + 1) G', G = U'R U_model;   b = diag U'R U
+  // a = diag G (p + 1) G', G = U'R U_model
   const Matrix G = multiply(path_, Transpose::no, model.vectors, Transpose::no);
   const Vector a = G.cwiseAbs2() * (fit.prior(model.values).array() + 1.0).matrix();
-  const Vector b = path_.cwiseProduct(now.vectors.transpose()).rowwise().sum();
-  record.dof = static_cast<double>(w_.size()) - b.sum();
-  record.tracking = (now.vectors * (path_ * w_) - r_before_).norm() / w_.norm();
   return remaining_risk_time(now.values, a, b);
 }
 
@@ -160,7 +180,7 @@ void FollowingStop::plan(const Trainer& trainer, double remaining) {
     return;
   }
   const double s = trainer.time();
-  double ahead = std::isnan(remaining) ? (options_.growth - 1.0) * s : remaining;
+  double ahead = remaining > 0.0 ? remaining : (options_.growth - 1.0) * s;
   if (s > 0.0)
     ahead = std::min(ahead, (options_.growth - 1.0) * s);
   else if (std::isfinite(ahead))
@@ -187,9 +207,9 @@ std::string FollowingStop::look(const Trainer& trainer) {
   record.alignment = w_.dot(r) / (w_.norm() * r.norm());
   r_before_ = r;
   Remaining left;
-  if (options_.kind == FollowKind::risk) {
+  if (options_.kind != FollowKind::flow) {
     track(step, now);
-    left = by_risk(now, record);
+    left = by_smoother(now, record);
   } else {
     left = remaining_flow_time(now.values, now.vectors.transpose() * w_, now.vectors.transpose() * r,
                                record.trace);

@@ -24,12 +24,13 @@ SpectralData data_of(const ProjectedSpectrum& M, const Vector& w) {
 /// The one-shot time of either rule at a fixed operator.
 double one_shot(FollowKind kind, const SpectralData& data) {
   if (kind == FollowKind::flow) return flow_time(data);
+  if (kind == FollowKind::gcv) return gcv_minimiser(data, StoppingOptions{});
   return risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}), StoppingOptions{});
 }
 
 TEST(FollowingStop, ElapsedAndRemainingAreTheOneShotTimeWhileTheOperatorStays) {
   const TrainingSet set = small_set(60, 4);
-  for (const FollowKind kind : {FollowKind::flow, FollowKind::risk})
+  for (const FollowKind kind : {FollowKind::flow, FollowKind::risk, FollowKind::gcv})
     for (const ComponentsAt components : {ComponentsAt::present, ComponentsAt::initial}) {
       const auto network = network_of("linear,ntk", 4);  // its kernel does not move
       const ProjectedSpectrum M = spectrum_of(*network, set);

@@ -41,9 +41,17 @@ namespace gradflow {
 /// and the remaining time is its global minimiser over u >= 0; training stops when that is at most
 /// `tolerance` s.
 ///
-/// Law, of both: while the operator does not move, R = exp(-s M) and s + u is the one-shot time, at every s.
-/// Restarting either criterion from r alone breaks it: at a fixed operator the flow's then stops at half.
-enum class FollowKind { flow, risk };
+/// **gcv** (follows gcv). Generalised cross-validation of that smoother, from what it has left of the data:
+///
+///     minimise over u >= 0   N |exp(-u M_s) r|^2 / (tr exp(-u M_s) R)^2,   tr exp(-u M_s) R >= N / 100
+///
+/// It asks nothing of the operator about the function, and sees what the network has fitted, not what a model
+/// of it should have.
+///
+/// Law, of all three: while the operator does not move, R = exp(-s M) and s + u is the one-shot time, at
+/// every s. Restarting either criterion from r alone breaks it: at a fixed operator the flow's then stops at
+/// half.
+enum class FollowKind { flow, risk, gcv };
 
 /// What remains by the flow's criterion; values, w and r in M_s's eigenvectors, trace = tr M_s.
 struct Remaining {
@@ -55,6 +63,9 @@ Remaining remaining_flow_time(const Vector& values, const Vector& w, const Vecto
 
 /// The same by the risk, from a and b above.
 Remaining remaining_risk_time(const Vector& values, const Vector& a, const Vector& b);
+
+/// And by generalised cross-validation, from r and b.
+Remaining remaining_gcv_time(const Vector& values, const Vector& r, const Vector& b);
 
 /// Which operator the components of `risk` are estimated with: the one at theta_0, that has not seen the
 /// response, or the present one.
@@ -88,7 +99,7 @@ struct FollowRecord {
 };
 
 /// Ends a training when nothing remains. Squared loss and one output only. Cost of a look: the kernel of all
-/// rows, one eigendecomposition and, for `risk`, three products of N x N matrices; memory 4 n^2 doubles.
+/// rows, one eigendecomposition and, but for `flow`, three products of N x N matrices; memory 4 n^2 doubles.
 class FollowingStop final : public Monitor {
  public:
   /// At theta_0 of the trainer, which the first look must see. Throws InputError for another loss or K > 1.
@@ -109,7 +120,8 @@ class FollowingStop final : public Monitor {
   Spectrum spectrum_of(const Trainer& trainer) const;
   double elapsed_since(const Trainer& trainer, const Vector& r) const;
   void track(double step, const Spectrum& now);
-  Remaining by_risk(const Spectrum& now, FollowRecord& record);
+  Remaining by_smoother(const Spectrum& now, FollowRecord& record);
+  Remaining by_risk(const Spectrum& now, const Vector& b, FollowRecord& record);
   void plan(const Trainer& trainer, double remaining);
 
   FollowOptions options_;

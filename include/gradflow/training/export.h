@@ -1,0 +1,36 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "gradflow/network/dense_network.h"
+
+namespace gradflow {
+
+/// A trained network as one that takes features and gives responses in their own units:
+///
+///     g(x) = output_center + output_scale (f((x - input_center) / input_scale) + intercept)
+///
+/// in parameterisation `standard`, with biases in every layer. Centers and scales of the inputs are d, scales
+/// > 0. Rounding apart it is the same function.
+DenseNetwork in_raw_units(const DenseNetwork& network, const Vector& input_center, const Vector& input_scale,
+                          double output_center, double output_scale, double intercept);
+
+/// A safetensors file that load_state_dict() of
+///
+///     torch.nn.Sequential(Linear(d, w1), ACTIVATION(), Linear(w1, w2), ..., Linear(w, 1))
+///
+/// takes: tensors 0.weight, 0.bias, 2.weight, ..., float64, of a network of parameterisation `standard`
+/// (InputError otherwise). A linear network has 0.weight only. DenseNetwork::from_file() reads it as well.
+void write_state_dict(const std::string& path, const DenseNetwork& network,
+                      const std::map<std::string, std::string>& metadata);
+
+/// The same network as an ONNX file (IR version 8, operators of opset 13, float32): input "features", rows x
+/// d, output "response", rows x 1. Layers are Gemm; gelu is x (1 + Erf(x / sqrt 2)) / 2. The file is
+/// protobuf, written by hand: messages ModelProto, GraphProto, NodeProto, TensorProto of onnx.proto3. Source:
+/// github.com/onnx/onnx, onnx/onnx.proto3.
+void write_onnx(const std::string& path, const DenseNetwork& network,
+                const std::map<std::string, std::string>& metadata);
+
+}  // namespace gradflow

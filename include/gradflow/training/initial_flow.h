@@ -1,0 +1,63 @@
+#pragma once
+
+#include "gradflow/inference/reml.h"
+#include "gradflow/spectrum/projected_spectrum.h"
+#include "gradflow/training/run.h"
+
+namespace gradflow {
+
+/// The flow of the network linearised at theta_0: what training would do if its operator stayed.
+///
+///     M = Q'HQ,   w = P (Y - F_0),   residual at time t:  exp(-tM) w
+///
+/// Squared loss and one output. Cost: the kernel of all rows and one eigendecomposition; memory 3 n^2 doubles
+/// while it is made, n^2 after.
+class InitialFlow {
+ public:
+  static constexpr Index most_rows = 4000;
+
+  /// At theta_0 of the trainer. Throws InputError for cross-entropy, K > 1 and more than most_rows rows.
+  explicit InitialFlow(const Trainer& trainer);
+
+  const SpectralData& data() const noexcept { return data_; }
+  double largest_eigenvalue() const { return data_.values(0); }
+  double start_norm() const { return data_.z.norm(); }  ///< |w|
+
+  Vector residual(double time) const;  ///< n
+  double effective_dof(double time) const;
+
+  /// The time at which this flow's residual is nearest to r (n): argmin |exp(-tM) w - r|. How far a training
+  /// without a flow time of its own has come.
+  double matched_time(ConstVector r) const;
+
+  /// Leading directions learned: the most k with sum_{i <= k} r_i^2 <= 1/4 sum_{i <= k} w_i^2, in order of
+  /// descending eigenvalue.
+  Index learned_directions(ConstVector r) const;
+  /// r'Mr / (lambda_1 r'r), in [0, 1]: where in the spectrum the residual lies.
+  double position(ConstVector r) const;
+  /// lambda_{k+1} / lambda_1, k = learned_directions: what is being learned now; 0 when all are learned.
+  double frontier(Index learned) const;
+
+ private:
+  ProjectedSpectrum spectrum_;
+  SpectralData data_;
+};
+
+/// Ends a training without a flow time of its own when the matched time reaches `time`. Looks every 5 % of
+/// the steps so far, so the end may be that much late.
+class MatchedTimeStop final : public Monitor {
+ public:
+  MatchedTimeStop(const InitialFlow& flow, double time) : flow_(flow), time_(time) {}
+  Due due() const override { return {next_, std::numeric_limits<double>::infinity()}; }
+  std::string look(const Trainer& trainer) override;
+  void save(TensorFile& file) const override;
+  void restore(const TensorFile& file) override;
+  double matched() const noexcept { return matched_; }
+
+ private:
+  const InitialFlow& flow_;
+  double time_, matched_ = 0.0;
+  Index next_ = 0;
+};
+
+}  // namespace gradflow

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <optional>
+
+#include "gradflow/inference/outcome.h"
+#include "gradflow/training/following_stop.h"
+#include "gradflow/training/watch.h"
+
+namespace gradflow {
+
+/// When to stop a training.
+///
+///     steps        after a given number
+///     reml_risk    at the time of rule reml-risk at theta_0's operator (inference/stopping.h)
+///     reml_flow    at that of reml-flow
+///     follow       by the risk of the operator as it moves (following_stop.h)
+///     follow_flow  by its likelihood
+///     follow_gcv   by generalised cross-validation along the path
+///     validation   at the least loss on held-out rows, then trained anew on all rows to that flow time (or
+///     to
+///                  as many steps where there is none)
+enum class TrainingStop { steps, reml_risk, reml_flow, follow, follow_flow, follow_gcv, validation };
+std::string_view to_string(TrainingStop stop);
+TrainingStop parse_training_stop(const std::string& text);  ///< throws InputError listing the names
+
+/// Flow time becomes steps so: gd, eta a step (2 eta for `mse`); momentum and nesterov, what the recursion of
+/// optimiser.h gives, eta / (1 - beta) a step after the first; the last step is shortened to land on the
+/// time. For adam and adamw, training ends when the fitted values are nearest to the flow's at that time
+/// (MatchedTimeStop).
+struct TrainRequest {
+  TrainerOptions trainer{};
+  /// NaN: chosen, from theta_0's largest eigenvalue: 0.4 / lambda_1 (gd), a tenth of the largest stable rate
+  /// (momentum, nesterov), both halved for `mse`; 1e-3 for adam and adamw.
+  double learning_rate = std::numeric_limits<double>::quiet_NaN();
+  TrainingStop stop = TrainingStop::reml_risk;
+  Index steps = 0;           ///< of stop `steps`, >= 1
+  Index max_steps = 100000;  ///< of every other, >= 1
+  double validation_fraction = 0.2;
+  bool refit = true;       ///< of `validation`
+  FollowOptions follow{};  ///< kind is the stop's
+  bool watch = true;
+  WatchOptions watching{};
+  TrainingSet held_out{};     ///< watched only; may be empty
+  std::string checkpoint{};   ///< RunOptions
+  std::string fingerprint{};  ///< of the data and whatever else decides the result; the options are added
+  Progress* progress = nullptr;
+};
+
+struct TrainReport {
+  Outcome outcome = Outcome::not_run;  ///< iteration_limit: max_steps came first; unidentified: diverged
+  std::string reason{};
+  double learning_rate = std::numeric_limits<double>::quiet_NaN();
+  bool learning_rate_chosen = false;
+  double largest_eigenvalue = std::numeric_limits<double>::quiet_NaN();  ///< of M at theta_0
+  double stable_rate = std::numeric_limits<double>::quiet_NaN();  ///< largest stable learning rate at theta_0
+  double planned_time = std::numeric_limits<double>::quiet_NaN();  ///< of the rule at theta_0
+  double matched_time = std::numeric_limits<double>::quiet_NaN();  ///< at the end: where along theta_0's flow
+  TrainingRun run{};
+  double start_loss = std::numeric_limits<double>::quiet_NaN();
+  double loss = std::numeric_limits<double>::quiet_NaN();  ///< of the training rows at the end
+  Matrix coefficients{};                                   ///< of the fixed effects, q x K
+  double validation_loss = std::numeric_limits<double>::quiet_NaN();
+  Index validation_steps = -1;  ///< of the best held-out loss; -1: not asked for
+  std::vector<FollowRecord> follow{};
+  std::vector<WatchRecord> watch{};
+  std::optional<Verdict> verdict{};
+  std::vector<std::string> warnings{};
+};
+
+/// Trains the network, which then has the weights of the stop. Divergence, a rule without a usable time and a
+/// limit reached are outcomes. Throws InputError for options out of range, a learning rate at or above the
+/// largest stable one, and rules beyond InitialFlow::most_rows rows, cross-entropy or K > 1 (stop `steps` and
+/// `validation` are for all).
+TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request);
+
+/// lambda_1 of M at the network's theta, which is moved and put back: 40 power iterations with J' and central
+/// differences along it, two forward and one reverse pass each; from below, to a few percent where lambda_2
+/// is close.
+double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data);
+
+}  // namespace gradflow

@@ -1,0 +1,92 @@
+#include "gradflow/training/initial_flow.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "gradflow/base/error.h"
+#include "gradflow/operators/dense_operator.h"
+#include "inference/search.h"
+
+namespace gradflow {
+namespace {
+
+constexpr double smallest_time = 1e-6, largest_time_seen = 1e8;  // of 1/lambda_1
+constexpr int grid_points = 240;
+
+ProjectedSpectrum spectrum_of(const Trainer& trainer) {
+  const Matrix& X = trainer.data().X;
+  if (trainer.options().loss == TrainingLoss::cross_entropy || trainer.network().outputs() != 1)
+    throw InputError("the flow at the start is for squared loss and one output");
+  if (X.rows() > InitialFlow::most_rows)
+    throw InputError(
+        fmt::format("{} rows: the flow at the start is for at most {}", X.rows(), InitialFlow::most_rows));
+  const DenseOperator H(trainer.network().kernel(X) / static_cast<double>(X.rows()));
+  return project(H, trainer.fixed());
+}
+
+}  // namespace
+
+InitialFlow::InitialFlow(const Trainer& trainer) : spectrum_(spectrum_of(trainer)) {
+  data_.values = spectrum_.values;
+  data_.z = spectrum_.coordinates(trainer.residual());
+  data_.trace = spectrum_.trace;
+}
+
+Vector InitialFlow::residual(double time) const {
+  return spectrum_.basis * ((-time * data_.values.array()).exp() * data_.z.array()).matrix();
+}
+
+double InitialFlow::effective_dof(double time) const {
+  return data_.effective_dof({.kind = PathKind::flow, .time = time});
+}
+
+double InitialFlow::matched_time(ConstVector r) const {
+  const Vector c = spectrum_.basis.transpose() * r;
+  const double largest = largest_eigenvalue();
+  if (!(largest > 0.0)) return 0.0;
+  const auto distance = [&](double time) {
+    return ((-time * data_.values.array()).exp() * data_.z.array() - c.array()).square().sum();
+  };
+  const TimeGrid grid = log_grid(smallest_time / largest, largest_time_seen / largest, grid_points);
+  return minimise_over_time(distance, grid, false).time;
+}
+
+Index InitialFlow::learned_directions(ConstVector r) const {
+  const Vector c = spectrum_.basis.transpose() * r;
+  double left = 0.0, start = 0.0;
+  Index learned = 0;
+  for (Index i = 0; i < c.size(); ++i) {
+    left += c(i) * c(i);
+    start += data_.z(i) * data_.z(i);
+    if (left <= 0.25 * start) learned = i + 1;
+  }
+  return learned;
+}
+
+double InitialFlow::position(ConstVector r) const {
+  const Eigen::ArrayXd square = (spectrum_.basis.transpose() * r).array().square();
+  return (square * data_.values.array()).sum() / (square.sum() * largest_eigenvalue());
+}
+
+double InitialFlow::frontier(Index learned) const {
+  return learned < data_.values.size() ? data_.values(learned) / largest_eigenvalue() : 0.0;
+}
+
+std::string MatchedTimeStop::look(const Trainer& trainer) {
+  matched_ = flow_.matched_time(trainer.residual().col(0));
+  next_ = trainer.steps() + std::max<Index>(1, trainer.steps() / 20);
+  if (matched_ < time_) return "";
+  return fmt::format("the fitted values have come as far as the flow at time {:.6g}", matched_);
+}
+
+void MatchedTimeStop::save(TensorFile& file) const {
+  write_state(file, "matched", Vector(Eigen::Vector2d(matched_, static_cast<double>(next_))));
+}
+
+void MatchedTimeStop::restore(const TensorFile& file) {
+  const Matrix state = read_state(file, "matched");
+  matched_ = state(0);
+  next_ = static_cast<Index>(state(1));
+}
+
+}  // namespace gradflow

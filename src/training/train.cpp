@@ -1,0 +1,315 @@
+#include "gradflow/training/train.h"
+
+#include <Eigen/QR>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "gradflow/base/error.h"
+#include "gradflow/base/random.h"
+#include "gradflow/data/file_stamp.h"
+#include "gradflow/inference/stopping.h"
+#include "training/validation_stop.h"
+
+namespace gradflow {
+namespace {
+
+constexpr std::array stops{TrainingStop::steps,     TrainingStop::reml_risk,   TrainingStop::reml_flow,
+                           TrainingStop::follow,    TrainingStop::follow_flow, TrainingStop::follow_gcv,
+                           TrainingStop::validation};
+constexpr double adam_rate = 1e-3;
+constexpr double gd_part = 0.2;  // of the largest stable rate
+constexpr double momentum_part = 0.1;
+
+bool needs_flow(TrainingStop stop) { return stop != TrainingStop::steps && stop != TrainingStop::validation; }
+
+FollowKind follow_kind(TrainingStop stop) {
+  if (stop == TrainingStop::follow_flow) return FollowKind::flow;
+  return stop == TrainingStop::follow_gcv ? FollowKind::gcv : FollowKind::risk;
+}
+
+bool one_squared(const TrainableNetwork& network, const TrainRequest& request) {
+  return network.outputs() == 1 && request.trainer.loss != TrainingLoss::cross_entropy;
+}
+
+std::string fingerprint_of(const TrainingSet& data, const TrainableNetwork& network,
+                           const TrainRequest& request) {
+  const OptimiserOptions& o = request.trainer.optimiser;
+  const Schedule& s = request.trainer.schedule;
+  Fingerprint print;
+  print.add(request.fingerprint);
+  print.add(fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", to_string(o.kind),
+                        o.learning_rate, o.momentum, o.beta1, o.beta2, o.epsilon, o.weight_decay,
+                        static_cast<int>(o.anchor), to_string(s.kind), s.period, s.factor, s.floor, s.warm_up,
+                        to_string(request.trainer.loss), request.trainer.batch, request.trainer.seed,
+                        to_string(request.stop), request.watch, request.watching.probes,
+                        request.watching.growth, network.description()));
+  for (const Matrix* part : {&data.X, &data.Y, &data.design})
+    print.add(part->data(), static_cast<std::size_t>(part->size()));
+  print.add(network.parameters().data(), static_cast<std::size_t>(network.parameters().size()));
+  return print.hex();
+}
+
+/// What one call of train() shares between its parts.
+class Training {
+ public:
+  Training(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request)
+      : network_(network), data_(data), request_(request) {}
+
+  TrainReport go() {
+    check();
+    choose_rate();
+    Trainer trainer(network_, data_, request_.trainer);
+    report_.start_loss = trainer.start_loss();
+    if (request_.stop == TrainingStop::validation) return validated(trainer);
+    RunOptions options = run_options(network_);
+    options.max_steps = request_.stop == TrainingStop::steps ? request_.steps : request_.max_steps;
+    if (!set_stop(trainer, options)) return finish(trainer);
+    run(trainer, std::move(options));
+    if (request_.stop != TrainingStop::steps && report_.run.end == TrainingEnd::steps) {
+      report_.outcome = Outcome::iteration_limit;
+      report_.reason = fmt::format("{} steps were done before the stop", report_.run.steps);
+    }
+    return finish(trainer);
+  }
+
+ private:
+  void check() const {
+    require(request_.stop != TrainingStop::steps || request_.steps >= 1, "steps", request_.steps,
+            "must be >= 1");
+    require(request_.max_steps >= 1, "max_steps", request_.max_steps, "must be >= 1");
+    require(request_.validation_fraction > 0.0 && request_.validation_fraction < 1.0, "validation_fraction",
+            request_.validation_fraction, "must be in (0, 1)");
+    if (needs_flow(request_.stop) && !one_squared(network_, request_))
+      throw InputError(fmt::format("stop {} is for squared loss and one output: give steps or validation",
+                                   to_string(request_.stop)));
+  }
+
+  // lambda_1, from the spectrum where that is made anyway, and the learning rate with its limit.
+  void choose_rate() {
+    OptimiserOptions& optimiser = request_.trainer.optimiser;
+    TrainerOptions any = request_.trainer;
+    any.optimiser.learning_rate = 1.0;
+    const bool affordable = data_.X.rows() <= InitialFlow::most_rows && one_squared(network_, request_);
+    if (needs_flow(request_.stop) || (request_.watch && affordable)) {
+      flow_ = std::make_unique<InitialFlow>(Trainer(network_, data_, any));
+      report_.largest_eigenvalue = flow_->largest_eigenvalue();
+    } else {
+      report_.largest_eigenvalue = largest_eigenvalue(network_, data_);
+    }
+    const double halved = request_.trainer.loss == TrainingLoss::mse ? 0.5 : 1.0;
+    report_.stable_rate = halved * largest_stable_rate(optimiser, report_.largest_eigenvalue);
+    report_.learning_rate_chosen = std::isnan(request_.learning_rate);
+    if (!has_flow_time(optimiser.kind))
+      optimiser.learning_rate = report_.learning_rate_chosen ? adam_rate : request_.learning_rate;
+    else if (report_.learning_rate_chosen)
+      optimiser.learning_rate =
+          report_.stable_rate * (optimiser.kind == OptimiserKind::gd ? gd_part : momentum_part);
+    else
+      optimiser.learning_rate = request_.learning_rate;
+    report_.learning_rate = optimiser.learning_rate;
+    const bool bounded = request_.trainer.loss != TrainingLoss::cross_entropy;
+    if (bounded && optimiser.learning_rate >= report_.stable_rate)
+      throw InputError(fmt::format(
+          "learning rate {:g}: must be below {:.6g}, above which {} is not stable at the largest eigenvalue "
+          "{:.6g} of the operator at the start",
+          optimiser.learning_rate, report_.stable_rate, to_string(optimiser.kind),
+          report_.largest_eigenvalue));
+  }
+
+  RunOptions run_options(const TrainableNetwork& network) const {
+    RunOptions options;
+    options.checkpoint = request_.checkpoint;
+    options.fingerprint = fingerprint_of(data_, network, request_);
+    options.progress = request_.progress;
+    return options;
+  }
+
+  // False where the rule has no training to do.
+  bool set_stop(const Trainer& trainer, RunOptions& options) {
+    switch (request_.stop) {
+      case TrainingStop::steps: return true;
+      case TrainingStop::reml_risk:
+      case TrainingStop::reml_flow: return set_time(options);
+      case TrainingStop::follow:
+      case TrainingStop::follow_flow:
+      case TrainingStop::follow_gcv: {
+        FollowOptions follow = request_.follow;
+        follow.kind = follow_kind(request_.stop);
+        follow_ = std::make_unique<FollowingStop>(trainer, follow);
+        options.monitors.push_back(follow_.get());
+        return true;
+      }
+      case TrainingStop::validation: break;
+    }
+    throw InternalError("unnamed stop");
+  }
+
+  bool set_time(RunOptions& options) {
+    const SpectralData& data = flow_->data();
+    if (request_.stop == TrainingStop::reml_flow) {
+      const RemlFit fit = fit_reml(data, Path{});
+      report_.outcome = fit.outcome;
+      report_.reason = fit.reason;
+      report_.planned_time = usable(fit.outcome) ? flow_time(data) : report_.planned_time;
+    } else {
+      const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge});
+      report_.outcome = ridge.outcome;
+      report_.reason = ridge.reason;
+      if (usable(ridge.outcome)) report_.planned_time = risk_time(data, ridge, StoppingOptions{});
+    }
+    if (!usable(report_.outcome) || report_.planned_time == 0.0) return false;
+    if (has_flow_time(request_.trainer.optimiser.kind)) {
+      options.stop_time = report_.planned_time;
+      return true;
+    }
+    matched_ = std::make_unique<MatchedTimeStop>(*flow_, report_.planned_time);
+    options.monitors.push_back(matched_.get());
+    return true;
+  }
+
+  void run(Trainer& trainer, RunOptions options) {
+    if (request_.watch) {
+      watch_ = std::make_unique<Watch>(trainer, flow_.get(), request_.held_out, request_.watching);
+      options.monitors.insert(options.monitors.begin(), watch_.get());
+    }
+    report_.run = run_training(trainer, options);
+    if (report_.run.end == TrainingEnd::diverged) {
+      report_.outcome = Outcome::unidentified;
+      report_.reason = report_.run.reason;
+    } else {
+      if (!usable(report_.outcome)) report_.outcome = Outcome::converged;
+      if (report_.reason.empty()) report_.reason = report_.run.reason;
+    }
+  }
+
+  // Held-out rows first, then all rows to the time or the number of steps that was best.
+  TrainReport validated(Trainer& trainer) {
+    const Index n = data_.X.rows();
+    const Index held =
+        std::clamp<Index>(std::lround(request_.validation_fraction * static_cast<double>(n)), 1, n - 1);
+    const std::vector<Index> order = RandomStream(request_.trainer.seed, "validation split").permutation(n);
+    const std::vector<Index> out(order.begin(), order.begin() + held), in(order.begin() + held, order.end());
+    const auto rows = [&](const std::vector<Index>& which) {
+      return TrainingSet{data_.X(which, Eigen::all), data_.Y(which, Eigen::all),
+                         data_.design.cols() > 0 ? Matrix(data_.design(which, Eigen::all))
+                                                 : Matrix(static_cast<Index>(which.size()), 0)};
+    };
+    const Vector start = network_.parameters();
+    TrainerOptions options = request_.trainer;
+    options.batch = std::min<Index>(options.batch, n - held);
+    Trainer part(network_, rows(in), options);
+    ValidationStop validation(part, rows(out));
+    RunOptions first = run_options(network_);
+    first.max_steps = request_.max_steps;
+    first.monitors = {&validation};
+    if (!request_.checkpoint.empty()) first.checkpoint += ".validation";
+    const TrainingRun held_out_run = run_training(part, first);
+    report_.validation_loss = validation.best_loss();
+    report_.validation_steps = validation.best_steps();
+    if (held_out_run.end == TrainingEnd::diverged) report_.warnings.push_back(held_out_run.reason);
+    if (!request_.refit) {
+      network_.set_parameters(validation.best_parameters());
+      report_.run = held_out_run;
+      report_.run.steps = validation.best_steps();
+      report_.run.time = validation.best_time();
+      report_.outcome = Outcome::converged;
+      report_.reason = fmt::format("least loss on {} held-out rows, trained on {}", held, n - held);
+      report_.coefficients = validation.best_coefficients();
+      report_.loss = validation.best_training_loss();
+      return report_;
+    }
+    network_.set_parameters(start);
+    RunOptions again = run_options(network_);
+    again.max_steps = request_.max_steps;
+    if (std::isnan(validation.best_time()))
+      again.max_steps = validation.best_steps();
+    else
+      again.stop_time = validation.best_time();
+    run(trainer, std::move(again));
+    if (report_.outcome == Outcome::converged)
+      report_.reason = fmt::format("least loss on {} held-out rows, then trained on all", held);
+    return finish(trainer);
+  }
+
+  TrainReport finish(const Trainer& trainer) {
+    report_.loss = trainer.loss();
+    report_.coefficients = trainer.coefficients();
+    if (flow_) report_.matched_time = flow_->matched_time(trainer.residual().col(0));
+    if (follow_) report_.follow = follow_->records();
+    if (watch_) {
+      watch_->finish(trainer);
+      report_.watch = watch_->records();
+      report_.verdict = watch_->verdict();
+    }
+    return report_;
+  }
+
+  TrainableNetwork& network_;
+  const TrainingSet& data_;
+  TrainRequest request_;
+  TrainReport report_;
+  std::unique_ptr<InitialFlow> flow_;
+  std::unique_ptr<MatchedTimeStop> matched_;
+  std::unique_ptr<FollowingStop> follow_;
+  std::unique_ptr<Watch> watch_;
+};
+
+}  // namespace
+
+std::string_view to_string(TrainingStop stop) {
+  switch (stop) {
+    case TrainingStop::steps: return "steps";
+    case TrainingStop::reml_risk: return "reml-risk";
+    case TrainingStop::reml_flow: return "reml-flow";
+    case TrainingStop::follow: return "follow";
+    case TrainingStop::follow_flow: return "follow-flow";
+    case TrainingStop::follow_gcv: return "follow-gcv";
+    case TrainingStop::validation: return "validation";
+  }
+  throw InternalError("unnamed stop of a training");
+}
+
+TrainingStop parse_training_stop(const std::string& text) {
+  for (const TrainingStop stop : stops)
+    if (text == to_string(stop)) return stop;
+  throw InputError(fmt::format(
+      "stop '{}': must be steps, reml-risk, reml-flow, follow, follow-flow, follow-gcv or validation", text));
+}
+
+double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {
+  constexpr int iterations = 40;
+  constexpr double relative_step = 1e-4;
+  const auto n = static_cast<double>(data.X.rows());
+  const Matrix Q1 = data.design.cols() > 0 ? Matrix(Eigen::HouseholderQR<Matrix>(data.design).householderQ() *
+                                                    Matrix::Identity(data.design.rows(), data.design.cols()))
+                                           : Matrix(data.X.rows(), 0);
+  const Vector theta = network.parameters();
+  const auto pass = network.make_pass();
+  Matrix v = RandomStream(1, "largest eigenvalue").normals(data.X.rows(), network.outputs());
+  double value = 0.0;
+  for (int k = 0; k < iterations; ++k) {
+    if (Q1.cols() > 0) v -= Q1 * (Q1.transpose() * v).eval();
+    v /= v.norm();
+    pass->forward(data.X);
+    const Vector g = pass->pull_back(v);
+    value = g.squaredNorm() / n;  // v'Mv
+    if (!(value > 0.0)) break;
+    // J g by central differences
+    const double h = relative_step * std::max(1.0, theta.norm()) / g.norm();
+    network.set_parameters(theta + h * g);
+    const Matrix up = pass->forward(data.X);
+    network.set_parameters(theta - h * g);
+    v = (up - pass->forward(data.X)) / (2.0 * h);
+    network.set_parameters(theta);
+  }
+  return value;
+}
+
+TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request) {
+  return Training(network, data, request).go();
+}
+
+}  // namespace gradflow
