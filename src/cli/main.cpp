@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/several_targets.h"
+#include "cli/train_command.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/model/version.h"
@@ -67,6 +68,11 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
                   "  gradflow fit data.csv --target price -o price.model\n"
                   "  gradflow fit data.csv --target species --classes -o species.model\n"
                   "  gradflow fit data.csv --target price --id house --covariates year -o price.model");
+  CLI::App* train = add_command(
+      app, "train", "The finite network itself, trained to the stopping time, and watched.",
+      "  gradflow train data.csv --target price -o price.safetensors\n"
+      "  gradflow train data.csv --target price --network gelu:256x2 --optimizer adam --batch 32\n"
+      "  gradflow train data.csv --target price --stop follow-gcv --watch price.json");
   CLI::App* predict = add_command(app, "predict", "What does the model say of new rows, and how surely?",
                                   "  gradflow predict price.model new.csv -o predictions.csv\n"
                                   "  gradflow predict price.model --features X_new.npy -o -");
@@ -93,6 +99,8 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
     if (command == stop || command == fit) add_rules_option(*command, s);
     if (command == test || command == stop || command == fit) add_class_options(*command, s);
   }
+  add_data_options(*train, s);
+  add_training_options(*train, s);
   add_further_test_options(*test, s);
   add_new_row_options(*predict, s);
   add_cross_option(*kernel, s);
@@ -105,11 +113,11 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   add_file_output(*spectrum, s, "All eigenvalues as CSV", false);
   add_file_output(*kernel, s, "The matrix, NPY, float64", true);
   add_file_output(*simulate, s, "CSV with x1, ..., xd, y (-: standard output, the default)", false);
-  for (CLI::App* command : {test, stop, fit, predict, spectrum, kernel, simulate})
+  for (CLI::App* command : {test, stop, fit, train, predict, spectrum, kernel, simulate})
     add_output_options(*command, s);
   return {{test, test_command},         {stop, stop_command},         {fit, fit_command},
           {predict, predict_command},   {spectrum, spectrum_command}, {kernel, kernel_command},
-          {simulate, simulate_command}, {report, report_command}};
+          {simulate, simulate_command}, {report, report_command},     {train, train_command}};
 }
 
 int fail(const std::string& sentence, const std::string& help) {
@@ -163,11 +171,10 @@ int run_command(const Command& command, Settings settings, const std::vector<std
 }
 
 int unknown_command(const std::string& name) {
-  return fail(
-      fmt::format(
-          "unknown command '{}': must be test, stop, fit, predict, spectrum, kernel, simulate or report",
-          name),
-      "gradflow --help");
+  return fail(fmt::format("unknown command '{}': must be test, stop, fit, train, predict, spectrum, kernel, "
+                          "simulate or report",
+                          name),
+              "gradflow --help");
 }
 
 int run_program(int argc, char** argv) {
@@ -181,7 +188,7 @@ int run_program(int argc, char** argv) {
   const std::vector<Command> commands = add_commands(app, settings);
   const std::vector<std::string> arguments(argv, argv + argc);
   if (argc < 2)
-    return fail("no command: test, stop, fit, predict, spectrum, kernel, simulate or report",
+    return fail("no command: test, stop, fit, train, predict, spectrum, kernel, simulate or report",
                 "gradflow --help");
   std::string help = "gradflow --help";
   try {

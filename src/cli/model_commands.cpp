@@ -9,11 +9,13 @@
 #include "cli/numbers.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
+#include "cli/train_command.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
 #include "gradflow/data/csv_writer.h"
 #include "gradflow/model/class_model.h"
 #include "gradflow/model/memory.h"
+#include "gradflow/model/trained_model.h"
 #include "gradflow/report/json_report.h"
 #include "gradflow/report/text_report.h"
 
@@ -79,6 +81,7 @@ int predict_command(Invocation& invocation) {
   require_writable(s.output, inputs);
   require_writable(s.json, inputs);
   if (is_class_model(s.model)) return predict_classes(invocation);
+  if (is_trained_model(s.model)) return predict_trained(invocation);
   FittedModel model = FittedModel::load(s.model);
   if (!s.level.empty()) model.level = open_fraction("--level", s.level);
   invocation.record.seed = model.seed;

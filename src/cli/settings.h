@@ -40,6 +40,13 @@ struct Settings {
   std::string engine = "auto", storage = "auto", precision = "auto", max_memory, krylov_steps, probes,
               rules = "all", checkpoint;
 
+  // Training
+  std::string width, depth, activation, center = "none", optimizer = "gd", momentum, weight_decay = "0",
+                                        decay_to = "zero", schedule = "constant", schedule_period,
+                                        warm_up = "0", batch, stop, steps, max_steps = "100000",
+                                        training_precision = "float64", onnx, watch;
+  bool no_refit = false, no_watch = false;
+
   // Simulated data
   std::string function, rows = "200", dimension, noise, signal_to_noise, noise_kind = "normal",
                         correlation = "0", simulated_copies = "1", replicates = "1", classes, binary_rate,

@@ -53,12 +53,11 @@ double InitialFlow::matched_time(ConstVector r) const {
 
 Index InitialFlow::learned_directions(ConstVector r) const {
   const Vector c = spectrum_.basis.transpose() * r;
-  double left = 0.0, start = 0.0;
   Index learned = 0;
-  for (Index i = 0; i < c.size(); ++i) {
-    left += c(i) * c(i);
-    start += data_.z(i) * data_.z(i);
-    if (left <= 0.25 * start) learned = i + 1;
+  for (Index size = 1; learned < c.size(); size *= 2) {
+    const Index count = std::min(size, c.size() - learned);
+    if (c.segment(learned, count).squaredNorm() > 0.25 * data_.z.segment(learned, count).squaredNorm()) break;
+    learned += count;
   }
   return learned;
 }

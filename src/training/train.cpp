@@ -158,7 +158,10 @@ class Training {
       const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge});
       report_.outcome = ridge.outcome;
       report_.reason = ridge.reason;
-      if (usable(ridge.outcome)) report_.planned_time = risk_time(data, ridge, StoppingOptions{});
+      if (usable(ridge.outcome)) {
+        report_.planned_time = risk_time(data, ridge, StoppingOptions{});
+        report_.reason = "least expected error at the operator at the start";
+      }
     }
     if (!usable(report_.outcome) || report_.planned_time == 0.0) return false;
     if (has_flow_time(request_.trainer.optimiser.kind)) {

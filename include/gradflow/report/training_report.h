@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+
+#include "gradflow/data/dataset.h"
+#include "gradflow/report/run_record.h"
+#include "gradflow/training/train.h"
+
+namespace gradflow {
+
+/// What was trained on what; the report's numbers of the training itself are TrainReport's.
+struct TrainingContext {
+  TrainRequest request;
+  DataReport data;
+  std::string response;
+  std::string network;  ///< one line
+  Index rows = 0, features = 0, parameters = 0;
+  double response_scale = 1.0;  ///< losses are of the response divided by this
+  bool weights_written = false;
+};
+
+/// The end of the training, its time in steps and along the flow, the losses, the verdict of the watch, the
+/// following stop's looks, and the warnings.
+std::string text_training_report(const TrainingContext& context, const TrainReport& report);
+
+/// Everything: training.outcome, training.steps, training.time, learning_rate, verdict.lazy, follow, watch...
+std::string json_training_report(const RunRecord& record, const TrainingContext& context,
+                                 const TrainReport& report);
+
+/// The watch alone: a list of looks and the verdict.
+std::string json_watch_report(const RunRecord& record, const TrainReport& report);
+
+}  // namespace gradflow

@@ -1,0 +1,171 @@
+#include "gradflow/report/training_report.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "report/format.h"
+#include "report/json_parts.h"
+
+namespace gradflow {
+namespace {
+
+std::string end_sentence(const TrainingContext& context, const TrainReport& report) {
+  const TrainRequest& request = context.request;
+  const std::string optimiser(to_string(request.trainer.optimiser.kind));
+  if (report.outcome == Outcome::at_zero || report.planned_time == 0.0)
+    return fmt::format("Not trained: rule {} stops at time 0 ({}).\n", to_string(request.stop),
+                       report.reason);
+  if (report.run.end == TrainingEnd::diverged) return fmt::format("Training diverged: {}.\n", report.reason);
+  if (!usable(report.outcome))
+    return fmt::format("No stop by {} ({}): {}.\n", to_string(request.stop), to_string(report.outcome),
+                       report.reason);
+  std::string text =
+      fmt::format("Trained for {} of {} at learning rate {:.4g}{}", counted_text(report.run.steps, "step"),
+                  optimiser, report.learning_rate, report.learning_rate_chosen ? " (chosen)" : "");
+  if (!std::isnan(report.run.time))
+    text += fmt::format(", flow time {}", shown_number(report.run.time));
+  else if (!std::isnan(report.matched_time))
+    text += fmt::format(", as far as the flow at time {}", shown_number(report.matched_time));
+  return fmt::format("{} (stop {}: {}).\n", text, to_string(request.stop), report.reason);
+}
+
+std::string loss_sentence(const TrainingContext& context, const TrainReport& report) {
+  std::string text = fmt::format("Loss ({}) {} at the start, {} now", to_string(context.request.trainer.loss),
+                                 shown_number(report.start_loss), shown_number(report.loss));
+  if (!std::isnan(report.validation_loss))
+    text += fmt::format("; on the rows held out {} after {} steps", shown_number(report.validation_loss),
+                        report.validation_steps);
+  return text + ".\n";
+}
+
+std::string watch_table(const TrainReport& report) {
+  if (report.watch.empty()) return "";
+  std::vector<std::vector<std::string>> rows{
+      {"step", "time", "loss", "drift", "alignment", "distance", "learned", "dof", ""}};
+  for (const WatchRecord& r : report.watch)
+    rows.push_back({std::to_string(r.step), shown_number(r.time), shown_number(r.training_loss),
+                    shown_number(r.drift), shown_number(r.alignment), shown_number(r.distance),
+                    r.learned < 0 ? "NA" : std::to_string(r.learned), shown_number(r.dof), ""});
+  return fmt::format("\n{}", aligned_table(rows));
+}
+
+std::string follow_table(const TrainReport& report) {
+  if (report.follow.empty()) return "";
+  std::vector<std::vector<std::string>> rows{{"step", "time", "remaining", "trace", "w'r", "dof", ""}};
+  for (const FollowRecord& r : report.follow)
+    rows.push_back({std::to_string(r.step), shown_number(r.time), shown_number(r.remaining),
+                    shown_number(r.trace), shown_number(r.alignment), shown_number(r.dof), r.reason});
+  return fmt::format("\n{}", aligned_table(rows));
+}
+
+Json watch_json(const TrainReport& report) {
+  Json list = Json::array();
+  for (const WatchRecord& r : report.watch) {
+    Json movement = Json::array(), ranks = Json::array();
+    for (const double value : r.feature_movement) movement.push_back(number(value));
+    for (const double value : r.stable_rank) ranks.push_back(number(value));
+    list.push_back({{"step", r.step},
+                    {"time", number(r.time)},
+                    {"training_loss", number(r.training_loss)},
+                    {"held_out_loss", number(r.held_out_loss)},
+                    {"kernel_drift", number(r.drift)},
+                    {"kernel_alignment", number(r.alignment)},
+                    {"distance_from_linearised", number(r.distance)},
+                    {"residual_position", number(r.position)},
+                    {"directions_learned", r.learned < 0 ? Json(nullptr) : Json(r.learned)},
+                    {"frontier", number(r.frontier)},
+                    {"effective_dof", number(r.dof)},
+                    {"feature_movement", std::move(movement)},
+                    {"stable_rank", std::move(ranks)}});
+  }
+  return list;
+}
+
+Json verdict_json(const TrainReport& report) {
+  if (!report.verdict) return nullptr;
+  const Verdict& verdict = *report.verdict;
+  return {{"lazy", verdict.lazy},
+          {"since_step", verdict.since < 0 ? Json(nullptr) : Json(verdict.since)},
+          {"since_time", number(verdict.time)},
+          {"sentence", verdict.sentence}};
+}
+
+Json follow_json(const TrainReport& report) {
+  Json list = Json::array();
+  for (const FollowRecord& r : report.follow)
+    list.push_back({{"step", r.step},
+                    {"time", number(r.time)},
+                    {"remaining", number(r.remaining)},
+                    {"outcome", to_string(r.outcome)},
+                    {"reason", r.reason},
+                    {"alignment", number(r.alignment)},
+                    {"trace", number(r.trace)},
+                    {"tau_largest", number(r.tau_largest)},
+                    {"kappa_largest", number(r.kappa_largest)},
+                    {"tracking_error", number(r.tracking)},
+                    {"effective_dof", number(r.dof)}});
+  return list;
+}
+
+Json training_json(const TrainReport& report) {
+  return {{"outcome", to_string(report.outcome)},
+          {"reason", report.reason},
+          {"end", to_string(report.run.end)},
+          {"steps", report.run.steps},
+          {"time", number(report.run.time)},
+          {"planned_time", number(report.planned_time)},
+          {"matched_time", number(report.matched_time)},
+          {"learning_rate", number(report.learning_rate)},
+          {"learning_rate_chosen", report.learning_rate_chosen},
+          {"largest_eigenvalue", number(report.largest_eigenvalue)},
+          {"largest_stable_rate", number(report.stable_rate)},
+          {"start_loss", number(report.start_loss)},
+          {"loss", number(report.loss)},
+          {"validation_loss", number(report.validation_loss)},
+          {"validation_steps", report.validation_steps < 0 ? Json(nullptr) : Json(report.validation_steps)},
+          {"resumed_at", report.run.resumed_at < 0 ? Json(nullptr) : Json(report.run.resumed_at)},
+          {"seconds", number(report.run.seconds)},
+          {"monitor_seconds", number(report.run.monitor_seconds)}};
+}
+
+}  // namespace
+
+std::string text_training_report(const TrainingContext& context, const TrainReport& report) {
+  std::string text = end_sentence(context, report);
+  if (report.run.resumed_at >= 0) text += fmt::format("Resumed at step {}.\n", report.run.resumed_at);
+  text += loss_sentence(context, report);
+  if (report.verdict) text += fmt::format("{}\n", report.verdict->sentence);
+  text += watch_table(report) + follow_table(report);
+  text += fmt::format("\n{}: {} rows, {} features; network {} with {} parameters\n", context.response,
+                      context.rows, context.features, context.network, context.parameters);
+  text += left_out_text(context.data);
+  for (const std::string& warning : report.warnings) text += fmt::format("warning: {}\n", warning);
+  for (const std::string& warning : context.data.warnings) text += fmt::format("warning: {}\n", warning);
+  return text;
+}
+
+std::string json_training_report(const RunRecord& record, const TrainingContext& context,
+                                 const TrainReport& report) {
+  Json json = record_json(record);
+  json["training"] = training_json(report);
+  json["verdict"] = verdict_json(report);
+  json["follow"] = follow_json(report);
+  json["watch"] = watch_json(report);
+  json["network"] = {{"text", context.network}, {"parameters", context.parameters}};
+  json["data"] = data_json(context.data);
+  json["n"] = context.rows;
+  json["d"] = context.features;
+  json["response_scale"] = number(context.response_scale);
+  json["warnings"] = report.warnings;
+  return dump(json);
+}
+
+std::string json_watch_report(const RunRecord& record, const TrainReport& report) {
+  Json json = record_json(record);
+  json["verdict"] = verdict_json(report);
+  json["watch"] = watch_json(report);
+  return dump(json);
+}
+
+}  // namespace gradflow
