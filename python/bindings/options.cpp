@@ -23,6 +23,7 @@ const std::map<std::string, std::string Settings::*>& text_options() {
       {"implicit_steps", &Settings::implicit_steps},
       {"learning_rate", &Settings::learning_rate},
       {"candidates", &Settings::candidates},
+      {"relevances", &Settings::relevances},
       {"transform", &Settings::transform},
       {"selection_rows", &Settings::selection_rows},
       {"loss", &Settings::loss},

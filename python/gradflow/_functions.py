@@ -28,7 +28,7 @@ STOP_OPTIONS = TEST_OPTIONS | {"rule", "rules", "path", "decay_rate", "implicit_
                                "validation_fraction"}
 NETWORK_OPTIONS = {"weights", "parameterization", "no_bias", "sw2", "sb2", "standardize", "missing", "copies",
                    "columns", "exclude", "categorical"}
-CHOICE_OPTIONS = {"select", "candidates", "response_transform", "selection_rows"}
+CHOICE_OPTIONS = {"select", "candidates", "relevances", "response_transform", "selection_rows"}
 MOST_DENSE_ROWS = 4000  # the library's own limit of the dense engine
 Block = NDArray[np.float64]
 # A matrix, a description, a scipy LinearOperator or sparse matrix, or a function on blocks.
@@ -248,7 +248,8 @@ def stopping_time(operator: Operator, y: ArrayLike, X: ArrayLike | None = None, 
     """How long to train with this operator: the time of every rule, with intervals.
 
     Parameters are score_test's; options beside those: rule, path, learning_rate, loss, level, rules, ... as
-    NTKRegressor's, and for a description select, candidates and response_transform.
+    NTKRegressor's, and for a description select, candidates, relevances and
+    response_transform.
 
     Returns
     -------

@@ -38,6 +38,8 @@ def set_analysis(self, document, facts):
     self.coordinates_ = facts["coordinates"]
     self.spectral_losses_ = facts["losses"]
     self.loo_residuals_ = facts["loo_residuals"]
+    self.variance_components_ = numbers_of(document["variance_components"])
+    self.residual_check_ = numbers_of(document["residual_check"])
     self.plan_ = document["plan"]
     self.krylov_ = document["krylov"]
 
@@ -90,8 +92,12 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         Choose the kernel by its likelihood: shape, biases, and a relevance for each feature.
     candidates : list of str, default None
         Kernels that `select` chooses from.
-    response_transform : str or (str, float), default "none"
-        The program's --transform (an estimator with a `transform` is a transformer to scikit-learn): "none", "log", "box-cox", "yeo-johnson", ("box-cox", 0.5), or "auto".
+    relevances : str, default "each"
+        Of `select`: "each" (one a feature), "columns" (indicators of a category share), "one", or groups of
+        columns that share, as "a,b;c,d".
+    response_transform : str or (str, float), default None ("auto" with `select`, else "none")
+        The program's --transform (an estimator with a `transform` is a transformer to scikit-learn): "none",
+        "log", "box-cox", "yeo-johnson", ("box-cox", 0.5), or "auto".
     selection_rows : int, default 1500
         Most rows that `select` and `response_transform` look at.
     engine, storage, precision, max_memory, krylov_steps, probes, rules, checkpoint
@@ -118,6 +124,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     outcome_, reason_ : of the chosen rule; "at_zero" is an answer (do not train).
     noise_variance_, effective_dof_, signal_share_, fixed_effects_, fits_, path_ : at the chosen time.
     eigenvalues_, coordinates_, spectral_losses_, spectrum_ : of the operator, fixed effects projected out.
+    variance_components_ : dict, REML estimate and profile interval of time (tau), noise_variance, signal_share and
+        effective_dof of ridge; dense engine only.
+    residual_check_ : dict, whether the residuals are normal and independent along the rows; dense engine only.
     loo_residuals_ : leave-one-out residuals, in the rows of `rows_used_`.
     data_report_, encoding_, operator_, kernel_, choice_, plan_, krylov_, warnings_, seconds_ : what was done.
     result_ : dict, the whole JSON document of `gradflow fit --json`.
@@ -129,8 +138,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     def __init__(self, kernel=None, *, network=None, weights=None, parameterization=None, no_bias=False,
                  sw2=None, sb2=None, seed=1, no_intercept=False, paper=False, pvalue="exact", level=0.95,
                  rule=None, path="flow", decay_rate=None, implicit_steps=None, learning_rate=None,
-                 loss="half-mse", validation_fraction=0.2, select=False, candidates=None, response_transform="none",
-                 selection_rows=1500, engine="auto", storage="auto", precision="auto", max_memory=None,
+                 loss="half-mse", validation_fraction=0.2, select=False, candidates=None, relevances="each",
+                 response_transform=None, selection_rows=1500, engine="auto", storage="auto", precision="auto", max_memory=None,
                  krylov_steps=None, probes=None, rules="all", checkpoint=None, covariates=None, columns=None,
                  exclude=None, categorical=None, copies="once", missing="drop", standardize="both",
                  interval="model", threads=None, verbose=False):
@@ -155,6 +164,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.select = select
         self.candidates = candidates
+        self.relevances = relevances
         self.response_transform = response_transform
         self.selection_rows = selection_rows
         self.engine = engine
