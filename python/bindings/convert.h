@@ -17,6 +17,7 @@
 #include "gradflow/base/progress.h"
 #include "gradflow/data/column_table.h"
 #include "gradflow/inference/stopping.h"
+#include "gradflow/model/further_tests.h"
 #include "gradflow/model/job.h"
 #include "gradflow/report/run_record.h"
 
@@ -45,6 +46,8 @@ struct Options {
 };
 /// Throws InputError for a name that is none.
 cli::Settings to_settings(const Options& options);
+/// The tests beside the score test. Throws InputError for options that contradict each other or the job.
+FurtherTestOptions to_further_tests(const Options& options, const Job& job);
 void set_lists(const Options& options, DatasetOptions& dataset);
 
 /// Throws what Python has to say first: a signal's exception (Ctrl-C) or what `callback(stage, fraction)`

@@ -132,13 +132,18 @@ Job make_job(const Options& options, const nb::dict& given, Progress& progress) 
 std::string test_operator(const Options& options, const nb::dict& given, const nb::dict& data,
                           nb::object callback) {
   PythonProgress progress(std::move(callback));
-  const Job job = make_job(options, given, progress);
+  Job job = make_job(options, given, progress);
+  const FurtherTestOptions further = to_further_tests(options, job);
+  job.every_row = further.any();
+  const Question question = further.any() ? Question::every_eigenvalue : Question::test;
   std::unique_ptr<TrainingOperator> H = make_operator(given);
   Observations observations = observe(data);
   const nb::gil_scoped_release unlock;
-  const auto [prepared, score] =
-      run_prepared_test(job, prepare(job, std::move(H), std::move(observations), Question::test));
-  return json_test_report(run_record("test", job.analysis.seed), job, prepared, score);
+  auto [prepared, score] =
+      run_prepared_test(job, prepare(job, std::move(H), std::move(observations), question));
+  FurtherTests tests;
+  if (further.any()) tests = run_further_tests(job, prepared, further);
+  return json_test_report(run_record("test", job.analysis.seed), job, prepared, score, tests);
 }
 
 nb::dict analyse_operator(const Options& options, const nb::dict& given, const nb::dict& data,

@@ -1,4 +1,5 @@
 #include "bindings/convert.h"
+#include "cli/make_further_tests.h"
 #include "gradflow/base/error.h"
 
 namespace gradflow::python {
@@ -40,17 +41,23 @@ const std::map<std::string, std::string Settings::*>& text_options() {
       {"probes", &Settings::probes},
       {"rules", &Settings::rules},
       {"checkpoint", &Settings::checkpoint},
+      {"permutations", &Settings::permutations},
+      {"given", &Settings::given},
+      {"draws", &Settings::draws},
       {"target", &Settings::target},
       {"row_weights", &Settings::row_weights}};
   return options;
 }
 
 const std::map<std::string, bool Settings::*>& flag_options() {
-  static const std::map<std::string, bool Settings::*> options{{"no_bias", &Settings::no_bias},
-                                                               {"no_intercept", &Settings::no_intercept},
-                                                               {"paper", &Settings::paper},
-                                                               {"select", &Settings::select},
-                                                               {"kernel_grid", &Settings::kernel_grid}};
+  static const std::map<std::string, bool Settings::*> options{
+      {"no_bias", &Settings::no_bias},
+      {"no_intercept", &Settings::no_intercept},
+      {"paper", &Settings::paper},
+      {"select", &Settings::select},
+      {"likelihood_ratio", &Settings::likelihood_ratio},
+      {"binary", &Settings::binary},
+      {"kernel_grid", &Settings::kernel_grid}};
   return options;
 }
 
@@ -75,7 +82,19 @@ cli::Settings to_settings(const Options& options) {
   const auto covariates = options.lists.find("covariates");
   if (covariates != options.lists.end() && !covariates->second.empty())
     settings.covariates = covariates->second.front();  // that there are some is what is checked
+  const auto also = options.lists.find("also");
+  if (also != options.lists.end()) settings.also = also->second;
   return settings;
+}
+
+FurtherTestOptions to_further_tests(const Options& options, const Job& job) {
+  cli::Settings settings = to_settings(options);
+  const auto group = options.lists.find("group");
+  const bool grouped = group != options.lists.end() && !group->second.empty();
+  if (grouped) settings.group = group->second.front();
+  FurtherTestOptions further = cli::make_further_tests(settings, job);
+  if (grouped) further.group = group->second;
+  return further;
 }
 
 void set_lists(const Options& options, DatasetOptions& dataset) {
@@ -89,7 +108,7 @@ void set_lists(const Options& options, DatasetOptions& dataset) {
       dataset.exclude = columns;
     else if (name == "categorical")
       dataset.categorical = columns;
-    else
+    else if (name != "also" && name != "group")
       throw InputError(fmt::format("unknown list '{}'", name));
   }
 }

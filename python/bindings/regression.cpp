@@ -37,10 +37,14 @@ nb::tuple fit(const Options& options, const Columns& columns, nb::object callbac
 
 std::string test(const Options& options, const Columns& columns, nb::object callback) {
   PythonProgress progress(std::move(callback));
-  const Job job = make_job(options, columns, progress);
+  Job job = make_job(options, columns, progress);
+  const FurtherTestOptions further = to_further_tests(options, job);
+  job.every_row = further.any();
   const nb::gil_scoped_release unlock;
-  const auto [prepared, score] = run_test(job);
-  return json_test_report(run_record("test", job.analysis.seed), job, prepared, score);
+  auto [prepared, score] = run_test(job);
+  FurtherTests tests;
+  if (further.any()) tests = run_further_tests(job, prepared, further);
+  return json_test_report(run_record("test", job.analysis.seed), job, prepared, score, tests);
 }
 
 // H = Theta(X, X)/n, or with new rows Theta(X_new, X)/n.

@@ -115,8 +115,9 @@ class EstimatorBase:
         X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite="allow-nan")
         return feature_columns(as_numbers(X, "X"), self._column_names)
 
-    def _warn(self, sentences):
-        warn(sentences, stacklevel=4)
+    @staticmethod
+    def _warn(sentences, stacklevel=4):
+        warn(sentences, stacklevel)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model file that `gradflow predict` reads too."""

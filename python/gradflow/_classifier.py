@@ -122,7 +122,7 @@ class NTKClassifier(EstimatorBase, ClassifierMixin, BaseEstimator):
         columns = self._new_columns(X)
         with python_names(), progress(self.verbose) as bar:
             answer = self._model.predict(columns, bar)
-        self._warn(answer["warnings"])
+        self._warn(answer["warnings"], 5)
         return np.ascontiguousarray(answer["probabilities"][:, self._core_order])
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:

@@ -28,6 +28,9 @@ STOP_OPTIONS = TEST_OPTIONS | {"rule", "rules", "path", "decay_rate", "implicit_
                                "validation_fraction"}
 NETWORK_OPTIONS = {"weights", "parameterization", "no_bias", "sw2", "sb2", "standardize", "missing", "copies",
                    "columns", "exclude", "categorical"}
+# Tests beside the score test: with any operator, and with a kernel's description.
+FURTHER_TESTS = {"likelihood_ratio", "permutations", "binary", "draws"}
+KERNEL_TESTS = {"also", "group", "given"}
 CHOICE_OPTIONS = {"select", "candidates", "relevances", "response_transform", "selection_rows"}
 MOST_DENSE_ROWS = 4000  # the library's own limit of the dense engine
 Block = NDArray[np.float64]
@@ -46,6 +49,7 @@ class ScoreTest:
     outcome: str
     reason: str
     log10_standard_error: float  # of random probes; 0: every eigenvalue was known
+    further: dict[str, dict[str, Any]] = dataclasses.field(repr=False)  # the tests asked for beside this one
     warnings: tuple[str, ...] = dataclasses.field(repr=False)
     result: dict[str, Any] = dataclasses.field(repr=False)  # the whole JSON document
 
@@ -191,9 +195,10 @@ def _described(operator, y, X, covariates, f0, row_weights, options):
 
 def _test_of(document, warnings=()):
     test = numbers_of(document["test"])
+    further = {name: numbers_of(found) for name, found in document.items() if name.endswith("_test")}
     return ScoreTest(pvalue=test["p_value"], log10_pvalue=test["log10_p_value"], statistic=test["statistic"],
                      outcome=test["outcome"], reason=test["reason"],
-                     log10_standard_error=test["log10_standard_error"], warnings=tuple(warnings), result=document)
+                     log10_standard_error=test["log10_standard_error"], further=further, warnings=tuple(warnings), result=document)
 
 
 def _warn_of(document):
@@ -217,14 +222,17 @@ def score_test(operator: Operator, y: ArrayLike, X: ArrayLike | None = None, *,
     covariates : array of shape (n, q), fixed effects beside the intercept; or, of a frame X, column names.
     f0 : array of shape (n,), the output before training; zeros by default.
     row_weights : array of shape (n,), > 0; the noise variance of a row is s2 / weight.
-    options : no_intercept, pvalue, level, engine, ... as NTKRegressor's.
+    options : no_intercept, pvalue, level, engine, ... as NTKRegressor's; and tests beside this one, as those of
+        `gradflow test`, whose results are in `further`: likelihood_ratio=True, permutations=999, binary=True,
+        draws=...; with a kernel's description also=[other kernels], group=[columns], given="linear".
 
     Returns
     -------
     ScoreTest
     """
     described = isinstance(operator, str)
-    _check_options(options, TEST_OPTIONS | (NETWORK_OPTIONS if described else set()), "score_test")
+    allowed = TEST_OPTIONS | FURTHER_TESTS | (NETWORK_OPTIONS | KERNEL_TESTS if described else set())
+    _check_options(options, allowed, "score_test")
     with python_names(), progress(verbose) as bar:
         if described:
             given, columns = _described(operator, y, X, covariates, f0, row_weights, options)

@@ -225,7 +225,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         columns = self._new_columns(X)
         with python_names(), progress(self.verbose) as bar:
             answer = self._model.predict(columns, interval, level, bar)
-        self._warn(answer["warnings"])
+        self._warn(answer["warnings"], 5)
         return answer
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:

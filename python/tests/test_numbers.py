@@ -126,6 +126,21 @@ def test_score_test_of_a_description_is_the_programs_test(program, tmp_path):
     assert_same_numbers(ours.result, theirs)
 
 
+def test_the_tests_beside_the_score_test_are_the_programs(program, tmp_path):
+    folder = ORACLE / "simple"
+    theirs = run_program(program, tmp_path, "test", "--features", str(folder / "X_train.npy"), "--response",
+                         str(folder / "y_train.npy"), "--likelihood-ratio", "--permutations", "200", "--also", "rbf",
+                         "--also", "linear", "--group", "x1,x3", "--draws", "500")
+    X, y = np.load(folder / "X_train.npy"), np.load(folder / "y_train.npy")
+    ours = gradflow.score_test("ntk:relu:2", y, X, likelihood_ratio=True, permutations=200, also=["rbf", "linear"],
+                               group=[0, "x3"], draws=500)
+
+    assert_same_numbers(ours.result, theirs)
+    assert set(ours.further) == {"likelihood_ratio_test", "permutation_test", "grid_test", "component_test"}
+    matrix = gradflow.score_test(gradflow.kernel_matrix("ntk:relu:2", X), y, permutations=200)
+    assert matrix.further["permutation_test"]["p_value"] == ours.further["permutation_test"]["p_value"]
+
+
 @pytest.mark.filterwarnings("ignore::gradflow.GradflowWarning")
 @pytest.mark.parametrize("name", ["yacht", "wine-red"])
 def test_python_and_the_program_agree_on_shared_data(program, tmp_path, name):

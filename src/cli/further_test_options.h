@@ -3,14 +3,10 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/settings.h"
-#include "gradflow/model/further_tests.h"
 
 namespace gradflow::cli {
 
 /// The tests of `gradflow test` beside the score test, as a group of options.
 void add_further_test_options(CLI::App& command, Settings& settings);
-
-/// The tests that the settings ask for. Throws InputError for options that contradict each other or the job.
-FurtherTestOptions make_further_tests(const Settings& settings, const Job& job);
 
 }  // namespace gradflow::cli

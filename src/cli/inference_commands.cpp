@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "cli/commands.h"
-#include "cli/further_test_options.h"
+#include "cli/make_further_tests.h"
 #include "cli/make_job.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
