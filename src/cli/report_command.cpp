@@ -44,8 +44,8 @@ int report_command(Invocation& invocation) {
   if (s.quiet) return exit_usable;
   std::size_t count = 0;
   for (const Figure& figure : report.figures) count += figure.missing.empty() ? 1 : 0;
-  print(fmt::format("Report written to {}: {} figures, {:.0f} kB.\n", s.output, count,
-                    static_cast<double>(report.html.size()) / 1000.0));
+  print(fmt::format("Report written to {}: {} {}, {:.0f} kB.\n", s.output, count,
+                    count == 1 ? "figure" : "figures", static_cast<double>(report.html.size()) / 1000.0));
   for (const Figure& figure : report.figures)
     if (!figure.missing.empty()) print(fmt::format("  {} is not drawn: {}\n", figure.name, figure.missing));
   return exit_usable;

@@ -11,8 +11,9 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_computed = std::numeric_limits<double>::quiet_NaN();
 constexpr int grid_points = 49, profile_points = 81;
-constexpr double beyond = 8.0;          // factor of the grid beyond the times that are shown in it
-constexpr double profile_limit = 15.0;  // excess beyond which nothing is drawn
+constexpr double beyond = 8.0;            // factor of the grid beyond the times that are shown in it
+constexpr double least_shrinkage = 1e-3;  // t lambda_1 below which nothing has been learnt
+constexpr double profile_limit = 15.0;    // excess beyond which nothing is drawn
 
 bool positive_finite(double value) { return value > 0.0 && std::isfinite(value); }
 
@@ -39,7 +40,10 @@ std::vector<double> time_grid(const Analysis& analysis, double largest) {
     low = *times.begin() / beyond;
     high = *times.rbegin() * beyond;
   }
-  high = std::max(low, std::min(high, largest));
+  const double nothing = least_shrinkage / (lambda * unit);
+  low = std::max(low, nothing);
+  high = std::max({10.0 * low, 10.0 * nothing, std::min(high, largest)});
+  std::erase_if(times, [&](double time) { return time < low || time > high; });
   const double step = std::log(high / low) / (grid_points - 1);
   for (int i = 0; i < grid_points; ++i) times.insert(low * std::exp(step * i));
   std::set<double> whole;
@@ -61,12 +65,13 @@ double training_rmse(const Analysis& analysis, const Path& path, double weight) 
 }
 
 // Q - Q_min of the components of reml-risk, their scale varied, against the time that each scale stops at.
-LikelihoodProfile risk_profile(const Job& job, const Analysis& analysis) {
+LikelihoodProfile risk_profile(const Job& job, const Analysis& analysis, const TrainingCurves& curves) {
   LikelihoodProfile profile;
   profile.name = rule_name(RuleKind::reml_risk, analysis.chosen_path.kind);
   const TwoComponentFit fit = components(job, analysis);
   const double lambda = analysis.data.values.size() > 0 ? analysis.data.values.maxCoeff() : 0.0;
-  if (!usable(fit.outcome) || !(lambda > 0.0) || !std::isfinite(fit.tau) || !std::isfinite(fit.criterion))
+  if (!usable(fit.outcome) || curves.time.size() == 0 || !(lambda > 0.0) || !std::isfinite(fit.tau) ||
+      !std::isfinite(fit.criterion))
     return profile;
   const bool at_zero = !(fit.tau > 0.0) && !(fit.kappa > 0.0);
   const double tau = at_zero ? 1.0 / lambda : fit.tau, kappa = at_zero ? 0.0 : fit.kappa;
@@ -82,7 +87,7 @@ LikelihoodProfile risk_profile(const Job& job, const Analysis& analysis) {
     const double above = two_component_criterion(analysis.data, c * tau, c * kappa) - fit.criterion;
     if (!(above <= profile_limit)) continue;
     const double time = risk_minimiser(analysis.data, analysis.chosen_path, Vector(c * prior));
-    if (!positive_finite(time) || (!times.empty() && time <= times.back())) continue;
+    if (!positive_finite(time) || time < curves.time(0) || (!times.empty() && time <= times.back())) continue;
     times.push_back(time);
     excess.push_back(std::max(0.0, above));
   }
@@ -159,7 +164,7 @@ std::vector<LikelihoodProfile> likelihood_profiles(const Job& job, const JobResu
                                                    const TrainingCurves& curves) {
   std::vector<LikelihoodProfile> profiles;
   for (LikelihoodProfile& profile :
-       std::vector{risk_profile(job, result.analysis), path_profile(job, result.analysis, curves)})
+       std::vector{risk_profile(job, result.analysis, curves), path_profile(job, result.analysis, curves)})
     if (profile.time.size() > 1) profiles.push_back(std::move(profile));
   return profiles;
 }

@@ -67,8 +67,25 @@ Script& Script::panel(const Panel& panel) {
   return line("set tmargin at screen {:.4f}", panel.top);
 }
 
+namespace {
+
+// The smallest of 1, 2, 5 times a power of ten that is not below `least`.
+double round_step(double least) {
+  const double decade = std::pow(10.0, std::floor(std::log10(least)));
+  for (const double digit : {1.0, 2.0, 5.0})
+    if (digit * decade >= least) return digit * decade;
+  return 10.0 * decade;
+}
+
+}  // namespace
+
 Script& Script::tics(char axis, const Range& range, bool logarithmic, bool labelled) {
   line("set {}tics autofreq{}", axis, axis == 'x' ? " offset 0,0.35" : "");
+  if (!logarithmic) {
+    const double room = axis == 'x' ? (panel_.right - panel_.left) * canvas_.width / 62.0
+                                    : (panel_.top - panel_.bottom) * canvas_.height / 32.0;
+    line("set {}tics {:.9g}", axis, round_step((range.high - range.low) / std::max(2.0, room)));
+  }
   // Less than two decades: 1, 2 and 5 of each; otherwise every decade, as a power where there are many.
   if (logarithmic && range.high < 100.0 * range.low) {
     std::string list;
@@ -145,6 +162,13 @@ Vector picked(const Vector& values, const std::vector<Index>& places) {
   if (values.size() == 0)
     return Vector::Constant(static_cast<Index>(places.size()), std::numeric_limits<double>::quiet_NaN());
   return values(places);
+}
+
+std::string time_label(const RunDocument& run) {
+  const std::string kind = run.text("/chosen/path/kind");
+  if (kind == "descent") return "full-batch steps (log scale)";
+  if (kind == "ridge" || kind == "implicit") return "time {/:Italic tau} of the path (log scale)";
+  return "training time {/:Italic t} (log scale)";
 }
 
 std::string label(const std::string& name) {

@@ -111,6 +111,9 @@ Vector picked(const Vector& values, const std::vector<Index>& places);
 /// A name as a label of a drawing: letters, digits, spaces and .-_ only.
 std::string label(const std::string& name);
 
+/// The time axis of the run's path.
+std::string time_label(const RunDocument& run);
+
 Chart training_chart(const RunDocument& run);
 Chart profile_chart(const RunDocument& run);
 Chart spectrum_chart(const RunDocument& run);

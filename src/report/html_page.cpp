@@ -45,7 +45,7 @@ std::vector<Section> sections_of(const RunDocument& run, const std::vector<Figur
 std::string title_of(const RunDocument& run) {
   const std::string response = run.text("/encoding/response");
   if (response.empty()) return "Is training warranted, and how long?";
-  return run.of_classes() ? fmt::format("Can {} be told?", response)
+  return run.of_classes() ? fmt::format("Can {} be predicted?", response)
                           : fmt::format("How long to train to predict {}?", response);
 }
 

@@ -289,10 +289,15 @@ TEST(Verdict, SaysWhetherWhenAndWhatTheRulesMean) {
   EXPECT_THAT(verdict(json).stop, HasSubstr("the choice matters little"));
   json["rules"]["gcv"]["time"] = 0.0;
   EXPECT_THAT(verdict(json).stop, HasSubstr("disagree on whether to train at all (1 of 5 would not)"));
-  for (auto& rule : json["rules"]) rule["time"] = 0.0;
-  EXPECT_THAT(verdict(json).stop, HasSubstr("Do not train"));
   json["test"]["p_value"] = 0.3;
   EXPECT_THAT(verdict(json).test, HasSubstr("not shown to be warranted"));
+  EXPECT_THAT(verdict(json).stop,
+              HasSubstr("Should it be trained all the same, stop gradient flow at t = 11"));
+  json["rules"]["reml-risk"]["time"] = json["rules"]["reml-risk"]["effective_dof"] = 1e-14;
+  EXPECT_THAT(verdict(json).stop, HasSubstr("Do not train (rule reml-risk stops at time 1e-14"));
+  for (auto& rule : json["rules"]) rule["time"] = 0.0;
+  EXPECT_THAT(verdict(json).stop, HasSubstr("all 5 rules say so"));
+  json["rules"]["reml-risk"]["effective_dof"] = 30.0;
   json["rules"]["reml-risk"]["time"] = nullptr;  // how a document writes infinity
   EXPECT_THAT(verdict(json).stop, HasSubstr("Train to convergence"));
   json["rules"]["reml-risk"]["outcome"] = "unidentified";

@@ -19,7 +19,8 @@ header { padding-top: 3rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .35rem; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 3.5rem 0 .75rem; padding-top: 1.25rem;
   border-top: 1px solid var(--rule); letter-spacing: -.005em; }
-h3 { font-size: 1rem; margin: 0 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.75rem 0 .5rem; }
+figure h3 { margin-top: 0; }
 p { margin: 0 0 1rem; max-width: 42rem; }
 .muted, figcaption, .note { color: var(--muted); }
 .subtitle { color: var(--muted); margin: 0; overflow-wrap: anywhere; }

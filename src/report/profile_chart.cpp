@@ -45,7 +45,8 @@ void describe(const std::vector<Profile>& profiles, Figure& figure) {
   }
 }
 
-std::string draw(const std::vector<Profile>& profiles, double threshold, const Canvas& canvas) {
+std::string draw(const std::vector<Profile>& profiles, double threshold, const std::string& axis,
+                 const Canvas& canvas) {
   Script script(canvas);
   std::vector<std::string> plots;
   std::vector<LegendEntry> legend;
@@ -62,7 +63,7 @@ std::string draw(const std::vector<Profile>& profiles, double threshold, const C
   }
   const Panel panel = canvas.narrow ? Panel{0.12, 0.985, 0.15, 0.77} : Panel{0.115, 0.985, 0.165, 0.91};
   return script.panel(panel)
-      .x_axis("training time {/:Italic t} (log scale)", times_of(profiles).logarithmic(), true)
+      .x_axis(axis, times_of(profiles).logarithmic(), true)
       .y_axis("2 x loss of log-likelihood", {0.0, excess_drawn}, false)
       .legend(legend)
       .line("plot {}", fmt::join(plots, ", "))
@@ -92,7 +93,8 @@ Chart profile_chart(const RunDocument& run) {
     return chart;
   }
   describe(profiles, figure);
-  draw_both(chart, 360, 340, [&](const Canvas& canvas) { return draw(profiles, threshold, canvas); });
+  draw_both(chart, 360, 340,
+            [&](const Canvas& canvas) { return draw(profiles, threshold, time_label(run), canvas); });
   return chart;
 }
 

@@ -201,7 +201,7 @@ Chart reliability_chart(const RunDocument& run) {
   Chart chart;
   Figure& figure = chart.figure;
   figure.name = "reliability";
-  figure.title = "Are the probabilities honest?";
+  figure.title = "Stated probability against outcome";
   const Index bins = run.length("/reliability/bins");
   std::vector<Vector> columns(4, Vector(bins));
   figure.table.columns = {"predicted", "came true", "95 % counting error", "rows"};

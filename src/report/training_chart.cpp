@@ -7,13 +7,12 @@
 namespace gradflow {
 namespace {
 
-constexpr const char* axis = "training time {/:Italic t} (log scale)";
-
 struct TrainingData {
   Vector time, expected, left_out, training, dof;
   std::vector<RuleEntry> rules;
   const RuleEntry* chosen = nullptr;
   Range times;
+  std::string axis;
 };
 
 TrainingData training_data(const RunDocument& run) {
@@ -24,7 +23,8 @@ TrainingData training_data(const RunDocument& run) {
                     .dof = run.numbers("/curves/effective_dof"),
                     .rules = rules_of(run),
                     .chosen = nullptr,
-                    .times = {}};
+                    .times = {},
+                    .axis = time_label(run)};
   for (const RuleEntry& rule : data.rules)
     if (rule.chosen) data.chosen = &rule;
   if (data.time.size() > 0) data.times = {data.time.minCoeff(), data.time.maxCoeff()};
@@ -111,7 +111,7 @@ void rules_panel(Script& script, const TrainingData& data, const Panel& panel) {
   }
   script.data("rules", {time, row, lower, upper})
       .panel(panel)
-      .x_axis(axis, data.times, true)
+      .x_axis(data.axis, data.times, true)
       .y_axis("", {0.4, static_cast<double>(count) + 0.6}, false)
       .line("set ytics ({})", tics)
       .line("unset key");
@@ -125,7 +125,7 @@ void rules_panel(Script& script, const TrainingData& data, const Panel& panel) {
 
 std::string draw(const TrainingData& data, const Canvas& canvas) {
   Script script(canvas);
-  const double left = canvas.narrow ? 0.24 : 0.115, right = 0.985;
+  const double left = canvas.narrow ? 0.26 : 0.135, right = 0.985;
   script.data("curves", {data.time, data.expected, data.left_out, data.training, data.dof});
   if (canvas.narrow) {
     error_panel(script, data, {left, right, 0.555, 0.875});

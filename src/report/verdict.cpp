@@ -11,6 +11,7 @@ namespace gradflow {
 namespace {
 
 constexpr double agreement = 3.0, disagreement_worth_a_warning = 10.0;  // ratios of times
+constexpr double no_training = 0.01;                                    // effective degrees of freedom
 constexpr double same_error = 0.02;                                     // relative, of leave-one-out errors
 
 std::string percent(double share) { return fmt::format("{:g} %", 100.0 * share); }
@@ -31,6 +32,13 @@ std::string test_sentence(const RunDocument& run) {
       shown);
 }
 
+bool trains(const RuleEntry& rule) { return rule.time > 0.0 && !(rule.effective_dof < no_training); }
+
+double two_digits(double value) {
+  const double unit = std::pow(10.0, std::floor(std::log10(value)) - 1.0);
+  return unit * std::round(value / unit);
+}
+
 struct Agreement {
   double ratio = 1.0, least_error = NAN, most_error = NAN;
   int count = 0, at_zero = 0, positive = 0;
@@ -43,8 +51,8 @@ Agreement agreement_of(const std::vector<RuleEntry>& rules) {
   for (const RuleEntry& rule : rules) {
     if (!rule.is_usable()) continue;
     ++found.count;
-    if (rule.time == 0.0) ++found.at_zero;
-    if (!(rule.time > 0.0) || !std::isfinite(rule.time)) continue;
+    if (!trains(rule)) ++found.at_zero;
+    if (!trains(rule) || !std::isfinite(rule.time)) continue;
     ++found.positive;
     if (rule.time < least) found.earliest = rule.name;
     if (rule.time > most) found.latest = rule.name;
@@ -71,7 +79,7 @@ std::string agreement_clause(const std::vector<RuleEntry>& rules) {
                        found.count, shown_number(std::ceil(10.0 * found.ratio) / 10.0));
   const std::string spread =
       fmt::format("the {} rules differ by a factor of {} ({} earliest, {} latest)", found.count,
-                  fmt::format("{:.2g}", found.ratio), found.earliest, found.latest);
+                  brief_number(two_digits(found.ratio)), found.earliest, found.latest);
   const double relative = found.most_error / found.least_error - 1.0;
   if (relative <= same_error)
     return fmt::format(
@@ -104,12 +112,14 @@ std::string stop_sentence(const RunDocument& run) {
     return fmt::format("There is no stopping time by rule {} ({}): {}.", chosen->name, chosen->outcome,
                        chosen->reason);
   const std::string clause = agreement_clause(rules);
-  if (chosen->time == 0.0)
-    return fmt::format("Do not train (rule {} stops at time 0, where only the fixed effects are fitted){}.",
-                       chosen->name, clause);
+  if (!trains(*chosen))
+    return fmt::format("Do not train (rule {} stops at time {}, where only the fixed effects are fitted){}.",
+                       chosen->name, brief_number(chosen->time), clause);
   if (std::isinf(chosen->time))
     return fmt::format("Train to convergence (by rule {} the time has no bound){}.", chosen->name, clause);
   std::string sentence = path_phrase(run, chosen->time);
+  const double p = run.number("/test/p_value");
+  if (p >= 1.0 - level_of(run)) sentence = "should it be trained all the same, " + sentence;
   sentence.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence.front())));
   if (std::isfinite(chosen->steps) && chosen->steps != chosen->time) {
     sentence += fmt::format(", after {} full-batch steps", brief_number(std::round(chosen->steps)));

@@ -1,4 +1,5 @@
 // gradflow report: the page and its figures from a model or a run, and what is refused.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -114,7 +115,7 @@ TEST_F(ReportCommand, AModelOfClassesHasItsReliabilityAndConfusion) {
   const ProgramResult result = run({"report", "c.model", "-o", "c.html"});
 
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("1 figures"));
+  EXPECT_THAT(result.out, HasSubstr("1 figure,"));
   EXPECT_THAT(folder.read("c.html"), HasSubstr("predicted &lt;low&gt;"));
 }
 
