@@ -45,6 +45,11 @@ function(gradflow_layer name)
     set(scope PUBLIC)
     target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    # A tenth of the sanitizers' compile time. Elsewhere every source includes what it uses by itself, which the
+    # release build checks, and its objects are the Python package's too (ccache).
+    if(GRADFLOW_SANITIZE)
+      target_precompile_headers(${target} PRIVATE <Eigen/Dense> <fmt/format.h> <functional> <map> <memory> <string> <vector>)
+    endif()
   else()
     add_library(${target} INTERFACE)
     set(scope INTERFACE)

@@ -75,6 +75,22 @@ std::string shell_word(const std::string& word) {
   return quoted + "'";
 }
 
+std::string html_components(const RunDocument& run) {
+  if (!run.has("/variance_components/time/estimate")) return "";
+  std::string html = head_of({"variance component", "REML estimate", "interval"},
+                             "Variance components of the signal and the noise, whatever rule stops");
+  for (const auto& [name, member_name] :
+       std::vector<std::pair<std::string, std::string>>{{"tau, signal over noise", "time"},
+                                                        {"noise variance", "noise_variance"},
+                                                        {"signal share", "signal_share"},
+                                                        {"degrees of freedom of ridge", "effective_dof"}}) {
+    const std::string at = "/variance_components/" + member_name;
+    html += row_of(
+        {name, shown_number(run.number(at + "/estimate")), shown_interval(run.interval(at + "/interval"))});
+  }
+  return scrolling(html + "</tbody></table>", "Variance components");
+}
+
 }  // namespace
 
 std::string html_table(const DataTable& table, const std::string& caption) {
@@ -123,7 +139,8 @@ std::string html_rules(const RunDocument& run) {
                            escaped(rule.reason));
   }
   html = scrolling(html + "</tbody></table>", "Stopping rules");
-  return notes.empty() ? html : fmt::format("{}<ul class=\"warnings\">{}</ul>\n", html, notes);
+  notes = notes.empty() ? "" : fmt::format("<ul class=\"warnings\">{}</ul>\n", notes);
+  return html + notes + html_components(run);
 }
 
 std::string html_residuals(const RunDocument& run) {
@@ -150,7 +167,10 @@ std::string html_residuals(const RunDocument& run) {
     if (out) cells.push_back(fmt::format("{:+.2f}", standardised(place)));
     html += row_of(cells);
   }
-  return scrolling(html + "</tbody></table>", "Largest residuals");
+  html = scrolling(html + "</tbody></table>", "Largest residuals");
+  if (run.text("/residual_check/outcome") != "converged") return html;
+  return html + fmt::format("<p>{} {}</p>\n", escaped(run.text("/residual_check/normality")),
+                            escaped(run.text("/residual_check/dependence")));
 }
 
 std::string html_classes(const RunDocument& run) {
