@@ -226,6 +226,9 @@ class Learner {
       throw InputError(fmt::format("{}: {}, and the network takes arrays of shape {}, {} numbers",
                                    cells_.source(), counted(data_.X.cols(), "feature"),
                                    fmt::join(shape, " x "), size));
+    if ((data_.X.array() == data_.X.row(0).replicate(data_.X.rows(), 1).array()).all())
+      throw InputError(
+          fmt::format("{}: all arrays are the same; at least one entry must vary", cells_.source()));
     if (options().standardize == Standardize::none) return;
     const Index places = size / shape.front();
     for (Index channel = 0; channel < shape.front(); ++channel) {

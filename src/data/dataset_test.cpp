@@ -382,6 +382,42 @@ TEST(MakeDatasetFromArrays, TakesCovariatesIdentifiersAndCategoriesByName) {
   EXPECT_EQ(data.ids, (Names{"100", "101", "102", "103", "104"}));
 }
 
+TEST(MakeDatasetFromArrays, KeepsAllOfAnArrayAndScalesItByChannel) {
+  Matrix X = Matrix::Random(9, 12);  // 2 channels of 2 x 3
+  X.leftCols(6) = 5.0 + 3.0 * X.leftCols(6).array();
+  X.col(1).setConstant(7.0);
+  const Dataset data =
+      make_dataset(X, Vector::LinSpaced(9, 0, 1), {.feature_shape = {2, 2, 3}}, "X.npy", "y.npy");
+
+  ASSERT_EQ(data.X.cols(), 12);
+  EXPECT_TRUE(data.report.removed_constant.empty());
+  for (const Index channel : {0, 1}) {
+    const auto block = data.X.middleCols(6 * channel, 6);
+    EXPECT_NEAR(block.mean(), 0.0, 1e-14);
+    EXPECT_NEAR(block.squaredNorm(), 53.0, 1e-12);  // 54 numbers of variance 1
+    const EncodedColumn& encoded = data.recipe.features[static_cast<std::size_t>(6 * channel)];
+    EXPECT_LT((block * encoded.scale + Matrix::Constant(9, 6, encoded.center) - X.middleCols(6 * channel, 6))
+                  .norm(),
+              1e-13);
+  }
+  EXPECT_EQ(encode(data.recipe, X, "new.npy").X, data.X);
+}
+
+TEST(MakeDatasetFromArrays, ArraysThatDoNotFitAreRefused) {
+  const Matrix X = Matrix::Random(9, 12);
+  const auto message = [](const Matrix& features, std::vector<Index> shape) {
+    return message_of([&] {
+      make_dataset(features, Vector::LinSpaced(9, 0, 1), {.feature_shape = std::move(shape)}, "X.npy",
+                   "y.npy");
+    });
+  };
+  EXPECT_EQ(message(X, {3, 2, 3}),
+            "X.npy: 12 features, and the network takes arrays of shape 3 x 2 x 3, 18 "
+            "numbers");
+  EXPECT_EQ(message(Matrix::Ones(9, 12), {2, 6}),
+            "X.npy: all arrays are the same; at least one entry must vary");
+}
+
 TEST(MakeDatasetFromArrays, NamesWhatIsWrong) {
   const Matrix X = Matrix::Identity(3, 3);
   Matrix infinite = X;

@@ -168,9 +168,12 @@ class Planner {
     if (spec_.kind == OperatorKind::infinite) return 0.5 * n_ * n_ * entry_flops();
     return 0.0;
   }
-  // What a sweep over all rows keeps while a matrix is formed, and gradients of convolutions.
+  // What a matrix is formed of: gradients of convolutions, and inputs and gradients of other layers; sweeps
+  // over some examples of convolutions, or over all.
   double forming_bytes() const {
-    return sizes_ ? 8.0 * n_ * (sizes_->kept + sizes_->swept + sizes_->convolved) : 0.0;
+    if (!sizes_) return 0.0;
+    const double swept = sizes_->convolved > 0.0 ? std::min(n_, 16.0 * threads()) : n_;
+    return 8.0 * (n_ * sizes_->gram + swept * (sizes_->kept + sizes_->swept + sizes_->convolved));
   }
   double entry_flops() const {
     if (spec_.layered_kernel) return gradflow::entry_flops(*spec_.layered_kernel, inputs_);

@@ -124,6 +124,31 @@ TEST(LayeredNetwork, ConvolutionsComputedByHand) {
   EXPECT_EQ(two.output(Matrix{{1, 0, 0, 0, 0, 0, 10, 0}})(0), 2.0 * (1.0 + 70.0 + 1.0));
 }
 
+TEST(LayeredNetwork, AConvolutionIsItsDefinition) {
+  // z_o(y, x) = sum_c sum_ab W_ocab a_c(2 y + a - 1, 2 x + b - 1) + b_o with zeros outside, by loops.
+  const auto network = LayeredNetwork::initialise(
+      parse_layered_architecture("input:2x5x4 conv2d:3:3:2 flatten dense:1"), 40, 3);
+  const Matrix X = RandomStream(8, "test").normals(2, 40);
+  const Parameters& theta = network.parameters();
+  for (Index i = 0; i < 2; ++i) {
+    double f = theta.biases[1](0);
+    for (Index o = 0; o < 3; ++o)
+      for (Index y = 0; y < 3; ++y)
+        for (Index x = 0; x < 2; ++x) {
+          double z = theta.biases[0](o);
+          for (Index c = 0; c < 2; ++c)
+            for (Index a = 0; a < 3; ++a)
+              for (Index b = 0; b < 3; ++b) {
+                const Index from_y = 2 * y + a - 1, from_x = 2 * x + b - 1;
+                if (from_y >= 0 && from_y < 5 && from_x >= 0 && from_x < 4)
+                  z += theta.weights[0](o, (c * 3 + a) * 3 + b) * X(i, (c * 5 + from_y) * 4 + from_x);
+              }
+          f += theta.weights[1](0, (o * 3 + y) * 2 + x) * z;
+        }
+    EXPECT_NEAR(network.output(X)(i), f, 1e-13);
+  }
+}
+
 TEST(LayeredNetwork, LayerNormOfFeaturesHasMeanZeroAndVarianceOne) {
   const Parameters parameters{{Matrix{{1, 0, 0, 0}}}, {Vector{{0}}}};
   const LayeredNetwork network(parse_layered_architecture("input:4 layernorm dense:1"), parameters);

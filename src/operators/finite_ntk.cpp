@@ -17,6 +17,7 @@ namespace {
 constexpr Index panel_columns = 256;
 constexpr Index columns_per_task = 8;
 constexpr Index mirror_tile = 64;
+constexpr Index swept_together = 16;
 
 /// One term of the sum over layers, as factors of Gram matrices: (left left') o (right right' + constant), or
 /// left left' when `right` is empty. Rows are examples.
@@ -51,6 +52,44 @@ std::vector<Term> terms_of(const Network& network, Sweep sweep) {
     terms.push_back(std::move(term));
   }
   return terms;
+}
+
+/// Terms and outputs of all examples. What convolutions leave behind is many times their gradients, so it is
+/// computed for few examples at a time.
+struct Examples {
+  std::vector<Term> terms;
+  Vector output;
+};
+
+bool is_convolutional(const Network& network) {
+  for (Index l = 0; l < network.layers(); ++l)
+    if (network.positions(l) > 1) return true;
+  return false;
+}
+
+Examples sweep_examples(const Network& network, ConstBlock X) {
+  if (!is_convolutional(network)) {
+    Sweep sweep = network.sweep(X);
+    Vector output = sweep.output;
+    return {terms_of(network, std::move(sweep)), std::move(output)};
+  }
+  const Index n = X.rows();
+  Examples all{terms_of(network, network.sweep(X.topRows(0))), Vector(n)};
+  for (Term& term : all.terms) {
+    term.left.resize(n, term.left.cols());
+    term.right.resize(term.right.cols() > 0 ? n : 0, term.right.cols());
+  }
+  const SerialBlas serial;
+  parallel_for(n, swept_together, [&](Index begin, Index end) {
+    Sweep sweep = network.sweep(X.middleRows(begin, end - begin));
+    all.output.segment(begin, end - begin) = sweep.output;
+    const std::vector<Term> some = terms_of(network, std::move(sweep));
+    for (std::size_t k = 0; k < some.size(); ++k) {
+      all.terms[k].left.middleRows(begin, end - begin) = some[k].left;
+      if (some[k].right.size() > 0) all.terms[k].right.middleRows(begin, end - begin) = some[k].right;
+    }
+  });
+  return all;
 }
 
 /// Storage of a panel's products, reused for every panel.
@@ -123,11 +162,10 @@ NtkPair ntk_gram_and_cross(const Network& network, ConstBlock X, ConstBlock X_ne
     throw InputError(
         fmt::format("the new features have {} columns: the first have {}", X_new.cols(), X.cols()));
   const Index n = X.rows(), n_new = X_new.rows();
-  Sweep sweep = network.sweep(n_new == 0 ? Matrix(X) : stack(X, X_new));
+  const auto [terms, output] = sweep_examples(network, n_new == 0 ? Matrix(X) : stack(X, X_new));
   NtkPair result;
-  result.output = sweep.output.head(n);
-  result.output_new = sweep.output.tail(n_new);
-  const std::vector<Term> terms = terms_of(network, std::move(sweep));
+  result.output = output.head(n);
+  result.output_new = output.tail(n_new);
   result.gram.resize(n, n);
   result.cross.resize(n_new, n);
   Workspace work(n + n_new, std::min(n, panel_columns));
@@ -144,8 +182,8 @@ Matrix ntk_gram(const Network& network, ConstBlock X) {
 }
 
 Matrix ntk_cross(const Network& network, ConstBlock X_new, ConstBlock X) {
-  const std::vector<Term> rows = terms_of(network, network.sweep(X_new));
-  const std::vector<Term> columns = terms_of(network, network.sweep(X));
+  const std::vector<Term> rows = sweep_examples(network, X_new).terms;
+  const std::vector<Term> columns = sweep_examples(network, X).terms;
   Matrix cross(X_new.rows(), X.rows());
   Workspace work(X_new.rows(), std::min(X.rows(), panel_columns));
   for (Index column = 0; column < X.rows(); column += panel_columns) {
@@ -157,12 +195,20 @@ Matrix ntk_cross(const Network& network, ConstBlock X_new, ConstBlock X) {
 }
 
 Vector ntk_diagonal(const Network& network, ConstBlock X) {
-  const Sweep sweep = network.sweep(X);
-  const double bias = network.bias_scale();
   Vector diagonal = Vector::Zero(X.rows());
-  for (Index l = 0; l < network.layers(); ++l)
-    diagonal += squared_layer_gradients(sweep.layers[static_cast<std::size_t>(l)], X.rows(),
-                                        network.weight_scale(l), bias);
+  const auto add = [&](Index begin, Index end) {
+    const Sweep sweep = network.sweep(X.middleRows(begin, end - begin));
+    for (Index l = 0; l < network.layers(); ++l)
+      diagonal.segment(begin, end - begin) +=
+          squared_layer_gradients(sweep.layers[static_cast<std::size_t>(l)], end - begin,
+                                  network.weight_scale(l), network.bias_scale());
+  };
+  if (is_convolutional(network)) {
+    const SerialBlas serial;
+    parallel_for(X.rows(), swept_together, add);
+  } else {
+    add(0, X.rows());
+  }
   return diagonal;
 }
 

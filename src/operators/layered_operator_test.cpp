@@ -46,6 +46,8 @@ TEST(LayeredOperator, GramMatricesAreThoseOfTheJacobian) {
     EXPECT_LT(relative_error(ntk_gram(network, X), J * J.transpose()), 1e-13) << text;
     EXPECT_LT(relative_error(ntk_cross(network, X_new, X), J_new * J.transpose()), 1e-13) << text;
     EXPECT_LT(relative_error(ntk_diagonal(network, X), J.rowwise().squaredNorm()), 1e-13) << text;
+    EXPECT_EQ(ntk_gram(network, X.topRows(0)).size(), 0);
+    EXPECT_EQ(ntk_cross(network, X.topRows(0), X).cols(), 21);
     EXPECT_LT(relative_error(make_operator(network, X)->matrix(), J * J.transpose() / 21.0), 1e-13) << text;
   }
 }
