@@ -17,31 +17,28 @@ class Moments {
   virtual void apply(const Layer& layer, PlaceCovariances& state) = 0;
 };
 
-/// Each example with itself: one column per block; the variances are K's own, and are recorded.
+/// Each example with itself: blocks of one column; the variances are K's own, and are recorded.
 class OwnMoments final : public Moments {
  public:
   void apply(const Layer& layer, PlaceCovariances& state) override {
-    const Index places = state.shape.positions(), n = state.K.rows();
-    Matrix variance(n, places);
-    for (Index p = 0; p < places; ++p) variance.col(p) = state.K.col(state.block(p, p)).cwiseMax(0.0);
-    for (Index p = 0; p < places; ++p)
-      for (Index q = state.full ? 0 : p; q < (state.full ? places : p + 1); ++q) {
-        const Index column = state.block(p, q);
-        for (Index i = 0; i < n; ++i) {
-          const double a = variance(i, p), b = variance(i, q);
-          double &K = state.K(i, column), &T = state.T(i, column);
-          if (layer.kind == LayerKind::activation) {
-            const double limit = std::sqrt(a) * std::sqrt(b);
-            const Dual dual = gradflow::dual(layer.activation, a, b, std::clamp(K, -limit, limit));
-            K = dual.value;
-            T *= dual.derivative;
-          } else {
-            const double scale = 1.0 / std::sqrt((a + layer_norm_epsilon) * (b + layer_norm_epsilon));
-            K *= scale;
-            T *= scale;
-          }
+    Matrix variance(state.rows, state.places());
+    for (Index p = 0; p < state.places(); ++p) variance.col(p) = state.block(state.K, p, p).cwiseMax(0.0);
+    state.for_places([&](Index p, Index q) {
+      auto K = state.block(state.K, p, q), T = state.block(state.T, p, q);
+      for (Index i = 0; i < state.rows; ++i) {
+        const double a = variance(i, p), b = variance(i, q);
+        if (layer.kind == LayerKind::activation) {
+          const double limit = std::sqrt(a) * std::sqrt(b);
+          const Dual dual = gradflow::dual(layer.activation, a, b, std::clamp(K(i, 0), -limit, limit));
+          K(i, 0) = dual.value;
+          T(i, 0) *= dual.derivative;
+        } else {
+          const double scale = 1.0 / std::sqrt((a + layer_norm_epsilon) * (b + layer_norm_epsilon));
+          K(i, 0) *= scale;
+          T(i, 0) *= scale;
         }
       }
+    });
     recorded.push_back(std::move(variance));
   }
   std::vector<Matrix> recorded;
@@ -50,53 +47,56 @@ class OwnMoments final : public Moments {
 /// Pairs of examples, by the variances recorded of either.
 class PairMoments final : public Moments {
  public:
-  PairMoments(const std::vector<Matrix>& of_rows, Index row, Index rows,
-              const std::vector<Matrix>& of_columns, Index column, Index columns)
-      : of_rows_(of_rows),
-        of_columns_(of_columns),
-        row_(row),
-        rows_(rows),
-        column_(column),
-        columns_(columns) {}
+  PairMoments(const std::vector<Matrix>& of_rows, Index row, const std::vector<Matrix>& of_columns,
+              Index column)
+      : of_rows_(of_rows), of_columns_(of_columns), row_(row), column_(column) {}
 
   void apply(const Layer& layer, PlaceCovariances& state) override {
     // Variable p rows + i is place p of row i; likewise for columns.
-    const Vector a = of_rows_[next_].middleRows(row_, rows_).reshaped();
-    const Vector b = of_columns_[next_].middleRows(column_, columns_).reshaped();
+    const Vector a = of_rows_[next_].middleRows(row_, state.rows).reshaped();
+    const Vector b = of_columns_[next_].middleRows(column_, state.width).reshaped();
     ++next_;
-    const Index places = state.shape.positions();
-    if (layer.kind == LayerKind::layer_norm) {
-      const Vector left = (a.array() + layer_norm_epsilon).rsqrt(),
-                   right = (b.array() + layer_norm_epsilon).rsqrt();
-      for_columns(state, places, [&](Index column, Index p, Index variable) {
-        const auto scale = right[variable] * left.segment(p * rows_, rows_).array();
-        state.K.col(column).array() *= scale;
-        state.T.col(column).array() *= scale;
-      });
-      return;
-    }
-    const DualActivation dual(layer.activation, a, b);
-    Vector value(rows_), derivative(rows_), c(rows_);
-    for_columns(state, places, [&](Index column, Index p, Index variable) {
-      const auto limit = (a.segment(p * rows_, rows_).array().sqrt() * std::sqrt(b[variable])).eval();
-      c = state.K.col(column).array().min(limit).max(-limit);
-      dual.column(variable, p * rows_, rows_, c.data(), value.data(), derivative.data());
-      state.K.col(column) = value;
-      state.T.col(column).array() *= derivative.array();
-    });
+    if (layer.kind == LayerKind::layer_norm)
+      normalise(state, (a.array() + layer_norm_epsilon).rsqrt(), (b.array() + layer_norm_epsilon).rsqrt());
+    else
+      activate_pairs(layer.activation, state, a, b);
   }
 
  private:
-  /// use(column of K, place of the rows, variable of the columns)
-  template <typename Use>
-  void for_columns(const PlaceCovariances& state, Index places, const Use& use) const {
-    for (Index p = 0; p < places; ++p)
-      for (Index q = state.full ? 0 : p; q < (state.full ? places : p + 1); ++q)
-        for (Index j = 0; j < columns_; ++j) use(state.block(p, q) * columns_ + j, p, q * columns_ + j);
+  /// First variable of the rows that column `variable` of K holds.
+  static Index first_row(const PlaceCovariances& state, Index variable) {
+    return state.full ? 0 : variable / state.width * state.rows;
+  }
+
+  static void normalise(PlaceCovariances& state, const Vector& left, const Vector& right) {
+    for (Index variable = 0; variable < state.K.cols(); ++variable) {
+      const auto scale = right[variable] * left.segment(first_row(state, variable), state.K.rows()).array();
+      state.K.col(variable).array() *= scale;
+      state.T.col(variable).array() *= scale;
+    }
+  }
+
+  static void activate_pairs(const Activation& activation, PlaceCovariances& state, const Vector& a,
+                             const Vector& b) {
+    const DualActivation dual(activation, a, b);
+    const Vector root = a.cwiseSqrt();
+    const Index count = state.K.rows();
+    Vector value(count), derivative(count), c(count);
+    for (Index variable = 0; variable < state.K.cols(); ++variable) {
+      const Index first = first_row(state, variable);
+      const double other = std::sqrt(b[variable]);
+      for (Index i = 0; i < count; ++i) {
+        const double limit = root[first + i] * other;
+        c[i] = std::clamp(state.K(i, variable), -limit, limit);
+      }
+      dual.column(variable, first, count, c.data(), value.data(), derivative.data());
+      state.K.col(variable) = value;
+      state.T.col(variable).array() *= derivative.array();
+    }
   }
 
   const std::vector<Matrix>&of_rows_, &of_columns_;
-  Index row_, rows_, column_, columns_;
+  Index row_, column_;
   std::size_t next_ = 0;
 };
 
@@ -149,22 +149,21 @@ class Walk {
   }
 
   void convolve(const Layer& layer, PlaceCovariances& state) const {
-    PlaceCovariances next{
-        .width = state.width, .shape = output_shape(layer, state.shape), .full = state.full};
+    PlaceCovariances next{.rows = state.rows,
+                          .width = state.width,
+                          .shape = output_shape(layer, state.shape),
+                          .full = state.full};
     const auto from = patch_table(layer, state.shape, next.shape);
-    next.K = next.T = Matrix::Zero(state.K.rows(), next.blocks() * next.width);
-    const Index places = next.shape.positions(), width = next.width;
-    for (Index p = 0; p < places; ++p)
-      for (Index q = next.full ? 0 : p; q < (next.full ? places : p + 1); ++q) {
-        const auto &at_p = from[static_cast<std::size_t>(p)], &at_q = from[static_cast<std::size_t>(q)];
-        const Index to = next.block(p, q) * width;
-        for (std::size_t o = 0; o < at_p.size(); ++o) {
-          if (at_p[o] < 0 || at_q[o] < 0) continue;
-          const Index source = state.block(at_p[o], at_q[o]) * width;
-          next.K.middleCols(to, width) += state.K.middleCols(source, width);
-          next.T.middleCols(to, width) += state.T.middleCols(source, width);
-        }
+    next.set_zero();
+    next.for_places([&](Index p, Index q) {
+      const auto &at_p = from[static_cast<std::size_t>(p)], &at_q = from[static_cast<std::size_t>(q)];
+      auto K = next.block(next.K, p, q), T = next.block(next.T, p, q);
+      for (std::size_t o = 0; o < at_p.size(); ++o) {
+        if (at_p[o] < 0 || at_q[o] < 0) continue;
+        K += state.block(state.K, at_p[o], at_q[o]);
+        T += state.block(state.T, at_p[o], at_q[o]);
       }
+    });
     const double share = 1.0 / static_cast<double>(from.front().size());
     next.K *= share;
     next.T *= share;
@@ -174,14 +173,14 @@ class Walk {
 
   // The mean over equal places, or over all pairs of places.
   static void average(PlaceCovariances& state, bool pairs) {
-    const Index places = state.shape.positions(), width = state.width;
-    Matrix K = Matrix::Zero(state.K.rows(), width), T = K;
+    Matrix K = Matrix::Zero(state.rows, state.width), T = K;
     double count = 0.0;
-    for (Index p = 0; p < places; ++p)
-      for (Index q = pairs ? 0 : p; q < (pairs ? places : p + 1); ++q, count += 1.0) {
-        K += state.K.middleCols(state.block(p, q) * width, width);
-        T += state.T.middleCols(state.block(p, q) * width, width);
-      }
+    state.for_places([&](Index p, Index q) {
+      if (!pairs && p != q) return;
+      K += state.block(state.K, p, q);
+      T += state.block(state.T, p, q);
+      count += 1.0;
+    });
     state.K = K / count;
     state.T = T / count;
     state.shape = {.channels = state.shape.channels};
@@ -222,21 +221,21 @@ LayeredRecursion::Marginals LayeredRecursion::marginals(ConstBlock X) const {
   result.kernel.resize(n);
   std::vector<std::vector<Matrix>> parts(static_cast<std::size_t>(tasks));
   parallel_for(n, rows_per_task, [&](Index begin, Index end) {
-    const Index rows = end - begin, places = input_.positions();
-    PlaceCovariances state{.width = 1, .shape = input_, .full = full_};
-    state.K.resize(rows, state.blocks());
+    PlaceCovariances state{.rows = end - begin, .width = 1, .shape = input_, .full = full_};
+    state.set_zero();
     const double share = 1.0 / static_cast<double>(input_.channels);
-    for (Index p = 0; p < places; ++p) {
-      const Matrix at_p = at_place(X.middleRows(begin, rows), input_, p);
-      for (Index q = full_ ? 0 : p; q < (full_ ? places : p + 1); ++q)
-        state.K.col(state.block(p, q)) =
-            share * at_p.cwiseProduct(at_place(X.middleRows(begin, rows), input_, q)).rowwise().sum();
-    }
-    state.T = Matrix::Zero(state.K.rows(), state.K.cols());
+    std::vector<Matrix> at;
+    for (Index p = 0; p < input_.positions(); ++p)
+      at.push_back(at_place(X.middleRows(begin, end - begin), input_, p));
+    state.for_places([&](Index p, Index q) {
+      state.block(state.K, p, q) =
+          share *
+          at[static_cast<std::size_t>(p)].cwiseProduct(at[static_cast<std::size_t>(q)]).rowwise().sum();
+    });
     OwnMoments moments;
     Walk(sw2_, sb2_, moments).run(kernel_.architecture.layers, state);
     const bool tangent = kernel_.kind == InfiniteArchitecture::KernelKind::ntk;
-    result.kernel.segment(begin, rows) = (tangent ? state.T : state.K).col(0);
+    result.kernel.segment(begin, end - begin) = (tangent ? state.T : state.K).col(0);
     parts[static_cast<std::size_t>(begin / rows_per_task)] = std::move(moments.recorded);
   });
   if (tasks == 0) return result;
@@ -253,21 +252,19 @@ LayeredRecursion::Marginals LayeredRecursion::marginals(ConstBlock X) const {
 
 Matrix LayeredRecursion::tile(ConstBlock X, const Marginals& of_X, Index row, Index rows, ConstBlock Y,
                               const Marginals& of_Y, Index column, Index columns) const {
-  PlaceCovariances state{.width = columns, .shape = input_, .full = full_};
-  state.K.resize(rows, state.blocks() * columns);
+  PlaceCovariances state{.rows = rows, .width = columns, .shape = input_, .full = full_};
+  state.set_zero();
   const double share = 1.0 / static_cast<double>(input_.channels);
-  const Index places = input_.positions();
-  std::vector<Matrix> right;
-  for (Index q = 0; q < places; ++q)
-    right.push_back(share * at_place(Y.middleRows(column, columns), input_, q));
-  for (Index p = 0; p < places; ++p) {
-    const Matrix left = at_place(X.middleRows(row, rows), input_, p);
-    for (Index q = full_ ? 0 : p; q < (full_ ? places : p + 1); ++q)
-      state.K.middleCols(state.block(p, q) * columns, columns).noalias() =
-          left * right[static_cast<std::size_t>(q)].transpose();
+  std::vector<Matrix> left, right;
+  for (Index p = 0; p < input_.positions(); ++p) {
+    left.push_back(at_place(X.middleRows(row, rows), input_, p));
+    right.push_back(share * at_place(Y.middleRows(column, columns), input_, p));
   }
-  state.T = Matrix::Zero(state.K.rows(), state.K.cols());
-  PairMoments moments(of_X.variances, row, rows, of_Y.variances, column, columns);
+  state.for_places([&](Index p, Index q) {
+    state.block(state.K, p, q).noalias() =
+        left[static_cast<std::size_t>(p)] * right[static_cast<std::size_t>(q)].transpose();
+  });
+  PairMoments moments(of_X.variances, row, of_Y.variances, column);
   Walk(sw2_, sb2_, moments).run(kernel_.architecture.layers, state);
   return kernel_.kind == InfiniteArchitecture::KernelKind::ntk ? std::move(state.T) : std::move(state.K);
 }

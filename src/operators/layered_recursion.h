@@ -6,17 +6,29 @@
 
 namespace gradflow {
 
-/// K and T of a tile of pairs of examples, between places: for each pair (p, q) of places a block of `width`
-/// columns, one per example x'; rows are the examples x. Without `full` only p = q is held.
+/// K and T of a tile of pairs of examples (x, x'), between places: for a pair (p, q) of places a block of
+/// `rows` x `width` pairs. With `full` the blocks are those of one matrix, p down and q across; otherwise
+/// only p = q is held, side by side.
 struct PlaceCovariances {
-  Matrix K{}, T{};
-  Index width = 0;
+  Index rows = 0, width = 0;
   TensorShape shape{};
   bool full = false;
+  Matrix K{}, T{};
 
-  /// Number of the block of a pair of places.
-  Index block(Index p, Index q) const { return full ? p * shape.positions() + q : p; }
-  Index blocks() const { return full ? shape.positions() * shape.positions() : shape.positions(); }
+  Index places() const { return shape.positions(); }
+  void set_zero() { K = T = Matrix::Zero(full ? places() * rows : rows, places() * width); }
+  auto block(Matrix& M, Index p, Index q) const {
+    return M.block(full ? p * rows : 0, (full ? q : p) * width, rows, width);
+  }
+  auto block(const Matrix& M, Index p, Index q) const {
+    return M.block(full ? p * rows : 0, (full ? q : p) * width, rows, width);
+  }
+  /// use(p, q) for the pairs that are held.
+  template <typename Use>
+  void for_places(const Use& use) const {
+    for (Index q = 0; q < places(); ++q)
+      for (Index p = full ? 0 : q; p < (full ? places() : q + 1); ++p) use(p, q);
+  }
 };
 
 /// Equations in layered_kernel.h. The kernel has been checked.
