@@ -29,6 +29,8 @@ TensorShape convolved(const Layer& layer, const TensorShape& input) {
                : "it takes channels x length, given by input:CxL");
   TensorShape output{layer.width, 1, places(layer, input, input.width), input.rank};
   if (two) output.height = places(layer, input, input.height);
+  if (output.size() > most_entries)
+    misfit(layer, input, fmt::format("it gives {}, more than {} entries", to_string(output), most_entries));
   return output;
 }
 

@@ -144,7 +144,8 @@ TEST(LayeredArchitecture, NonsenseIsRefusedWithItsPositionAndWhatIsAllowed) {
         "conv2d:3:3:1:1:1 dense:1", "dense dense:1", "dense:1:2 dense:1", "dense:1,", "dense:1,ntk,sw2=0",
         "dense:1,ntk,sb2=nan", "dense:99999999999999999999 dense:1",
         "input:1x3x3 conv2d:2:9:1:0 avgpool dense:1", "dense:4 flatten dense:1,", "input:3 flatten dense:1",
-        "input:3 avgpool dense:1", ",ntk", "leaky-relu@x dense:1", "input:100000x100000 flatten dense:1"})
+        "input:3 avgpool dense:1", ",ntk", "leaky-relu@x dense:1", "input:100000x100000 flatten dense:1",
+        "input:1x10000x10000 conv2d:9:3 avgpool dense:1"})
     EXPECT_TRUE(message(text).starts_with("network '" + std::string(text) + "'")) << message(text);
 }
 

@@ -1,5 +1,7 @@
 #include "operators/layer_gradients.h"
 
+#include "gradflow/base/linear_algebra.h"
+
 namespace gradflow {
 namespace {
 
@@ -12,7 +14,7 @@ void for_examples(const LayerSweep& layer, Index n, const Use& use) {
   for (Index i = 0; i < n; ++i) {
     const Matrix a = Places(A.data() + i, places, A.cols(), {A.rows(), n});
     const Matrix d = Places(D.data() + i, places, D.cols(), {D.rows(), n});
-    use(i, Matrix(d.transpose() * a), Vector(d.colwise().sum()));
+    use(i, multiply(d, Transpose::yes, a, Transpose::no), Vector(d.colwise().sum()));
   }
 }
 

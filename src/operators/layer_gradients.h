@@ -8,7 +8,8 @@ namespace gradflow {
 ///
 ///     G_i = sum_p D_ip (x) [weight_scale A_ip, bias_scale],     p over the layer's places
 ///
-/// The last term only when bias_scale is not 0. Cost n places P_l multiply-adds; memory n P_l doubles.
+/// The last term only when bias_scale is not 0. Cost n places P_l multiply-adds; memory n P_l doubles. Inside
+/// a parallel_for a SerialBlas must live.
 Matrix layer_gradients(const LayerSweep& layer, Index n, double weight_scale, double bias_scale);
 
 /// |G_i|^2, n. For one place |d_i|^2 (weight_scale^2 |a_i|^2 + bias_scale^2), without G.
