@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "cli/commands.h"
@@ -13,12 +14,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void require_folder(const std::string& folder) {
+void refuse_folder(const std::string& folder, const std::string& why) {
+  throw FileError(fmt::format("cannot write figures to '{}': {}", folder, why));
+}
+
+void write_figures(const std::string& folder, const std::vector<Figure>& figures) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error || !fs::is_directory(folder))
-    throw FileError(fmt::format("cannot write figures to '{}': {}", folder,
-                                error ? error.message() : "it is not a folder"));
+  if (error) refuse_folder(folder, error.message());
+  for (const Figure& figure : figures) {
+    if (!figure.missing.empty()) continue;
+    write_file_atomically((fs::path(folder) / (figure.name + ".svg")).string(), figure.wide);
+    write_file_atomically((fs::path(folder) / (figure.name + "-narrow.svg")).string(), figure.narrow);
+  }
 }
 
 }  // namespace
@@ -26,24 +34,19 @@ void require_folder(const std::string& folder) {
 int report_command(Invocation& invocation) {
   const Settings& s = invocation.settings;
   require_writable(s.output, {s.model});
+  std::error_code ignored;
+  if (fs::exists(s.figures, ignored) && !fs::is_directory(s.figures, ignored))
+    refuse_folder(s.figures, "it is not a folder");
   const ReportResult report = make_report_of_file(s.model);
-  if (!s.figures.empty()) {
-    require_folder(s.figures);
-    for (const Figure& figure : report.figures) {
-      if (!figure.missing.empty()) continue;
-      const fs::path folder(s.figures);
-      write_file_atomically((folder / (figure.name + ".svg")).string(), figure.wide);
-      write_file_atomically((folder / (figure.name + "-narrow.svg")).string(), figure.narrow);
-    }
-  }
+  if (!s.figures.empty()) write_figures(s.figures, report.figures);
   if (s.output == "-") {
     print(report.html);
     return exit_usable;
   }
   write_file_atomically(s.output, report.html);
   if (s.quiet) return exit_usable;
-  std::size_t count = 0;
-  for (const Figure& figure : report.figures) count += figure.missing.empty() ? 1 : 0;
+  const auto count =
+      std::ranges::count_if(report.figures, [](const Figure& figure) { return figure.missing.empty(); });
   print(fmt::format("Report written to {}: {} {}, {:.0f} kB.\n", s.output, count,
                     count == 1 ? "figure" : "figures", static_cast<double>(report.html.size()) / 1000.0));
   for (const Figure& figure : report.figures)

@@ -1,8 +1,6 @@
 #include "gradflow/report/html_report.h"
 
-#include <fstream>
-#include <sstream>
-
+#include "data/file_bytes.h"
 #include "gradflow/base/error.h"
 #include "gradflow/model/reanalyse.h"
 #include "gradflow/report/json_report.h"
@@ -31,14 +29,6 @@ Figure drawn(Chart chart, const std::string& gnuplot) {
 }
 
 bool is_safetensors(const std::string& bytes) { return bytes.size() > 8 && bytes[8] == '{'; }
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  if (!file || !(bytes << file.rdbuf()))
-    throw FileError(fmt::format("cannot read '{}': is it there, and a file with something in it?", path));
-  return std::move(bytes).str();
-}
 
 // The document of a model that does not keep its run.
 std::string document_again(const FittedModel& model, const std::string& source) {
@@ -75,7 +65,7 @@ ReportResult make_report(const ClassModel& model, const std::string& source, con
 }
 
 ReportResult make_report_of_file(const std::string& path, const ReportOptions& options) {
-  const std::string bytes = read_file(path);
+  const std::string bytes = read_file_bytes(path);
   if (!is_safetensors(bytes)) return make_report(bytes, path, options);
   if (is_class_model(path)) return make_report(ClassModel::load(path), path, options);
   return make_report(FittedModel::load(path), path, options);
