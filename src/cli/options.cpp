@@ -280,7 +280,8 @@ void add_file_output(CLI::App& command, Settings& s, const std::string& what, bo
 
 void add_report_options(CLI::App& command, Settings& s) {
   text_option(command, "MODEL_OR_RUN", s.model,
-              "Model file of gradflow fit, or what test, stop or fit wrote with --json", data_group, "")
+              "Model file of gradflow fit, or what test, stop, fit or train wrote with --json", data_group,
+              "")
       ->required();
   text_option(command, "--figures", s.figures, "Write the figures there too, as SVG", output_group, "FOLDER");
   flag(command, "-q,--quiet", s.quiet, "No text on standard output", output_group);

@@ -22,7 +22,10 @@ std::string figure_of(const std::vector<Figure>& figures, const std::string& nam
 
 std::vector<Section> sections_of(const RunDocument& run, const std::vector<Figure>& figures) {
   std::vector<Section> sections;
-  if (run.of_classes()) {
+  if (run.of_training()) {
+    sections.push_back({"training", "How did training go?", figure_of(figures, "training-curves")});
+    sections.push_back({"regime-section", "Does the theory describe it?", figure_of(figures, "regime")});
+  } else if (run.of_classes()) {
     sections.push_back(
         {"calibration-section", "How honest are the probabilities?", figure_of(figures, "reliability")});
     sections.push_back({"classes", "Classes", html_classes(run)});
@@ -43,7 +46,10 @@ std::vector<Section> sections_of(const RunDocument& run, const std::vector<Figur
 }
 
 std::string title_of(const RunDocument& run) {
-  const std::string response = run.text("/encoding/response");
+  std::string response = run.text("/encoding/response");
+  if (response.empty() && run.of_training()) response = run.scalar("/options/target");
+  if (run.of_training())
+    return response.empty() ? "Training" : fmt::format("Training to predict {}", response);
   if (response.empty()) return "Is training warranted, and how long?";
   return run.of_classes() ? fmt::format("Can {} be predicted?", response)
                           : fmt::format("How long to train to predict {}?", response);
@@ -54,12 +60,15 @@ std::string subtitle_of(const RunDocument& run) {
   const std::string table = run.has("/options/DATA") ? run.scalar("/options/DATA") : "";
   if (!table.empty()) text += table.substr(table.find_last_of('/') + 1) + ": ";
   text += fmt::format("{} rows, {} features", run.scalar("/n"), run.scalar("/d"));
-  const std::string description = run.text("/operator/description");
+  const std::string description = run.of_training()
+                                      ? fmt::format("network {}, {} parameters", run.text("/network/text"),
+                                                    run.scalar("/network/parameters"))
+                                      : run.text("/operator/description");
   return description.empty() ? text : fmt::format("{}; {}", text, description);
 }
 
 std::string verdict_html(const RunDocument& run) {
-  const Verdict verdict = verdict_of(run);
+  const ReportVerdict verdict = verdict_of(run);
   std::string html =
       fmt::format("<section class=\"verdict\" aria-label=\"Verdict\">\n<p>{}</p>\n<p>{}</p>\n</section>\n",
                   escaped(verdict.test), escaped(verdict.stop));

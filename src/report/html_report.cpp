@@ -7,11 +7,13 @@
 #include "report/chart.h"
 #include "report/gnuplot.h"
 #include "report/html_page.h"
+#include "report/training_run.h"
 
 namespace gradflow {
 namespace {
 
 std::vector<Chart> charts_of(const RunDocument& run) {
+  if (run.of_training()) return {loss_chart(run), regime_chart(run)};
   if (run.of_classes()) return {reliability_chart(run)};
   return {training_chart(run),      profile_chart(run), spectrum_chart(run),
           decorrelation_chart(run), fit_chart(run),     calibration_chart(run)};

@@ -14,6 +14,7 @@
 #include "report/gnuplot.h"
 #include "report/html_page.h"
 #include "report/html_text.h"
+#include "report/training_run.h"
 #include "report/verdict.h"
 
 namespace gradflow {
@@ -237,7 +238,7 @@ TEST(Report, RefusesWhatIsNoRun) {
 
   EXPECT_EQ(refusal("no json"), "'x.json' is neither a gradflow model nor the JSON of a run");
   EXPECT_THAT(refusal("{}"),
-              HasSubstr("must be what gradflow test, stop, fit or spectrum wrote with --json"));
+              HasSubstr("must be what gradflow test, stop, fit, spectrum or train wrote with --json"));
   EXPECT_THAT(refusal("{\"targets\": {}}"), HasSubstr("is of several targets"));
   Json json = document(20);
   json["test"]["p_value"] = "small";
@@ -259,7 +260,7 @@ TEST(Report, AGnuplotThatFailsIsQuoted) {
   }
 }
 
-Verdict verdict(const Json& json) { return verdict_of(RunDocument::parse(json.dump(), "run.json")); }
+ReportVerdict verdict(const Json& json) { return verdict_of(RunDocument::parse(json.dump(), "run.json")); }
 
 TEST(Verdict, SaysWhetherWhenAndWhatTheRulesMean) {
   Json json = document();
@@ -275,7 +276,7 @@ TEST(Verdict, SaysWhetherWhenAndWhatTheRulesMean) {
   }
   json["rules"]["reml-risk"]["interval"] = {{"lower", 8.0}, {"upper", 20.0}, {"level", 0.95}};
 
-  const Verdict agreed = verdict(json);
+  const ReportVerdict agreed = verdict(json);
   EXPECT_THAT(agreed.test, HasSubstr("Training is warranted"));
   EXPECT_THAT(agreed.test, HasSubstr("3.2 \u00d7 10\u207b\u00b9\u00b2"));
   EXPECT_EQ(agreed.stop,
@@ -302,6 +303,65 @@ TEST(Verdict, SaysWhetherWhenAndWhatTheRulesMean) {
   EXPECT_THAT(verdict(json).stop, HasSubstr("Train to convergence"));
   json["rules"]["reml-risk"]["outcome"] = "unidentified";
   EXPECT_THAT(verdict(json).stop, HasSubstr("There is no stopping time by rule reml-risk (unidentified)"));
+}
+
+/// What gradflow train writes, as far as the page reads it.
+Json training_document() {
+  Json json = {{"gradflow", "0.1.0"},
+               {"argv", {"gradflow", "train", "data.csv"}},
+               {"options", {{"target", "height"}}},
+               {"training",
+                {{"outcome", "converged"},
+                 {"reason", "least expected error"},
+                 {"end", "time"},
+                 {"steps", 54},
+                 {"time", 34.5},
+                 {"start_loss", 0.5},
+                 {"loss", 0.2}}},
+               {"verdict", {{"lazy", false}, {"sentence", "Training was not lazy from step 2 on."}}},
+               {"network", {{"text", "relu:64x2"}, {"parameters", 4929}}},
+               {"n", 442},
+               {"d", 10},
+               {"warnings", Json::array()}};
+  for (const int step : {0, 1, 2, 5, 12, 54})
+    json["watch"].push_back({{"step", step},
+                             {"time", 0.6 * step},
+                             {"training_loss", 0.2 + 0.3 / (1 + step)},
+                             {"held_out_loss", nullptr},
+                             {"kernel_drift", 0.1 * step},
+                             {"kernel_alignment", 1.0 / (1.0 + 0.01 * step)},
+                             {"distance_from_linearised", 0.02 * step},
+                             {"effective_dof", 0.5 * step}});
+  return json;
+}
+
+TEST_F(HtmlReport, ATrainingHasItsCurvesAndItsRegime) {
+  const ReportResult result = report(training_document());
+
+  EXPECT_THAT(result.html,
+              HasSubstr("The network was trained for 54 steps, to flow time 34.5 (least expected error), "
+                        "and the loss went from 0.5 to 0.2."));
+  EXPECT_THAT(result.html, HasSubstr("Training was not lazy from step 2 on."));
+  ASSERT_EQ(result.figures.size(), 2u);
+  for (const Figure& figure : result.figures) {
+    EXPECT_EQ(figure.missing, "") << figure.name;
+    EXPECT_EQ(figure.table.rows.size(), 6u) << figure.name;
+  }
+  const RunDocument run = RunDocument::parse(training_document().dump(), "train.json");
+  for (const Chart& chart : {loss_chart(run), regime_chart(run)})
+    for (const std::string& script : {chart.wide_script, chart.narrow_script})
+      EXPECT_EQ(run_gnuplot("gnuplot", script).warnings, "") << chart.figure.name;
+}
+
+TEST_F(HtmlReport, ATrainingThatWasNotWatchedSaysSo) {
+  Json json = training_document();
+  json.erase("watch");
+  json["verdict"] = nullptr;
+
+  const ReportResult result = report(json);
+
+  for (const Figure& figure : result.figures) EXPECT_EQ(figure.missing, "the training was not watched");
+  EXPECT_THAT(result.html, HasSubstr("is not known: the training was not watched"));
 }
 
 }  // namespace

@@ -83,7 +83,6 @@ footer { padding: 2.5rem 1.25rem 4rem; color: var(--muted); font-size: .875rem; 
   figure .wide { display: block; }
   figure .narrow { display: none; }
   figure details { display: none; }
-  details::details-content { content-visibility: visible; block-size: auto; }
   .scroll, .tall { overflow: visible; max-height: none; }
   a { color: inherit; text-decoration: none; }
 }

@@ -28,12 +28,16 @@ RunDocument RunDocument::parse(const std::string& text, const std::string& sourc
     throw InputError(fmt::format(
         "'{}' is of several targets: make a report of each one's model file, or of a run of its own",
         source));
+  const auto has_object = [&](const char* name) {
+    return run.json_.contains(name) && run.json_[name].is_object();
+  };
   const bool of_a_run = run.json_.is_object() && run.json_.contains("gradflow") &&
-                        run.json_.contains("test") && run.json_["test"].is_object();
+                        (has_object("test") || has_object("training"));
   if (!of_a_run)
-    throw InputError(fmt::format(
-        "'{}' is not the JSON of a run: must be what gradflow test, stop, fit or spectrum wrote with --json",
-        source));
+    throw InputError(
+        fmt::format("'{}' is not the JSON of a run: must be what gradflow test, stop, fit, spectrum or train "
+                    "wrote with --json",
+                    source));
   return run;
 }
 

@@ -12,7 +12,8 @@ namespace gradflow {
 /// source, the member and what is required.
 class RunDocument {
  public:
-  /// Throws InputError: no JSON, or not the document of a run of `test`, `stop`, `fit` or `spectrum`.
+  /// Throws InputError: no JSON, or not the document of a run of `test`, `stop`, `fit`, `spectrum` or
+  /// `train`.
   static RunDocument parse(const std::string& text, const std::string& source);
 
   bool has(const std::string& pointer) const;  ///< present and not null
@@ -29,6 +30,7 @@ class RunDocument {
   std::string scalar(const std::string& pointer) const;
 
   bool of_classes() const { return has("/classes"); }
+  bool of_training() const { return has("/training"); }  ///< of gradflow train
   const std::string& source() const { return source_; }
 
  private:

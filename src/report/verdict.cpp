@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "report/format.h"
+#include "report/training_run.h"
 
 namespace gradflow {
 namespace {
@@ -185,11 +186,13 @@ double level_of(const RunDocument& run) {
   return 0.95;
 }
 
-Verdict verdict_of(const RunDocument& run) {
+ReportVerdict verdict_of(const RunDocument& run) {
+  if (run.of_training()) return training_verdict(run);
   return {test_sentence(run), run.of_classes() ? class_sentence(run) : stop_sentence(run)};
 }
 
 std::vector<Fact> facts_of(const RunDocument& run) {
+  if (run.of_training()) return training_facts(run);
   if (run.of_classes()) return class_facts(run);
   std::vector<Fact> facts;
   const std::vector<RuleEntry> rules = rules_of(run);

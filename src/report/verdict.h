@@ -9,10 +9,10 @@
 namespace gradflow {
 
 /// Two sentences: is training warranted; when to stop and what the rules' agreement means.
-struct Verdict {
+struct ReportVerdict {
   std::string test, stop;
 };
-Verdict verdict_of(const RunDocument& run);
+ReportVerdict verdict_of(const RunDocument& run);
 
 /// The numbers that a reader looks for first: what it is, the value with its unit, and a plain sentence.
 struct Fact {
