@@ -19,9 +19,12 @@ constexpr std::array coverage_levels{0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.
 
 // P_ii = sum_k basis_ik^2 phi_k
 Vector residual_maker_diagonal(const ProjectedSpectrum& spectrum, const Vector& phi) {
-  Vector diagonal(spectrum.basis.rows());
+  Vector diagonal = Vector::Zero(spectrum.basis.rows());
+  // Column by column, so that every entry is the same sum however the rows are shared out.
   parallel_for(diagonal.size(), 64, [&](Index begin, Index end) {
-    diagonal.segment(begin, end - begin) = spectrum.basis.middleRows(begin, end - begin).cwiseAbs2() * phi;
+    for (Index k = 0; k < phi.size(); ++k)
+      diagonal.segment(begin, end - begin).array() +=
+          phi(k) * spectrum.basis.col(k).segment(begin, end - begin).array().square();
   });
   return diagonal;
 }

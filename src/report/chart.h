@@ -18,8 +18,8 @@ struct Canvas {
   bool narrow;
 };
 
-/// Okabe and Ito's colours, told apart by colour-blind readers, and of them the dark ones; series also differ
-/// in dashes or marks.
+/// Okabe and Ito's colours, told apart by colour-blind readers; of them those dark enough for thin lines on
+/// white, green and purple darkened. Series also differ in dashes or marks.
 namespace colour {
 inline constexpr const char* ink = "#1a1a1a";
 inline constexpr const char* muted = "#595959";

@@ -30,7 +30,10 @@ Figure drawn(Chart chart, const std::string& gnuplot) {
   return figure;
 }
 
-bool is_safetensors(const std::string& bytes) { return bytes.size() > 8 && bytes[8] == '{'; }
+// Eight bytes of the header's length, the last of which is 0 for any length that is allowed; then the header.
+bool is_safetensors(const std::string& bytes) {
+  return bytes.size() > 8 && bytes[7] == '\0' && bytes[8] == '{';
+}
 
 // The document of a model that does not keep its run.
 std::string document_again(const FittedModel& model, const std::string& source) {
