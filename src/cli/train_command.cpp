@@ -106,6 +106,7 @@ TrainRequest make_request(const Settings& s, Index rows) {
   request.watch = !s.no_watch;
   request.watching.seed = request.trainer.seed;
   request.checkpoint = s.checkpoint;
+  request.seconds_between_checkpoints = nonnegative_number("--checkpoint-seconds", s.checkpoint_seconds);
   return request;
 }
 
@@ -190,6 +191,7 @@ void add_training_options(CLI::App& command, Settings& s) {
          "NUMBER");
   flag("--no-refit", s.no_refit, "Stop validation: keep the weights trained without the rows held out");
   option("--checkpoint", s.checkpoint, "State of the training: the same command goes on from it", "FILE");
+  option("--checkpoint-seconds", s.checkpoint_seconds, "Between two checkpoints", "NUMBER");
 
   option("-o,--output,--out", s.output, "Weights as a PyTorch state_dict, safetensors, in raw units", "FILE",
          output_group);

@@ -3,6 +3,7 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
@@ -12,6 +13,16 @@ namespace {
 
 constexpr Index most_groups = 16;
 constexpr Index least_rows = 64;  // of a group: fewer leave a product of matrices too thin
+constexpr double flops_worth_a_thread = 2e7;
+
+// body(g) for every g, on threads() threads where that is worth starting them. The same bits either way.
+void for_each_group(std::size_t count, double flops, const std::function<void(std::size_t)>& body) {
+  if (flops < flops_worth_a_thread) {
+    for (std::size_t g = 0; g < count; ++g) body(g);
+    return;
+  }
+  parallel_for(static_cast<Index>(count), 1, [&](Index g, Index) { body(static_cast<std::size_t>(g)); });
+}
 
 void product(CBLAS_TRANSPOSE a, CBLAS_TRANSPOSE b, Index m, Index n, Index k, float alpha, const float* A,
              Index lda, const float* B, Index ldb, float* C, Index ldc) {
@@ -71,8 +82,7 @@ const Matrix& DensePass<T>::forward(ConstBlock X) {
       offsets_[l] = (layer.bias_scale * theta_.segment(layer.biases, layer.rows)).template cast<T>();
   }
   const SerialBlas serial;
-  parallel_for(static_cast<Index>(groups_.size()), 1,
-               [&](Index g, Index) { forward(X, groups_[static_cast<std::size_t>(g)]); });
+  for_each_group(groups_.size(), flops(), [&](std::size_t g) { forward(X, groups_[g]); });
   return output_;
 }
 
@@ -98,16 +108,10 @@ Vector DensePass<T>::pull_back(ConstBlock U) {
           "must have the shape of the last output");
   {
     const SerialBlas serial;
-    parallel_for(static_cast<Index>(groups_.size()), 1,
-                 [&](Index g, Index) { reverse(U, groups_[static_cast<std::size_t>(g)]); });
+    for_each_group(groups_.size(), flops(), [&](std::size_t g) { reverse(U, groups_[g]); });
   }
-  Vector sum(theta_.size());
-  parallel_for(theta_.size(), 1 << 14, [&](Index begin, Index end) {
-    auto part = sum.segment(begin, end - begin);
-    part = groups_.front().gradient.segment(begin, end - begin).template cast<double>();
-    for (std::size_t g = 1; g < groups_.size(); ++g)
-      part += groups_[g].gradient.segment(begin, end - begin).template cast<double>();
-  });
+  Vector sum = groups_.front().gradient.template cast<double>();
+  for (std::size_t g = 1; g < groups_.size(); ++g) sum += groups_[g].gradient.template cast<double>();
   return sum;
 }
 

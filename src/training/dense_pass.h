@@ -34,6 +34,10 @@ class DensePass final : public NetworkPass {
   };
 
   void resize(Index n);
+  /// Of a forward pass: half of a reverse one.
+  double flops() const {
+    return 2.0 * static_cast<double>(output_.rows()) * static_cast<double>(theta_.size());
+  }
   void forward(ConstBlock X, Group& group);
   void reverse(ConstBlock U, Group& group);
 

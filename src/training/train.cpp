@@ -122,6 +122,7 @@ class Training {
   RunOptions run_options(const TrainableNetwork& network) const {
     RunOptions options;
     options.checkpoint = request_.checkpoint;
+    options.seconds_between_checkpoints = request_.seconds_between_checkpoints;
     options.fingerprint = fingerprint_of(data_, network, request_);
     options.progress = request_.progress;
     return options;

@@ -30,8 +30,8 @@ class InitialFlow {
   /// without a flow time of its own has come.
   double matched_time(ConstVector r) const;
 
-  /// Leading directions learned: in order of descending eigenvalue and groups of 1, 2, 4, ..., those before the
-  /// first group in which more than half of the residual's length is left, sum r_i^2 > 1/4 sum w_i^2.
+  /// Leading directions learned: in order of descending eigenvalue and groups of 1, 2, 4, ..., those before
+  /// the first group in which more than half of the residual's length is left, sum r_i^2 > 1/4 sum w_i^2.
   Index learned_directions(ConstVector r) const;
   /// r'Mr / (lambda_1 r'r), in [0, 1]: where in the spectrum the residual lies.
   double position(ConstVector r) const;

@@ -40,8 +40,9 @@ struct TrainRequest {
   FollowOptions follow{};  ///< kind is the stop's
   bool watch = true;
   WatchOptions watching{};
-  TrainingSet held_out{};     ///< watched only; may be empty
-  std::string checkpoint{};   ///< RunOptions
+  TrainingSet held_out{};    ///< watched only; may be empty
+  std::string checkpoint{};  ///< RunOptions
+  double seconds_between_checkpoints = 20.0;
   std::string fingerprint{};  ///< of the data and whatever else decides the result; the options are added
   Progress* progress = nullptr;
 };

@@ -1,0 +1,239 @@
+// gradflow train as a user runs it.
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cli/bad_input.h"
+#include "cli/process.h"
+#include "gradflow/data/table.h"
+
+namespace gradflow::cli_test {
+namespace {
+
+using Words = std::vector<std::string>;
+
+class TrainProgram : public testing::Test {
+ protected:
+  void SetUp() override { folder.write("data.csv", csv_of(small_data(120))); }
+
+  ProgramResult run(const Words& arguments) const {
+    return run_program(folder.path(), with({"train", "data.csv", "--target", "y"}, arguments));
+  }
+  nlohmann::json json(const std::string& name) const { return nlohmann::json::parse(folder.read(name)); }
+
+  // Runs Python code in the folder; false when it cannot import the module.
+  bool has_module(const std::string& module) const {
+    return std::system(fmt::format("{} -c 'import {}' 2>/dev/null", python, module).c_str()) == 0;
+  }
+  int run_python(const std::string& code) const {
+    folder.write("check.py", code);
+    return std::system(fmt::format("cd '{}' && {} check.py", folder.path(), python).c_str());
+  }
+
+  TemporaryFolder folder;
+  const std::string python = std::getenv("GRADFLOW_TEST_PYTHON") != nullptr
+                                 ? std::getenv("GRADFLOW_TEST_PYTHON")
+                                 : "/usr/bin/python3";
+};
+
+TEST_F(TrainProgram, TrainsToTheRulesTimeAndPredictsFromItsWeights) {
+  const ProgramResult result = run({"--width", "32", "--parameterization", "ntk", "--center", "copies", "-o",
+                                    "w.safetensors", "--json", "run.json", "--watch", "watch.json"});
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto report = json("run.json");
+  EXPECT_EQ(report["training"]["outcome"], "converged");
+  EXPECT_NEAR(report["training"]["time"].get<double>(), report["training"]["planned_time"].get<double>(),
+              1e-9);
+  EXPECT_EQ(json("watch.json")["watch"], report["watch"]);
+  const ProgramResult predicted =
+      run_program(folder.path(), {"predict", "w.safetensors", "data.csv", "-o", "p.csv"});
+  ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
+  const Table data = read_table(folder / "data.csv"), predictions = read_table(folder / "p.csv");
+  double squares = 0.0;
+  for (Index i = 0; i < data.rows(); ++i)
+    squares += std::pow(std::stod(data.cell(i, 2)) - std::stod(predictions.cell(i, 1)), 2);
+  // The loss is half the mean square of the response in standard deviations.
+  const double scale = report["response_scale"];
+  EXPECT_NEAR(0.5 * squares / 120.0 / (scale * scale), report["training"]["loss"].get<double>(), 1e-10);
+}
+
+TEST_F(TrainProgram, TakesEveryOptimiserScheduleAndStop) {
+  for (const Words& arguments :
+       {Words{"--optimizer", "momentum", "--momentum", "0.5", "--stop", "follow"},
+        Words{"--optimizer", "nesterov", "--steps", "30", "--schedule", "cosine", "--warm-up", "5"},
+        Words{"--optimizer", "adam", "--batch", "32", "--stop", "validation"},
+        Words{"--optimizer", "adamw", "--weight-decay", "0.01", "--stop", "reml-flow"},
+        Words{"--stop", "follow-gcv", "--no-watch"},
+        Words{"--stop", "follow-flow", "--weight-decay", "0.01", "--decay-to", "initial"},
+        Words{"--loss", "mse", "--precision", "float32"},
+        Words{"--stop", "validation", "--no-refit", "--center", "zero-last-layer"}}) {
+    Words all = with({"--width", "12", "--json", "run.json"}, arguments);
+    if (std::ranges::find(arguments, "--steps") == arguments.end()) all = with(all, {"--max-steps", "500"});
+    const ProgramResult result = run(all);
+
+    // Little noise: a rule may want more steps than it is given here, which is an outcome.
+    EXPECT_TRUE(result.exit_code == 0 || json("run.json")["training"]["outcome"] == "iteration_limit")
+        << arguments[1] << result.err;
+    EXPECT_LT(json("run.json")["training"]["loss"].get<double>(),
+              json("run.json")["training"]["start_loss"].get<double>())
+        << arguments[1];
+  }
+}
+
+TEST_F(TrainProgram, WritesTheSameBytesForOneAndTwoThreads) {
+  for (const char* threads : {"1", "2"}) {
+    run({"--width", "200", "--stop", "follow-gcv", "--max-steps", "100", "--threads", threads, "-o",
+         fmt::format("w{}.safetensors", threads)});
+    ASSERT_TRUE(folder.exists(fmt::format("w{}.safetensors", threads)));
+  }
+
+  EXPECT_EQ(folder.read("w1.safetensors"), folder.read("w2.safetensors"));
+}
+
+TEST_F(TrainProgram, RefusesALearningRateAboveTheStabilityLimit) {
+  const ProgramResult result = run({"--learning-rate", "1000"});
+
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.err.find("learning rate 1000: must be below"), std::string::npos) << result.err;
+}
+
+TEST_F(TrainProgram, EndsADivergingTrainingWithThreeTheStepAndTheLastGoodWeights) {
+  const ProgramResult result = run(
+      {"--optimizer", "adam", "--lr", "1000", "--steps", "100", "-o", "w.safetensors", "--json", "run.json"});
+
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.err.find("at step"), std::string::npos) << result.err;
+  EXPECT_EQ(json("run.json")["training"]["end"], "diverged");
+  EXPECT_LE(json("run.json")["training"]["loss"].get<double>(),
+            json("run.json")["training"]["start_loss"].get<double>());
+  EXPECT_TRUE(folder.exists("w.safetensors"));
+}
+
+TEST_F(TrainProgram, NamesOptionsThatDoNotFit) {
+  const std::pair<Words, const char*> cases[] = {
+      {{"--steps", "10", "--stop", "follow"}, "--steps and --stop: give one"},
+      {{"--stop", "early"}, "stop 'early': must be steps, reml-risk"},
+      {{"--optimizer", "sgd"}, "optimizer 'sgd': must be gd"},
+      {{"--momentum", "0.5"}, "--momentum is for --optimizer momentum and nesterov"},
+      {{"--network", "relu:8", "--width", "9"}, "--network and --width"},
+      {{"--schedule", "cosine"}, "--schedule cosine needs --schedule-period or --steps"},
+      {{"-o", "w", "--onnx", "w"}, "name the same file"},
+      {{"--watch", "no/such/w.json"}, "cannot write 'no/such/w.json'"},
+      {{"--center", "half"}, "centring 'half'"},
+      {{"--steps", "0"}, "--steps 0: must be >= 1"}};
+  for (const auto& [arguments, message] : cases) {
+    const ProgramResult result = run(arguments);
+
+    EXPECT_EQ(result.exit_code, 2) << message;
+    EXPECT_NE(result.err.find(message), std::string::npos) << result.err;
+  }
+}
+
+// The library's own test kills between any two steps; here the program is killed after a checkpoint of its
+// own.
+TEST_F(TrainProgram, InterruptedItGoesOnToTheSameWeightsAndRefusesOtherOptions) {
+  const auto words = [](const char* steps, const char* output) {
+    return Words{"train",
+                 "data.csv",
+                 "--target",
+                 "y",
+                 "--width",
+                 "8",
+                 "--optimizer",
+                 "adam",
+                 "--batch",
+                 "16",
+                 "--steps",
+                 steps,
+                 "--checkpoint",
+                 "run.checkpoint",
+                 "--checkpoint-seconds",
+                 "0.02",
+                 "-o",
+                 output};
+  };
+  ASSERT_EQ(run_program(folder.path(), words("20000", "whole")).exit_code, 0);
+  EXPECT_FALSE(folder.exists("run.checkpoint"));
+  Process process(folder.path(), words("20000", "resumed"));
+  ASSERT_TRUE(process.has_written(folder / "run.checkpoint", 1000.0)) << process.wait().err;
+  process.send(SIGKILL);
+  process.wait();
+  ASSERT_TRUE(folder.exists("run.checkpoint"));
+
+  const ProgramResult other = run_program(folder.path(), with(words("20000", "other"), {"--lr", "0.5"}));
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_NE(other.err.find("is of other data or options"), std::string::npos) << other.err;
+  const ProgramResult resumed = run_program(folder.path(), words("20000", "resumed"));
+
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_NE(resumed.out.find("Resumed at step"), std::string::npos) << resumed.out;
+  EXPECT_EQ(folder.read("whole"), folder.read("resumed"));
+}
+
+TEST_F(TrainProgram, ItsWeightsLoadIntoThePyTorchModule) {
+  if (!has_module("torch")) GTEST_SKIP() << "no PyTorch for " << python;
+  for (const char* activation : {"relu", "tanh", "gelu"}) {
+    ASSERT_EQ(
+        run({"--width", "16", "--activation", activation, "--steps", "40", "-o", "w.safetensors"}).exit_code,
+        0);
+    ASSERT_EQ(run_program(folder.path(), {"predict", "w.safetensors", "data.csv", "-o", "p.csv"}).exit_code,
+              0);
+
+    EXPECT_EQ(run_python(fmt::format(R"(
+import csv, json, struct, sys, torch
+raw = open('w.safetensors', 'rb').read()
+size = struct.unpack('<Q', raw[:8])[0]
+header = json.loads(raw[8:8 + size]); header.pop('__metadata__')
+state = {{}}
+for name, t in header.items():
+    begin, end = t['data_offsets']
+    assert t['dtype'] == 'F64'
+    values = struct.unpack('<%dd' % ((end - begin) // 8), raw[8 + size + begin:8 + size + end])
+    state[name] = torch.tensor(values, dtype=torch.float64).reshape(t['shape'])
+act = {{'relu': torch.nn.ReLU, 'tanh': torch.nn.Tanh, 'gelu': torch.nn.GELU}}['{}']
+model = torch.nn.Sequential(torch.nn.Linear(2, 16), act(), torch.nn.Linear(16, 16), act(), torch.nn.Linear(16, 1))
+model.load_state_dict(state)
+rows = list(csv.DictReader(open('data.csv')))
+X = torch.tensor([[float(r['x1']), float(r['x2'])] for r in rows])
+f = model(X).detach().flatten()
+p = torch.tensor([float(r['mean']) for r in csv.DictReader(open('p.csv'))])
+worst = ((f - p).abs() / (1 + p.abs())).max().item()
+sys.exit(0 if worst < 1e-5 else 'worst %g' % worst)
+)",
+                                     activation)),
+              0)
+        << activation;
+  }
+}
+
+TEST_F(TrainProgram, ItsOnnxFilePredictsTheSameInARuntime) {
+  if (!has_module("onnxruntime")) GTEST_SKIP() << "no onnxruntime for " << python;
+  for (const char* activation :
+       {"relu", "leaky-relu@0.2", "abs", "gelu", "erf", "tanh", "sin", "cos", "identity"}) {
+    ASSERT_EQ(run({"--width", "16", "--activation", activation, "--optimizer", "adam", "--steps", "40", "-o",
+                   "w.safetensors", "--onnx", "w.onnx"})
+                  .exit_code,
+              0);
+    ASSERT_EQ(run_program(folder.path(), {"predict", "w.safetensors", "data.csv", "-o", "p.csv"}).exit_code,
+              0);
+
+    EXPECT_EQ(run_python(R"(
+import csv, sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession('w.onnx', providers=['CPUExecutionProvider'])
+rows = list(csv.DictReader(open('data.csv')))
+X = numpy.array([[float(r['x1']), float(r['x2'])] for r in rows], dtype=numpy.float32)
+f = session.run(['response'], {'features': X})[0].ravel()
+p = numpy.array([float(r['mean']) for r in csv.DictReader(open('p.csv'))])
+worst = (abs(f - p) / (1 + abs(p))).max()
+sys.exit(0 if worst < 1e-5 else 'worst %g' % worst)
+)"),
+              0)
+        << activation;
+  }
+}
+
+}  // namespace
+}  // namespace gradflow::cli_test
