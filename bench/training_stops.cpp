@@ -1,6 +1,6 @@
-// ./x bench training_stops [OUT.json [SEEDS [WIDTH [PART]]]]: how near a trained network comes to its flow as
-// it gets wider (PART rate), and the test error of networks trained to the time that each rule says (PART
-// stops), over the best error along the same training. Both by default.
+// ./x bench training_stops [OUT.json [SEEDS [WIDTH [PART [STEPS [RATE [PROBLEM]]]]]]]: how near a trained
+// network comes to its flow as it gets wider (PART rate), and the test error of networks trained to the time
+// that each rule says (PART stops), over the best error along the same training. Both by default.
 #include <numeric>
 
 #include "bench_support.h"
@@ -151,10 +151,12 @@ ProjectedSpectrum spectrum_at_start(const TrainableNetwork& network, const Train
   return project(H, FixedEffects::intercept(set.X.rows()));
 }
 
-// Short enough to follow the flow, with room for an operator that grows tenfold.
+// eta lambda_1 at the start: short enough to follow the flow, with room for an operator that grows tenfold.
+double rate_part = 0.2;
+
 TrainerOptions descent(double largest_eigenvalue) {
   TrainerOptions options;
-  options.optimiser.learning_rate = 0.2 / largest_eigenvalue;
+  options.optimiser.learning_rate = rate_part / largest_eigenvalue;
   return options;
 }
 
@@ -288,11 +290,15 @@ Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
   return json;
 }
 
+// Problems whose name begins so; empty: all.
+std::string only;
+
 Json stops(int seeds, Index width, Index most_steps) {
   Json json = Json::array();
   const std::pair<const char*, TestFunction> functions[] = {
       {"single-index, n = 300", TestFunction::single_index}, {"parity, n = 600", TestFunction::parity}};
   const auto run = [&](const std::string& name, const std::function<Sample(std::uint64_t)>& draw_sample) {
+    if (!name.starts_with(only)) return;
     std::vector<StopScores> all;
     for (int seed = 1; seed <= seeds; ++seed)
       all.push_back(score(draw_sample(static_cast<std::uint64_t>(seed)), width,
@@ -373,7 +379,9 @@ int main(int argc, char** argv) {
   const int seeds = argc > 2 ? std::stoi(argv[2]) : 10;
   const Index width = argc > 3 ? std::stol(argv[3]) : 64;
   const std::string part = argc > 4 ? argv[4] : "both";
-  const Index most_steps = argc > 5 ? std::stol(argv[5]) : 10000;
+  const Index most_steps = argc > 5 ? std::stol(argv[5]) : 6000;
+  if (argc > 6) rate_part = std::stod(argv[6]);
+  if (argc > 7) only = argv[7];
   Json out;
   if (part != "stops") out["rate"] = rate(std::min(seeds, 5));
   if (part != "rate") out["stops"] = stops(seeds, width, most_steps);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/data/file_stamp.h"
 #include "gradflow/inference/stopping.h"
@@ -313,6 +314,7 @@ double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {
 }
 
 TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request) {
+  const SerialBlas serial;  // the same bits for any number of threads, of eigenvalues too
   return Training(network, data, request).go();
 }
 

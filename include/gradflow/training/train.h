@@ -69,9 +69,9 @@ struct TrainReport {
 };
 
 /// Trains the network, which then has the weights of the stop. Divergence, a rule without a usable time and a
-/// limit reached are outcomes. Throws InputError for options out of range, a learning rate at or above the
-/// largest stable one, and rules beyond InitialFlow::most_rows rows, cross-entropy or K > 1 (stop `steps` and
-/// `validation` are for all).
+/// limit reached are outcomes. The same bits for any number of threads: BLAS runs on one. Throws InputError
+/// for options out of range, a learning rate at or above the largest stable one, and rules beyond
+/// InitialFlow::most_rows rows, cross-entropy or K > 1 (stop `steps` and `validation` are for all).
 TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request);
 
 /// lambda_1 of M at the network's theta, which is moved and put back: 40 power iterations with J' and central
