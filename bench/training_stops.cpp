@@ -278,7 +278,8 @@ Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
       "{:.0f} steps)\n",
       name, oracle.mean, oracle.standard_error, json["oracle_time_lambda1"].get<double>(),
       json["drift"].get<double>(), mean([](const auto& s) { return s.steps; }).mean);
-  for (const auto& [rule, error] : all.front().errors) {
+  for (const auto& entry : all.front().errors) {
+    const std::string& rule = entry.first;
     const MeanAndError ratio = mean([&](const auto& s) { return s.errors.at(rule) / s.oracle; });
     const MeanAndError time = mean([&](const auto& s) { return std::log10(1e-12 + s.times.at(rule)); });
     fmt::print("  {:<32} {:>8.4f} ± {:.4f}   t lambda_1 {:>9.3g}\n", rule, ratio.mean, ratio.standard_error,

@@ -53,6 +53,17 @@ CLI::App* add_report(CLI::App& app, Settings& s) {
   return report;
 }
 
+CLI::App* add_train(CLI::App& app, Settings& s) {
+  CLI::App* train = add_command(
+      app, "train", "The finite network itself, trained to the stopping time, and watched.",
+      "  gradflow train data.csv --target price -o price.safetensors\n"
+      "  gradflow train data.csv --target price --network gelu:256x2 --optimizer adam --batch 32\n"
+      "  gradflow train data.csv --target price --stop follow-gcv --watch price.json");
+  add_data_options(*train, s);
+  add_training_options(*train, s);
+  return train;
+}
+
 std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   CLI::App* test =
       add_command(app, "test", "Is training warranted? A score test with an exact p-value.",
@@ -68,11 +79,7 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
                   "  gradflow fit data.csv --target price -o price.model\n"
                   "  gradflow fit data.csv --target species --classes -o species.model\n"
                   "  gradflow fit data.csv --target price --id house --covariates year -o price.model");
-  CLI::App* train = add_command(
-      app, "train", "The finite network itself, trained to the stopping time, and watched.",
-      "  gradflow train data.csv --target price -o price.safetensors\n"
-      "  gradflow train data.csv --target price --network gelu:256x2 --optimizer adam --batch 32\n"
-      "  gradflow train data.csv --target price --stop follow-gcv --watch price.json");
+  CLI::App* train = add_train(app, s);
   CLI::App* predict = add_command(app, "predict", "What does the model say of new rows, and how surely?",
                                   "  gradflow predict price.model new.csv -o predictions.csv\n"
                                   "  gradflow predict price.model --features X_new.npy -o -");
@@ -99,8 +106,6 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
     if (command == stop || command == fit) add_rules_option(*command, s);
     if (command == test || command == stop || command == fit) add_class_options(*command, s);
   }
-  add_data_options(*train, s);
-  add_training_options(*train, s);
   add_further_test_options(*test, s);
   add_new_row_options(*predict, s);
   add_cross_option(*kernel, s);
