@@ -187,7 +187,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"UnknownCommand",
              {"stopp", "good.csv"},
              2,
-             usage("unknown command 'stopp': must be test, stop, fit, train, predict, spectrum, kernel, simulate or "
+             usage("unknown command 'stopp': must be test, stop, fit, train, predict, spectrum, kernel, "
+                   "simulate or "
                    "report",
                    "")},
         Case{"UnknownOption", with(stop("good.csv"), {"--tarqet", "y"}), 2,
