@@ -16,8 +16,13 @@ def signature(node):
 
 
 def documented(body):
-    return [node for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-            and not node.name.startswith("_") and ast.get_docstring(node)]
+    return [
+        node
+        for node in body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not node.name.startswith("_")
+        and ast.get_docstring(node)
+    ]
 
 
 def entry(node, prefix, level):
@@ -44,8 +49,11 @@ def page():
         public = documented(tree.body)
         if source not in PARTS:
             exported = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-            names = [ast.literal_eval(node.value) for node in exported.body
-                     if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"][0]
+            names = [
+                ast.literal_eval(node.value)
+                for node in exported.body
+                if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+            ][0]
             public = [node for node in public if node.name in names]
         text += "".join(entry(node, PARTS.get(source, "gradflow."), 2) for node in public)
     return text.rstrip("\n") + "\n"

@@ -1,8 +1,8 @@
 """What Python costs beside the library: ./x python --bench [ROWS]
 
-Time: a fit's wall time against the library's own stages within the same call, so that a busy machine slows both;
-and, beside it, the program's wall time on the same arrays. Memory: the peak that handing the data over adds, and
-that of the whole fit, of which the library's own standardised and working copies are a part.
+Time: a fit's wall time against the library's own stages within the same call, so that a busy machine slows
+both; and, beside it, the program's wall time on the same arrays. Memory: the peak that handing the data over
+adds.
 """
 
 import json
@@ -46,8 +46,23 @@ def time_of_program(X, y):
         np.save(f"{folder}/X.npy", X)
         np.save(f"{folder}/y.npy", y)
         began = time.perf_counter()
-        subprocess.run([PROGRAM, "fit", "--features", f"{folder}/X.npy", "--response", f"{folder}/y.npy", "-o",
-                        f"{folder}/m", "--json", f"{folder}/j", "--quiet"], check=True, capture_output=True)
+        subprocess.run(
+            [
+                PROGRAM,
+                "fit",
+                "--features",
+                f"{folder}/X.npy",
+                "--response",
+                f"{folder}/y.npy",
+                "-o",
+                f"{folder}/m",
+                "--json",
+                f"{folder}/j",
+                "--quiet",
+            ],
+            check=True,
+            capture_output=True,
+        )
         wall = time.perf_counter() - began
         return wall, sum(json.loads(pathlib.Path(f"{folder}/j").read_text())["seconds"].values())
 
@@ -66,15 +81,21 @@ def main(rows):
     X, y = data(rows, 10)
     print(f"n = {rows}, d = 10, {gradflow.threads()} threads")
     wall, library = time_of_fit(X, y)
-    print(f"fit:            {wall:8.2f} s, of the library's stages {library:8.2f} s: "
-          f"{100 * (wall / library - 1):.2f} % beside them")
+    print(
+        f"fit:            {wall:8.2f} s, of the library's stages {library:8.2f} s: "
+        f"{100 * (wall / library - 1):.2f} % beside them"
+    )
     if PROGRAM.exists():
         program, stages = time_of_program(X, y)
-        print(f"the program:    {program:8.2f} s, of the library's stages {stages:8.2f} s: "
-              f"{100 * (program / stages - 1):.2f} % beside them")
+        print(
+            f"the program:    {program:8.2f} s, of the library's stages {stages:8.2f} s: "
+            f"{100 * (program / stages - 1):.2f} % beside them"
+        )
     wall, library = time_of_matrix(rows)
-    print(f"matrix test:    {wall:8.2f} s, of the library's test   {library:8.2f} s (the rest: its checked, symmetric "
-          "copy of the matrix)")
+    print(
+        f"matrix test:    {wall:8.2f} s, of the library's test   {library:8.2f} s (the rest: its "
+        "copy of the matrix)"
+    )
 
     X, y = data(400_000, 50)
     before = peak_megabytes()

@@ -1,20 +1,41 @@
 """Gradient-flow training as random-effects inference: is training worth it, how long, how sure?
 
-    NTKRegressor, NTKClassifier            scikit-learn estimators
-    score_test, stopping_time, spectrum    the same answers for any operator: a kernel matrix, a description, a
-                                           scipy LinearOperator, a function on blocks
-    gradflow.torch                         the operator of a PyTorch network, and when to stop training it
-    load                                   a model file, of Python or of the gradflow program
+NTKRegressor, NTKClassifier            scikit-learn estimators
+score_test, stopping_time, spectrum    the same answers for any operator: a kernel matrix, a description, a
+                                       scipy LinearOperator, a function on blocks
+gradflow.torch                         the operator of a PyTorch network, and when to stop training it
+load                                   a model file, of Python or of the gradflow program
 """
 
 from gradflow._classifier import NTKClassifier
 from gradflow._core import set_threads, threads
 from gradflow._core import version as __version__
-from gradflow._functions import (ScoreTest, Spectrum, StoppingTime, kernel_matrix, load, score_test, spectrum,
-                                 stopping_time)
+from gradflow._functions import (
+    ScoreTest,
+    Spectrum,
+    StoppingTime,
+    kernel_matrix,
+    load,
+    score_test,
+    spectrum,
+    stopping_time,
+)
 from gradflow._regressor import NTKRegressor
 from gradflow._warnings import GradflowWarning
 
-__all__ = ["GradflowWarning", "NTKClassifier", "NTKRegressor", "ScoreTest", "Spectrum", "StoppingTime",
-           "__version__", "kernel_matrix", "load", "score_test", "set_threads", "spectrum", "stopping_time",
-           "threads"]
+__all__ = [
+    "GradflowWarning",
+    "NTKClassifier",
+    "NTKRegressor",
+    "ScoreTest",
+    "Spectrum",
+    "StoppingTime",
+    "__version__",
+    "kernel_matrix",
+    "load",
+    "score_test",
+    "set_threads",
+    "spectrum",
+    "stopping_time",
+    "threads",
+]

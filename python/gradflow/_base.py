@@ -36,11 +36,15 @@ def data_warnings(report):
     sentences = []
     dropped, copies = len(report["dropped_rows"]), len(report["dropped_copies"])
     if dropped:
-        sentences.append(f"{dropped} of {report['rows_read']} rows have missing values and were left out; "
-                         "missing='mean' fills them in.")
+        sentences.append(
+            f"{dropped} of {report['rows_read']} rows have missing values and were left out; "
+            "missing='mean' fills them in."
+        )
     if copies:
-        sentences.append(f"{copies} rows equal to an earlier one in features and response were taken for copies "
-                         "and left out; copies='all' keeps them.")
+        sentences.append(
+            f"{copies} rows equal to an earlier one in features and response were taken for copies "
+            "and left out; copies='all' keeps them."
+        )
     if report["removed_constant"]:
         sentences.append(f"Constant columns were left out: {', '.join(report['removed_constant'])}.")
     return sentences
@@ -49,7 +53,9 @@ def data_warnings(report):
 def all_warnings(document):
     """Of the data and of the run, each said once."""
     said = " ".join(document["warnings"])
-    return [s for s in data_warnings(document["data"]) if not ("copies" in s and "copies" in said)] + document["warnings"]
+    return [
+        s for s in data_warnings(document["data"]) if not ("copies" in s and "copies" in said)
+    ] + document["warnings"]
 
 
 def set_threads(count):
@@ -71,8 +77,15 @@ class EstimatorBase:
         self._from_file = False
         if not is_frame(X):
             self._column_names = None
-            return validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan",
-                                 ensure_min_samples=2, y_numeric=y_numeric)
+            return validate_data(
+                self,
+                X,
+                y,
+                dtype=np.float64,
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=2,
+                y_numeric=y_numeric,
+            )
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         self._column_names = column_names(X)

@@ -115,7 +115,7 @@ class NTKClassifier(EstimatorBase, ClassifierMixin, BaseEstimator):
         label_of = {label: y[row] for row, label in zip(rows, facts["labels"])}
         found = [label_of[k] for k in range(len(facts["classes"]))]
         if len(found) != len(self.classes_):
-            raise ValueError(f"{len(self.classes_)} labels, but only {len(found)} classes with different names")
+            raise ValueError(f"{len(self.classes_)} labels, but {len(found)} classes with different names")
         self._core_order = [found.index(label) for label in self.classes_]
 
     def _predict(self, X):
@@ -126,16 +126,16 @@ class NTKClassifier(EstimatorBase, ClassifierMixin, BaseEstimator):
         return np.ascontiguousarray(answer["probabilities"][:, self._core_order])
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities, a column for each of classes_; NaN for a row with a missing value under missing="drop"."""
+        """Probabilities, a column for each of classes_; NaN for a row with a missing value under "drop"."""
         return self._predict(X)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The most probable labels; for a row that has no probabilities the most frequent one, with a warning."""
+        """The most probable labels; the most frequent one, warned of, for a row without any."""
         probabilities = self._predict(X)
         absent = np.isnan(probabilities[:, 0])
         if absent.any():
-            self._warn([f"{absent.sum()} rows with a missing value were given the most frequent class: fit with "
-                        "missing='mean', or take predict_proba, where they are NaN."])
+            self._warn([f"{absent.sum()} rows with a missing value were given the most frequent class: fit "
+                        "with missing='mean', or take predict_proba, where they are NaN."])
             probabilities[absent] = self._model.describe()["frequencies"][self._core_order]
         return self.classes_[probabilities.argmax(axis=1)]
 

@@ -22,12 +22,42 @@ from gradflow._progress import progress
 from gradflow._regressor import NTKRegressor
 from gradflow._warnings import python_names, warn
 
-TEST_OPTIONS = {"no_intercept", "paper", "pvalue", "level", "seed", "engine", "storage", "precision", "max_memory",
-                "krylov_steps", "probes"}
-STOP_OPTIONS = TEST_OPTIONS | {"rule", "rules", "path", "decay_rate", "implicit_steps", "learning_rate", "loss",
-                               "validation_fraction"}
-NETWORK_OPTIONS = {"weights", "parameterization", "no_bias", "sw2", "sb2", "standardize", "missing", "copies",
-                   "columns", "exclude", "categorical"}
+TEST_OPTIONS = {
+    "no_intercept",
+    "paper",
+    "pvalue",
+    "level",
+    "seed",
+    "engine",
+    "storage",
+    "precision",
+    "max_memory",
+    "krylov_steps",
+    "probes",
+}
+STOP_OPTIONS = TEST_OPTIONS | {
+    "rule",
+    "rules",
+    "path",
+    "decay_rate",
+    "implicit_steps",
+    "learning_rate",
+    "loss",
+    "validation_fraction",
+}
+NETWORK_OPTIONS = {
+    "weights",
+    "parameterization",
+    "no_bias",
+    "sw2",
+    "sb2",
+    "standardize",
+    "missing",
+    "copies",
+    "columns",
+    "exclude",
+    "categorical",
+}
 # Tests beside the score test: with any operator, and with a kernel's description.
 FURTHER_TESTS = {"likelihood_ratio", "permutations", "binary", "draws"}
 KERNEL_TESTS = {"also", "group", "given"}
@@ -109,7 +139,9 @@ def _check_symmetric(apply, n, name):
     one, other = block[:, 0] @ product[:, 1], block[:, 1] @ product[:, 0]
     scale = np.linalg.norm(block[:, 0]) * np.linalg.norm(product[:, 1])
     if abs(one - other) > 1e-4 * scale:
-        raise ValueError(f"{name}: not symmetric: u'Hv = {one:.6g} and v'Hu = {other:.6g} for two random vectors")
+        raise ValueError(
+            f"{name}: not symmetric: u'Hv = {one:.6g} and v'Hu = {other:.6g} for two random vectors"
+        )
 
 
 def _given_operator(operator, rows, options):
@@ -125,8 +157,10 @@ def _given_operator(operator, rows, options):
         return {"name": name, "matrix": as_numbers(operator.matrix(), name)}
     product = _apply_of(operator)
     if not callable(product):
-        raise TypeError(f"operator: {name} is neither a matrix, a description such as 'ntk:relu:2', a "
-                        "scipy LinearOperator nor a function on blocks")
+        raise TypeError(
+            f"operator: {name} is neither a matrix, a description such as 'ntk:relu:2', a "
+            "scipy LinearOperator nor a function on blocks"
+        )
     shape = getattr(operator, "shape", (rows, rows))
     if tuple(shape) != (rows, rows):
         raise ValueError(f"operator: {name} of shape {tuple(shape)}, and the response has {rows} values")
@@ -137,7 +171,9 @@ def _given_operator(operator, rows, options):
     _check_symmetric(apply, rows, name)
     given = {"name": name, "apply": apply, "rows": rows}
     if callable(getattr(operator, "diagonal", None)):
-        given["diagonal"] = np.ascontiguousarray(as_numbers(operator.diagonal(), f"the diagonal of {name}").ravel())
+        given["diagonal"] = np.ascontiguousarray(
+            as_numbers(operator.diagonal(), f"the diagonal of {name}").ravel()
+        )
     return given
 
 
@@ -175,7 +211,9 @@ def _described(operator, y, X, covariates, f0, row_weights, options):
     if X is None:
         raise ValueError(f"operator '{operator}' is a function of features: give them as X")
     if f0 is not None:
-        raise ValueError(f"f0 is the initial output of an operator of your own; that of '{operator}' is known")
+        raise ValueError(
+            f"f0 is the initial output of an operator of your own; that of '{operator}' is known"
+        )
     X = X if is_frame(X) else as_numbers(X, "X")
     if not is_frame(X) and X.ndim != 2:
         raise ValueError(f"X has shape {X.shape}: must be (n, d)")
@@ -186,7 +224,9 @@ def _described(operator, y, X, covariates, f0, row_weights, options):
         given["covariates"] = list(covariates)
     elif covariates is not None:
         values = _observations(y, covariates, None, None)["covariates"]
-        names = [free_name(f"z{j + 1}", column_names(X) if is_frame(X) else ()) for j in range(values.shape[1])]
+        names = [
+            free_name(f"z{j + 1}", column_names(X) if is_frame(X) else ()) for j in range(values.shape[1])
+        ]
         columns.add_matrix(values, names)
         given["covariates"] = names
     kind = "network" if NETWORK.match(operator.strip()) else "kernel"
@@ -196,9 +236,17 @@ def _described(operator, y, X, covariates, f0, row_weights, options):
 def _test_of(document, warnings=()):
     test = numbers_of(document["test"])
     further = {name: numbers_of(found) for name, found in document.items() if name.endswith("_test")}
-    return ScoreTest(pvalue=test["p_value"], log10_pvalue=test["log10_p_value"], statistic=test["statistic"],
-                     outcome=test["outcome"], reason=test["reason"],
-                     log10_standard_error=test["log10_standard_error"], further=further, warnings=tuple(warnings), result=document)
+    return ScoreTest(
+        pvalue=test["p_value"],
+        log10_pvalue=test["log10_p_value"],
+        statistic=test["statistic"],
+        outcome=test["outcome"],
+        reason=test["reason"],
+        log10_standard_error=test["log10_standard_error"],
+        further=further,
+        warnings=tuple(warnings),
+        result=document,
+    )
 
 
 def _warn_of(document):
@@ -207,24 +255,32 @@ def _warn_of(document):
     return tuple(sentences)
 
 
-def score_test(operator: Operator, y: ArrayLike, X: ArrayLike | None = None, *,
-               covariates: ArrayLike | Sequence[str] | None = None, f0: ArrayLike | None = None,
-               row_weights: ArrayLike | None = None, verbose: bool = False, **options: Any) -> ScoreTest:
+def score_test(
+    operator: Operator,
+    y: ArrayLike,
+    X: ArrayLike | None = None,
+    *,
+    covariates: ArrayLike | Sequence[str] | None = None,
+    f0: ArrayLike | None = None,
+    row_weights: ArrayLike | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> ScoreTest:
     """Is training with this operator warranted by these responses?
 
     Parameters
     ----------
-    operator : H, n x n, kernel/n: a matrix; a scipy LinearOperator or sparse matrix; a function that multiplies
-        blocks of columns, (n, b) -> (n, b); or a description as "ntk:relu:2 + 0.3*linear" or "relu:128x2", which
-        is evaluated at the features X, standardised.
+    operator : H, n x n, kernel/n: a matrix; a scipy LinearOperator or sparse matrix; a function that
+        multiplies blocks of columns, (n, b) -> (n, b); or a description as "ntk:relu:2 + 0.3*linear" or
+        "relu:128x2", which is evaluated at the features X, standardised.
     y : array of shape (n,)
     X : array or data frame of shape (n, d), for a description only.
     covariates : array of shape (n, q), fixed effects beside the intercept; or, of a frame X, column names.
     f0 : array of shape (n,), the output before training; zeros by default.
     row_weights : array of shape (n,), > 0; the noise variance of a row is s2 / weight.
-    options : no_intercept, pvalue, level, engine, ... as NTKRegressor's; and tests beside this one, as those of
-        `gradflow test`, whose results are in `further`: likelihood_ratio=True, permutations=999, binary=True,
-        draws=...; with a kernel's description also=[other kernels], group=[columns], given="linear".
+    options : no_intercept, pvalue, level, engine, ... as NTKRegressor's; and tests beside this one, as
+        those of `gradflow test`, whose results are in `further`: likelihood_ratio=True, permutations=999,
+        binary=True, draws=...; with a kernel's description also=[other kernels], group=[columns], given="linear".
 
     Returns
     -------
@@ -250,9 +306,17 @@ def _own_data(y, X, covariates, f0, row_weights):
     return _observations(y, covariates, f0, row_weights)
 
 
-def stopping_time(operator: Operator, y: ArrayLike, X: ArrayLike | None = None, *,
-                  covariates: ArrayLike | Sequence[str] | None = None, f0: ArrayLike | None = None,
-                  row_weights: ArrayLike | None = None, verbose: bool = False, **options: Any) -> StoppingTime:
+def stopping_time(
+    operator: Operator,
+    y: ArrayLike,
+    X: ArrayLike | None = None,
+    *,
+    covariates: ArrayLike | Sequence[str] | None = None,
+    f0: ArrayLike | None = None,
+    row_weights: ArrayLike | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> StoppingTime:
     """How long to train with this operator: the time of every rule, with intervals.
 
     Parameters are score_test's; options beside those: rule, path, learning_rate, loss, level, rules, ... as
@@ -279,21 +343,40 @@ def stopping_time(operator: Operator, y: ArrayLike, X: ArrayLike | None = None, 
     rules = {rule.pop("name"): rule for rule in facts["rules"]}
     chosen = rules[document["chosen"]["rule"]]
     return StoppingTime(
-        time=chosen["time"], interval=chosen["interval"], rule=document["chosen"]["rule"], steps=chosen["steps"],
-        outcome=chosen["outcome"], reason=chosen["reason"], noise_variance=facts["noise_variance"],
-        effective_dof=facts["effective_dof"], signal_share=facts["signal_share"], test=_test_of(document),
-        rules=rules, eigenvalues=facts["eigenvalues"],
-        coordinates=facts["coordinates"], spectral_losses=facts["losses"], loo_residuals=facts["loo_residuals"], warnings=warnings,
-        result=document)
+        time=chosen["time"],
+        interval=chosen["interval"],
+        rule=document["chosen"]["rule"],
+        steps=chosen["steps"],
+        outcome=chosen["outcome"],
+        reason=chosen["reason"],
+        noise_variance=facts["noise_variance"],
+        effective_dof=facts["effective_dof"],
+        signal_share=facts["signal_share"],
+        test=_test_of(document),
+        rules=rules,
+        eigenvalues=facts["eigenvalues"],
+        coordinates=facts["coordinates"],
+        spectral_losses=facts["losses"],
+        loo_residuals=facts["loo_residuals"],
+        warnings=warnings,
+        result=document,
+    )
 
 
-def spectrum(operator: Operator, y: ArrayLike | None = None, X: ArrayLike | None = None, *,
-             covariates: ArrayLike | None = None, no_intercept: bool = False, verbose: bool = False,
-             **options: Any) -> Spectrum:
+def spectrum(
+    operator: Operator,
+    y: ArrayLike | None = None,
+    X: ArrayLike | None = None,
+    *,
+    covariates: ArrayLike | None = None,
+    no_intercept: bool = False,
+    verbose: bool = False,
+    **options: Any,
+) -> Spectrum:
     """Which directions training learns, and how fast: the eigenvalues of M = Q'HQ, all of them.
 
-    With a response y also its coordinates along the eigenvectors, and what is left of them at the time of rule
-    reml-flow. Parameters are score_test's. Cost: an eigendecomposition.
+    With a response y also its coordinates along the eigenvectors, and what is left of them at the time of
+    rule reml-flow. Parameters are score_test's. Cost: an eigendecomposition.
 
     Returns
     -------
@@ -302,28 +385,47 @@ def spectrum(operator: Operator, y: ArrayLike | None = None, X: ArrayLike | None
     described = isinstance(operator, str)
     _check_options(options, STOP_OPTIONS | (NETWORK_OPTIONS if described else set()), "spectrum")
     if y is not None:
-        found = stopping_time(operator, y, X, covariates=covariates, no_intercept=no_intercept, verbose=verbose,
-                              **{**options, "engine": "dense"})
+        found = stopping_time(
+            operator,
+            y,
+            X,
+            covariates=covariates,
+            no_intercept=no_intercept,
+            verbose=verbose,
+            **{**options, "engine": "dense"},
+        )
         values = found.eigenvalues
-        return Spectrum(values, values.sum() ** 2 / (values @ values), values.sum(), found.coordinates,
-                        found.spectral_losses)
+        return Spectrum(
+            values,
+            values.sum() ** 2 / (values @ values),
+            values.sum(),
+            found.coordinates,
+            found.spectral_losses,
+        )
     if isinstance(operator, str):
         if X is None:
             raise ValueError(f"operator '{operator}' is a function of features: give them as X")
         operator = kernel_matrix(operator, X, verbose=verbose, **options)
     rows = getattr(operator, "shape", (len(operator) if isinstance(operator, list) else 0,))[0]
     if rows == 0:
-        raise ValueError("the operator has no shape: give a matrix or a scipy LinearOperator, or a response y")
+        raise ValueError(
+            "the operator has no shape: give a matrix or a scipy LinearOperator, or a response y"
+        )
     with python_names():
         own = _given_operator(operator, rows, {})
-        fixed = None if covariates is None else _observations(np.zeros(rows), covariates, None, None)["covariates"]
+        fixed = (
+            None
+            if covariates is None
+            else _observations(np.zeros(rows), covariates, None, None)["covariates"]
+        )
         values = _core.eigenvalues(own, fixed, not no_intercept)
     return Spectrum(values, values.sum() ** 2 / (values @ values), values.sum())
 
 
-def kernel_matrix(operator: str, X: ArrayLike, X_new: ArrayLike | None = None, *, verbose: bool = False,
-                  **options: Any) -> NDArray[np.float64]:
-    """H = kernel(X, X)/n of a description, features standardised; with X_new the m x n matrix kernel(X_new, X)/n.
+def kernel_matrix(
+    operator: str, X: ArrayLike, X_new: ArrayLike | None = None, *, verbose: bool = False, **options: Any
+) -> NDArray[np.float64]:
+    """H = kernel(X, X)/n of a description, features standardised; with X_new kernel(X_new, X)/n, m x n.
 
     Returns
     -------

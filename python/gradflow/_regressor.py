@@ -31,7 +31,8 @@ def set_analysis(self, document, facts):
     self.noise_variance_ = facts["noise_variance"]
     self.effective_dof_ = facts["effective_dof"]
     self.signal_share_ = facts["signal_share"]
-    self.fixed_effects_ = {effect["name"]: number(effect["coefficient"]) for effect in document["fixed_effects"]}
+    effects = document["fixed_effects"]
+    self.fixed_effects_ = {effect["name"]: number(effect["coefficient"]) for effect in effects}
     self.fits_ = numbers_of(document["fits"])
     self.spectrum_ = numbers_of(document["spectrum"])
     self.eigenvalues_ = facts["eigenvalues"]
@@ -47,9 +48,10 @@ def set_analysis(self, document, facts):
 class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     """Regression by a wide network trained by gradient flow and stopped at its estimated best time.
 
-    The network is linear in its change, f(t) = f0 + (1 - exp(-tH)) (y - f0) on the training rows, H its training
-    operator (kernel/n). That fit is the prediction of a random-effects model, so the data themselves say
-    whether training is warranted (`pvalue_`), how long (`stopping_time_`, `steps_`) and how sure a prediction is.
+    The network is linear in its change, f(t) = f0 + (1 - exp(-tH)) (y - f0) on the training rows, H its
+    training operator (kernel/n). That fit is the prediction of a random-effects model, so the data themselves
+    say whether training is warranted (`pvalue_`), how long (`stopping_time_`, `steps_`) and how sure a
+    prediction is.
 
     Parameters have the names and defaults of the command line's options; `gradflow fit --help` lists them.
     Columns are named, or given by 0-based position.
@@ -57,8 +59,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     Parameters
     ----------
     kernel : str, default None ("ntk:relu:2")
-        Infinite-width network "ntk:ACTIVATION:DEPTH" or "nngp:...", "linear", "rbf", "matern32", "matern52", or
-        a weighted sum, as "ntk:relu:2 + 0.3*linear".
+        Infinite-width network "ntk:ACTIVATION:DEPTH" or "nngp:...", "linear", "rbf", "matern32", "matern52",
+        or a weighted sum, as "ntk:relu:2 + 0.3*linear".
     network : str, default None
         Instead, a finite network "ACTIVATION:WIDTHxLAYERS", as "relu:128x2".
     weights : str, default None
@@ -120,7 +122,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     ----------
     pvalue_, log10_pvalue_, test_ : the score test of "no training is warranted".
     stopping_time_, stopping_time_interval_, steps_, rule_ : of the chosen rule.
-    rules_ : dict, every rule with time, interval, steps, effective_dof, estimated_rmse, loo_rmse, outcome, reason.
+    rules_ : dict, every rule with time, interval, steps, effective_dof, estimated_rmse, loo_rmse, outcome,
+        reason.
     outcome_, reason_ : of the chosen rule; "at_zero" is an answer (do not train).
     noise_variance_, effective_dof_, signal_share_, fixed_effects_, fits_, path_ : at the chosen time.
     eigenvalues_, coordinates_, spectral_losses_, spectrum_ : of the operator, fixed effects projected out.
@@ -210,7 +213,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         set_analysis(self, document, facts)
         self.choice_ = document["choice"]
         if self._model is None:
-            self.warnings_ = [*self.warnings_, f"No usable stopping time: {self.reason_}; predict will raise."]
+            sentence = f"No usable stopping time: {self.reason_}; predict will raise."
+            self.warnings_ = [*self.warnings_, sentence]
         self._warn(self.warnings_)
         return self
 

@@ -8,7 +8,7 @@ _OPTION = re.compile(r"--([a-z][a-z0-9-]*)")
 
 
 class GradflowWarning(UserWarning):
-    """Rows left out, constant columns, a search that did not converge, a wider interval than the data ask for."""
+    """Rows left out, constant columns, a search that did not converge, an interval wider than it need be."""
 
 
 def in_python(sentence):

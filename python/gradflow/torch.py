@@ -9,7 +9,8 @@
         ...                                           one full-batch step
         stopper.step()
 
-Of squared-error regression with one output, trained by full-batch gradient descent with a small learning rate.
+Of squared-error regression with one output, trained by full-batch gradient descent with a small learning
+rate.
 Needs torch 1.13 or newer; importing gradflow does not.
 """
 
@@ -25,8 +26,6 @@ from gradflow._functions import stopping_time
 from gradflow._warnings import warn
 
 __all__ = ["JacobianOperator", "REMLStopper", "jacobian_operator"]
-
-
 
 
 class JacobianOperator:
@@ -74,8 +73,10 @@ class JacobianOperator:
             self.model.train(mode)
         count = rows.stop - rows.start
         if output.numel() != count:
-            raise ValueError(f"the model's output for {count} rows has shape {tuple(output.shape)}: must be one "
-                             "number a row")
+            raise ValueError(
+                f"the model's output for {count} rows has shape {tuple(output.shape)}: must be one "
+                "number a row"
+            )
         return output.reshape(count)
 
     def _output(self):
@@ -85,8 +86,14 @@ class JacobianOperator:
 
     def _flat(self, gradients, lead=()):
         """Gradients of every parameter side by side; a parameter the output does not read has zeros."""
-        flat = [torch.zeros(*lead, p.numel(), dtype=p.dtype, device=p.device) if g is None
-                else g.reshape(*lead, p.numel()) for g, p in zip(gradients, self._parameters)]
+        flat = [
+            (
+                torch.zeros(*lead, p.numel(), dtype=p.dtype, device=p.device)
+                if g is None
+                else g.reshape(*lead, p.numel())
+            )
+            for g, p in zip(gradients, self._parameters)
+        ]
         return torch.cat(flat, dim=-1)
 
     def _jacobian(self, rows):
@@ -99,22 +106,34 @@ class JacobianOperator:
     def _pull_back(self, output, cotangents):
         """cotangents (b x count) times J, b x P."""
         try:
-            gradients = torch.autograd.grad(output, self._parameters, cotangents, retain_graph=True,
-                                            allow_unused=True, is_grads_batched=True)
+            gradients = torch.autograd.grad(
+                output,
+                self._parameters,
+                cotangents,
+                retain_graph=True,
+                allow_unused=True,
+                is_grads_batched=True,
+            )
             return self._flat(gradients, (len(cotangents),))
         except RuntimeError:  # an operation of the model that torch cannot batch
-            each = [self._flat(torch.autograd.grad(output, self._parameters, c, retain_graph=True, allow_unused=True))
-                    for c in cotangents]
+            each = [
+                self._flat(
+                    torch.autograd.grad(output, self._parameters, c, retain_graph=True, allow_unused=True)
+                )
+                for c in cotangents
+            ]
             return torch.stack(each)
 
     def _push_forward(self, rows, tangents):
-        """J of a batch times tangents (P x b), count x b: the derivative of J'c, which is linear in c, by c."""
+        """J of a batch times tangents (P x b): the derivative of J'c, which is linear in c, by c."""
         output = self._forward(rows)
         dummy = torch.zeros_like(output, requires_grad=True)
         gradients = torch.autograd.grad(output, self._parameters, dummy, create_graph=True, allow_unused=True)
         flat = self._flat(gradients)
-        columns = [torch.autograd.grad(flat, dummy, tangents[:, j], retain_graph=True)[0]
-                   for j in range(tangents.shape[1])]
+        columns = [
+            torch.autograd.grad(flat, dummy, tangents[:, j], retain_graph=True)[0]
+            for j in range(tangents.shape[1])
+        ]
         return torch.stack(columns, dim=1)
 
     def matmat(self, block: Any) -> np.ndarray:
@@ -181,16 +200,16 @@ def jacobian_operator(model: torch.nn.Module, X: Any, batch_size: int = 256) -> 
 class REMLStopper:
     """How many full-batch steps to train, from the data and the untrained network: no validation set.
 
-    The time is that of `gradflow.stopping_time` at the model's weights as they are when this is made, so make it
-    before training. It is the time of the network linearised there: right for wide networks and small learning
-    rates, an approximation for others.
+    The time is that of `gradflow.stopping_time` at the model's weights as they are when this is made, so make
+    it before training. It is the time of the network linearised there: right for wide networks and small
+    learning rates, an approximation for others.
 
     Parameters
     ----------
     model : torch.nn.Module, one number a row.
     X, y : tensors or arrays, all the training rows.
-    learning_rate : float, of plain gradient descent on the full batch. For batches of b rows with rate r it is
-        r for each step: an epoch is n/b steps.
+    learning_rate : float, of plain gradient descent on the full batch. For batches of b rows with rate r it
+        is r for each step: an epoch is n/b steps.
     loss : {"mse", "half-mse"}, default "mse" (torch.nn.MSELoss)
     intercept : bool, default False. True where a constant is fitted beside the network, as in y - y.mean().
     batch_size : int, rows at once when the operator is applied.
@@ -205,21 +224,47 @@ class REMLStopper:
     result : the StoppingTime, with every rule.
     """
 
-    def __init__(self, model: torch.nn.Module, X: Any, y: Any, learning_rate: float, loss: str = "mse",
-                 intercept: bool = False, batch_size: int = 256, **options: Any):
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        X: Any,
+        y: Any,
+        learning_rate: float,
+        loss: str = "mse",
+        intercept: bool = False,
+        batch_size: int = 256,
+        **options: Any,
+    ):
         operator = jacobian_operator(model, X, batch_size)
         response = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
-        self.result = stopping_time(operator, response.astype(np.float64).reshape(-1), f0=operator.output,
-                                    learning_rate=learning_rate, loss=loss, no_intercept=not intercept, **options)
-        self.time, self.interval, self.pvalue = self.result.time, self.result.interval, self.result.test.pvalue
+        self.result = stopping_time(
+            operator,
+            response.astype(np.float64).reshape(-1),
+            f0=operator.output,
+            learning_rate=learning_rate,
+            loss=loss,
+            no_intercept=not intercept,
+            **options,
+        )
+        self.time, self.interval, self.pvalue = (
+            self.result.time,
+            self.result.interval,
+            self.result.test.pvalue,
+        )
         if not math.isfinite(self.result.steps):
-            raise ValueError(f"rule {self.result.rule} gave no finite time ({self.result.reason}); "
-                             "rule='reml-flow' or 'gcv' may")
+            raise ValueError(
+                f"rule {self.result.rule} gave no finite time ({self.result.reason}); "
+                "rule='reml-flow' or 'gcv' may"
+            )
         factor = (2.0 if loss == "mse" else 1.0) * learning_rate
         self.largest_learning_rate = 2.0 * learning_rate / (factor * float(np.max(self.result.eigenvalues)))
         if learning_rate >= self.largest_learning_rate:
-            warn([f"learning_rate = {learning_rate:g}: gradient descent diverges from about "
-                  f"{self.largest_learning_rate:.3g} on; take a tenth of that."])
+            warn(
+                [
+                    f"learning_rate = {learning_rate:g}: gradient descent diverges from about "
+                    f"{self.largest_learning_rate:.3g} on; take a tenth of that."
+                ]
+            )
         self.steps_interval = tuple(time / factor for time in self.interval)
         self.steps = round(self.result.steps)
         self.taken = 0
@@ -238,5 +283,7 @@ class REMLStopper:
         return max(0, self.steps - self.taken)
 
     def __repr__(self):
-        return (f"REMLStopper(steps={self.steps}, taken={self.taken}, time={self.time:.6g}, "
-                f"pvalue={self.pvalue:.3g})")
+        return (
+            f"REMLStopper(steps={self.steps}, taken={self.taken}, time={self.time:.6g}, "
+            f"pvalue={self.pvalue:.3g})"
+        )

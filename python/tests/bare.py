@@ -1,4 +1,4 @@
-"""The installed wheel where there is no compiler and nothing but its own libraries: imports, fits, predicts."""
+"""The installed wheel where there is no compiler and only its own libraries: imports, fits, predicts."""
 
 import pathlib
 import shutil
@@ -20,8 +20,12 @@ assert model.pvalue_ < 1e-6 and np.isfinite(model.predict(X, return_std=True)).a
 
 # The extension's linear algebra is the wheel's own copy, not the machine's.
 needed = ("openblas", "lapacke", "nlopt", "libfmt")
-mapped = {line.split()[-1] for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if "/" in line}
+mapped = {
+    line.split()[-1] for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if "/" in line
+}
 foreign = [path for path in mapped if any(name in path for name in needed) and sys.prefix not in path]
 assert not foreign, f"libraries from outside the wheel: {foreign}"
-print(f"gradflow {gradflow.__version__}: p = {model.pvalue_:.3g}, time = {model.stopping_time_:.4g}; without a "
-      f"compiler, {sum('gradflow' in path for path in mapped)} files of the wheel in use")
+print(
+    f"gradflow {gradflow.__version__}: p = {model.pvalue_:.3g}, time = {model.stopping_time_:.4g}; without a "
+    f"compiler, {sum('gradflow' in path for path in mapped)} files of the wheel in use"
+)

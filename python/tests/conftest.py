@@ -15,7 +15,10 @@ CASES = ["simple", "deep", "highdim", "nonlinear", "null", "null-root"]
 @pytest.fixture(scope="session")
 def program():
     """The gradflow program: GRADFLOW_PROGRAM, the release build's, or the one on PATH."""
-    for candidate in (os.environ.get("GRADFLOW_PROGRAM"), ROOT / "build" / "release" / "src" / "cli" / "gradflow"):
+    for candidate in (
+        os.environ.get("GRADFLOW_PROGRAM"),
+        ROOT / "build" / "release" / "src" / "cli" / "gradflow",
+    ):
         if candidate and os.access(candidate, os.X_OK):
             return str(candidate)
     found = shutil.which("gradflow")
@@ -29,8 +32,13 @@ def friedman():
     """(X, y) of Friedman's first function: 300 rows, 10 features of which 5 matter, noise variance 4."""
     random = np.random.default_rng(11)
     X = random.uniform(size=(300, 10))
-    y = (10 * np.sin(np.pi * X[:, 0] * X[:, 1]) + 20 * (X[:, 2] - 0.5) ** 2 + 10 * X[:, 3] + 5 * X[:, 4]
-         + 2.0 * random.standard_normal(300))
+    y = (
+        10 * np.sin(np.pi * X[:, 0] * X[:, 1])
+        + 20 * (X[:, 2] - 0.5) ** 2
+        + 10 * X[:, 3]
+        + 5 * X[:, 4]
+        + 2.0 * random.standard_normal(300)
+    )
     return X, y
 
 

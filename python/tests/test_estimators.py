@@ -75,9 +75,14 @@ def test_works_in_pipelines_searches_and_cross_validation(friedman):
 
 def frame_of(rows):
     random = np.random.default_rng(2)
-    frame = pd.DataFrame({"size": random.uniform(1.0, 9.0, rows), "rooms": random.integers(1, 6, rows),
-                          "city": random.choice(["Oslo", "Rome", "Bern"], rows),
-                          "new": random.uniform(size=rows) < 0.3})
+    frame = pd.DataFrame(
+        {
+            "size": random.uniform(1.0, 9.0, rows),
+            "rooms": random.integers(1, 6, rows),
+            "city": random.choice(["Oslo", "Rome", "Bern"], rows),
+            "new": random.uniform(size=rows) < 0.3,
+        }
+    )
     price = frame["size"] * 2 + frame["city"].map({"Oslo": 3.0, "Rome": 0.0, "Bern": -3.0})
     return frame, price.rename("price") + 0.3 * random.standard_normal(rows)
 
@@ -193,19 +198,24 @@ def test_a_class_of_a_row_with_a_missing_value_is_not_made_up():
     X[1, 0] = np.nan
     with pytest.warns(GradflowWarning):
         assert np.isnan(model.predict_proba(X)[1]).all()
-    with pytest.warns(GradflowWarning, match="1 rows with a missing value were given the most frequent class"):
+    with pytest.warns(
+        GradflowWarning, match="1 rows with a missing value were given the most frequent class"
+    ):
         assert model.predict(X)[0] == y[0]
 
 
-@pytest.mark.parametrize("options, error, sentence", [
-    ({"kernel": "ntk:sofa:2"}, ValueError, "sofa"),
-    ({"learning_rate": -1.0}, ValueError, r"learning_rate -1\.0: must be"),
-    ({"path": "sideways"}, ValueError, "sideways"),
-    ({"level": 2}, ValueError, "level 2: must be"),
-    ({"missing": "guess"}, ValueError, "missing guess: must be drop, error or mean"),
-    ({"kernel": "rbf", "network": "relu:8"}, ValueError, "network and kernel: give one"),
-    ({"sw2": [1]}, TypeError, "sw2"),
-])
+@pytest.mark.parametrize(
+    "options, error, sentence",
+    [
+        ({"kernel": "ntk:sofa:2"}, ValueError, "sofa"),
+        ({"learning_rate": -1.0}, ValueError, r"learning_rate -1\.0: must be"),
+        ({"path": "sideways"}, ValueError, "sideways"),
+        ({"level": 2}, ValueError, "level 2: must be"),
+        ({"missing": "guess"}, ValueError, "missing guess: must be drop, error or mean"),
+        ({"kernel": "rbf", "network": "relu:8"}, ValueError, "network and kernel: give one"),
+        ({"sw2": [1]}, TypeError, "sw2"),
+    ],
+)
 def test_options_that_make_no_sense_are_refused_in_a_sentence(friedman, options, error, sentence):
     X, y = friedman
     with pytest.raises(error, match=sentence):

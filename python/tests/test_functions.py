@@ -1,6 +1,7 @@
 """Operators of the caller's, errors, warnings, progress, interruption, memory."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -55,11 +56,18 @@ def test_products_alone_give_the_dense_answer_within_the_engines_promise():
         return H @ block
 
     dense = gradflow.stopping_time(H, y, rule="reml-flow")
-    found = gradflow.stopping_time(LinearOperator((400, 400), matvec=lambda v: H @ v, matmat=product), y,
-                                   rule="reml-flow", engine="krylov", rules="chosen")
+    found = gradflow.stopping_time(
+        LinearOperator((400, 400), matvec=lambda v: H @ v, matmat=product),
+        y,
+        rule="reml-flow",
+        engine="krylov",
+        rules="chosen",
+    )
 
     assert found.time == pytest.approx(dense.time, rel=1e-6)
-    assert abs(found.test.log10_pvalue - dense.test.log10_pvalue) < max(0.05, 0.005 * abs(dense.test.log10_pvalue))
+    assert abs(found.test.log10_pvalue - dense.test.log10_pvalue) < max(
+        0.05, 0.005 * abs(dense.test.log10_pvalue)
+    )
     assert len(calls) > 3
 
 
@@ -86,13 +94,16 @@ def test_what_a_product_raises_is_what_the_caller_sees():
         gradflow.score_test(late, y, engine="krylov")
 
 
-@pytest.mark.parametrize("operator, sentence", [
-    (np.ones((3, 4)), "must be square"),
-    (np.triu(np.ones((12, 12))), "symmetric"),
-    (lambda block: np.triu(np.ones((12, 12))) @ block, "not symmetric"),
-    (lambda block: np.full(block.shape, np.nan), "not finite"),
-    (-np.eye(12), "operator"),
-])
+@pytest.mark.parametrize(
+    "operator, sentence",
+    [
+        (np.ones((3, 4)), "must be square"),
+        (np.triu(np.ones((12, 12))), "symmetric"),
+        (lambda block: np.triu(np.ones((12, 12))) @ block, "not symmetric"),
+        (lambda block: np.full(block.shape, np.nan), "not finite"),
+        (-np.eye(12), "operator"),
+    ],
+)
 def test_operators_that_are_none_are_refused(operator, sentence):
     with pytest.raises(ValueError, match=sentence):
         gradflow.score_test(operator, np.arange(12.0))
@@ -202,11 +213,36 @@ def test_arrays_of_another_type_are_never_converted_silently():
         columns.add_matrix(np.ones((3, 2), dtype=np.float32), [])
 
 
+def test_the_extensions_interface_is_the_reviewed_one():
+    """The generated stubs against python/tests/core.pyi.ref; a changed interface is to be looked at."""
+    generated = (pathlib.Path(gradflow.__file__).parent / "_core.pyi").read_text(encoding="utf-8")
+    reviewed = ROOT / "python" / "tests" / "core.pyi.ref"
+    if os.environ.get("GRADFLOW_WRITE_DOCS") == "1":
+        reviewed.write_text(generated, encoding="utf-8")
+
+    def interface(text):
+        return [line.strip() for line in text.splitlines() if line.strip().startswith(("def ", "class ", "@"))]
+
+    assert interface(generated) == interface(reviewed.read_text(encoding="utf-8"))
+
+
 def mypy(*arguments):
     pytest.importorskip("mypy")
-    done = subprocess.run([sys.executable, "-m", "mypy", "--no-incremental", "--cache-dir=/dev/null",
-                           "--ignore-missing-imports", *arguments], capture_output=True, text=True, check=False,
-                          cwd=ROOT / "python" / "tests")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--no-incremental",
+            "--cache-dir=/dev/null",
+            "--ignore-missing-imports",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT / "python" / "tests",
+    )
     return done.returncode, done.stdout
 
 
@@ -227,5 +263,7 @@ def test_a_callers_types_are_known_and_checked():
         low, high = model.predict_interval(np.eye(3), level=0.9)
     """)
     assert mypy("--strict", "--allow-untyped-calls", "-c", good)[0] == 0
-    code, said = mypy("-c", "import gradflow\ngradflow.score_test([[1.0]], [1.0]).pvalues\n_: int = gradflow.threads")
+    code, said = mypy(
+        "-c", "import gradflow\ngradflow.score_test([[1.0]], [1.0]).pvalues\n_: int = gradflow.threads"
+    )
     assert code == 1 and '"pvalues"' in said and "Incompatible types in assignment" in said

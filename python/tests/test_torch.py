@@ -56,25 +56,35 @@ def test_products_are_those_of_the_matrix(case, dtype, tolerance):
     block = np.random.default_rng(0).standard_normal((200, 3))
 
     expected_product = operator.matrix() @ block
-    assert np.abs(operator.matmat(block) - expected_product).max() <= tolerance * np.abs(expected_product).max()
+    assert (
+        np.abs(operator.matmat(block) - expected_product).max() <= tolerance * np.abs(expected_product).max()
+    )
     np.testing.assert_allclose(operator @ block[:, 0], operator.matvec(block[:, 0]))
 
 
 def test_the_krylov_engine_takes_the_operator_by_its_products():
     arrays = case_arrays("simple")
-    model = network_of(arrays, json.loads((ORACLE / "simple" / "expected.json").read_text())["layers"], torch.float64)
+    model = network_of(
+        arrays, json.loads((ORACLE / "simple" / "expected.json").read_text())["layers"], torch.float64
+    )
     operator = gradflow.torch.jacobian_operator(model, arrays["X_train"])
     dense = gradflow.stopping_time(operator, arrays["y_train"], f0=operator.output, rule="reml-flow")
-    krylov = gradflow.stopping_time(operator, arrays["y_train"], f0=operator.output, rule="reml-flow",
-                                    engine="krylov", rules="chosen")
+    krylov = gradflow.stopping_time(
+        operator, arrays["y_train"], f0=operator.output, rule="reml-flow", engine="krylov", rules="chosen"
+    )
 
     assert krylov.time == pytest.approx(dense.time, rel=1e-6)
 
 
 def test_models_of_other_shapes_are_taken_or_refused():
     X = torch.randn(12, 1, 8, 8)
-    convolution = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Tanh(), torch.nn.Dropout(),
-                                      torch.nn.Flatten(), torch.nn.Linear(72, 1))
+    convolution = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3),
+        torch.nn.Tanh(),
+        torch.nn.Dropout(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(72, 1),
+    )
     operator = gradflow.torch.jacobian_operator(convolution, X, batch_size=5)
 
     assert operator.shape == (12, 12) and convolution.training
@@ -87,7 +97,9 @@ def test_models_of_other_shapes_are_taken_or_refused():
 
 def wide_network(inputs, width, seed=0):
     torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Linear(inputs, width), torch.nn.ReLU(), torch.nn.Linear(width, 1)).double()
+    return torch.nn.Sequential(
+        torch.nn.Linear(inputs, width), torch.nn.ReLU(), torch.nn.Linear(width, 1)
+    ).double()
 
 
 @pytest.mark.filterwarnings("ignore::gradflow.GradflowWarning")
@@ -136,8 +148,13 @@ def test_training_for_the_stoppers_steps_follows_the_linearised_flow_and_beats_l
 @pytest.mark.filterwarnings("ignore::gradflow.GradflowWarning")
 def test_noise_is_not_worth_many_steps():
     random = np.random.default_rng(8)
-    stopper = gradflow.torch.REMLStopper(wide_network(4, 64), random.standard_normal((80, 4)),
-                                         0.1 * random.standard_normal(80), learning_rate=0.01, rule="reml-flow")
+    stopper = gradflow.torch.REMLStopper(
+        wide_network(4, 64),
+        random.standard_normal((80, 4)),
+        0.1 * random.standard_normal(80),
+        learning_rate=0.01,
+        rule="reml-flow",
+    )
     assert "REMLStopper(steps=" in repr(stopper)
     assert np.isfinite(stopper.time)
 
