@@ -39,6 +39,8 @@ std::vector<Section> sections_of(const RunDocument& run, const std::vector<Figur
                         figure_of(figures, "predicted-observed") + figure_of(figures, "calibration") +
                             "<h3>Largest residuals</h3>\n" + html_residuals(run)});
   }
+  if (const std::string choice = html_choice(run); !choice.empty())
+    sections.push_back({"choice", "What was chosen?", choice});
   sections.push_back({"data", "What was done to the data?", html_data(run)});
   sections.push_back({"settings", "Settings", html_settings(run)});
   sections.push_back({"reproduce", "How to reproduce this", html_command(run)});

@@ -18,6 +18,8 @@ std::string html_figure(const Figure& figure);
 std::string html_rules(const RunDocument& run);
 std::string html_residuals(const RunDocument& run);
 std::string html_classes(const RunDocument& run);
+/// What was left to the likelihood: candidates and relevances; empty where nothing was.
+std::string html_choice(const RunDocument& run);
 std::string html_data(const RunDocument& run);
 std::string html_settings(const RunDocument& run);
 std::string html_command(const RunDocument& run);

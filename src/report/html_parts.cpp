@@ -215,7 +215,7 @@ std::string html_data(const RunDocument& run) {
     table.add("Response centred at, divided by",
               fmt::format("{}, {}", shown_number(run.number("/encoding/response_center")),
                           shown_number(run.number("/encoding/response_scale"))));
-  table.add("Transform of the response", run.text("/choice/transform/kind"));
+  table.add("Transform of the response", shown_transform(run));
   table.add("Training operator", run.text("/operator/description"));
   table.add("Computed by", run.has("/krylov") ? "Krylov spaces and random probes" : run.text("/plan/engine"));
   std::string html = table.html();

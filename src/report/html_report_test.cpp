@@ -305,6 +305,26 @@ TEST(Verdict, SaysWhetherWhenAndWhatTheRulesMean) {
   EXPECT_THAT(verdict(json).stop, HasSubstr("There is no stopping time by rule reml-risk (unidentified)"));
 }
 
+TEST_F(HtmlReport, WhatTheLikelihoodChoseIsShownWithItsUnits) {
+  Json json = document();
+  json["choice"] = {{"transform", {{"kind", "box-cox"}, {"lambda", 0.4655}}}, {"rows", 60}, {"best", 1}};
+  for (const char* kernel : {"ntk:relu:1", "ntk:erf:2"})
+    json["choice"]["candidates"].push_back({{"kernel", kernel},
+                                            {"transform", "box-cox"},
+                                            {"penalised_criterion", 12.5},
+                                            {"leave_one_out_log_density", -1.25}});
+  json["encoding"]["features"] = {"age", "bmi"};
+  json["operator"]["relevances"] = {{0.25, 4.0}};
+
+  const std::string html = report(json).html;
+
+  EXPECT_THAT(html, HasSubstr("What was chosen?"));
+  EXPECT_THAT(html, HasSubstr("ntk:erf:2</th><td>box-cox</td><td>12.5</td><td>-1.25</td><td>chosen</td>"));
+  EXPECT_LT(html.find("bmi</th><td>4</td>"), html.find("age</th><td>0.25</td>"));
+  EXPECT_THAT(html, HasSubstr("units of the transformed response"));
+  EXPECT_THAT(html, HasSubstr("box-cox, lambda 0.4655"));
+}
+
 /// What gradflow train writes, as far as the page reads it.
 Json training_document() {
   Json json = {{"gradflow", "0.1.0"},

@@ -57,4 +57,8 @@ struct RuleEntry {
 };
 std::vector<RuleEntry> rules_of(const RunDocument& run);
 
+/// Whether errors and variances are in units of a transformed response.
+bool is_transformed(const RunDocument& run);
+std::string shown_transform(const RunDocument& run);  ///< "box-cox, lambda 0.47", or nothing
+
 }  // namespace gradflow

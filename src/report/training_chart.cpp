@@ -195,6 +195,7 @@ Chart training_chart(const RunDocument& run) {
                                  "versions, have none)";
     return chart;
   }
+  if (is_transformed(run)) chart.figure.caption += " Errors are in units of the transformed response.";
   chart.figure.description = description_of(data);
   chart.figure.table = table_of(data);
   draw_both(chart, 620, 640, [&](const Canvas& canvas) { return draw(data, canvas); });

@@ -198,15 +198,16 @@ std::vector<Fact> facts_of(const RunDocument& run) {
   const std::vector<RuleEntry> rules = rules_of(run);
   const RuleEntry* chosen = chosen_of(rules);
   if (chosen == nullptr || !chosen->is_usable()) return facts;
+  const std::string units =
+      is_transformed(run) ? "units of the transformed response" : "units of the response";
   add(facts, "Stopping time", brief_number(chosen->time), fmt::format("by rule {}", chosen->name));
   add(facts, "Steps", brief_number(std::round(chosen->steps)), "of full-batch gradient descent");
   add(facts, "Effective degrees of freedom", brief_number(run.number("/effective_dof")),
       fmt::format("free parameters the fit is worth, of {}", run.scalar("/N")));
   add(facts, "Noise", brief_number(std::sqrt(run.number("/noise_variance"))),
-      fmt::format("standard deviation, units of the response (its own: {})",
-                  brief_number(run.number("/response_sd"))));
+      fmt::format("standard deviation, {} (its own: {})", units, brief_number(run.number("/response_sd"))));
   add(facts, "Leave-one-out error", brief_number(chosen->loo_rmse),
-      "root mean square, units of the response");
+      fmt::format("root mean square, {}", units));
   const double share = run.number("/signal_share");
   if (std::isfinite(share))
     add(facts, "Signal share", fmt::format("{:.0f} %", 100.0 * share), "of the variation is fitted");
