@@ -96,7 +96,8 @@ std::string html_components(const RunDocument& run) {
 std::string html_table(const DataTable& table, const std::string& caption) {
   std::string html = head_of(table.columns, caption);
   for (const std::vector<std::string>& row : table.rows) html += row_of(row);
-  return scrolling(html + "</tbody></table>", caption, true);
+  constexpr std::size_t shown_whole = 14;  // rows; longer tables scroll by themselves
+  return scrolling(html + "</tbody></table>", caption, table.rows.size() > shown_whole);
 }
 
 std::string html_figure(const Figure& figure) {
