@@ -50,6 +50,11 @@ std::string network_text(const Settings& s) {
   return fmt::format("{}:{}x{}", s.activation.empty() ? "relu" : s.activation, width, depth);
 }
 
+void check_parameterization(const Settings& s) {
+  if (!s.parameterization.empty() && s.parameterization != "standard" && s.parameterization != "ntk")
+    throw InputError(fmt::format("--parameterization {}: must be standard or ntk", s.parameterization));
+}
+
 OptimiserOptions make_optimiser(const Settings& s) {
   OptimiserOptions optimiser;
   optimiser.kind = parse_optimiser(s.optimizer);
@@ -204,6 +209,7 @@ int train_command(Invocation& invocation) {
   Settings s = invocation.settings;
   check_outputs(s);
   s.network = network_text(s);
+  check_parameterization(s);
   if (s.training_precision != "float64" && s.training_precision != "float32")
     throw InputError(fmt::format("--precision {}: must be float64 or float32", s.training_precision));
   const Precision precision = s.training_precision == "float32" ? Precision::float32 : Precision::float64;

@@ -74,6 +74,9 @@ class Run {
       const auto start = Clock::now();
       std::string reason = monitor->look(trainer_);
       run_.monitor_seconds += seconds_since(start);
+      double factor = 1.0;
+      for (const Monitor* each : options_.monitors) factor = std::min(factor, each->rate_factor());
+      trainer_.set_rate_factor(factor);
       if (reason.empty()) continue;
       end(TrainingEnd::monitor, std::move(reason));
       return true;

@@ -12,6 +12,7 @@
 #include "gradflow/base/random.h"
 #include "gradflow/data/file_stamp.h"
 #include "gradflow/inference/stopping.h"
+#include "gradflow/training/rate_follower.h"
 #include "training/validation_stop.h"
 
 namespace gradflow {
@@ -175,11 +176,19 @@ class Training {
     return true;
   }
 
+  // Where the learning rate is ours: the user's is kept.
+  std::unique_ptr<RateFollower> rate_follower(const Trainer& trainer) const {
+    if (!report_.learning_rate_chosen || !has_flow_time(request_.trainer.optimiser.kind)) return nullptr;
+    return std::make_unique<RateFollower>(trainer, request_.trainer.seed);
+  }
+
   void run(Trainer& trainer, RunOptions options) {
     if (request_.watch) {
       watch_ = std::make_unique<Watch>(trainer, flow_.get(), request_.held_out, request_.watching);
       options.monitors.insert(options.monitors.begin(), watch_.get());
     }
+    const auto follower = rate_follower(trainer);
+    if (follower) options.monitors.push_back(follower.get());
     report_.run = run_training(trainer, options);
     if (report_.run.end == TrainingEnd::diverged) {
       report_.outcome = Outcome::unidentified;
@@ -211,6 +220,8 @@ class Training {
     first.max_steps = request_.max_steps;
     first.monitors = {&validation};
     if (!request_.checkpoint.empty()) first.checkpoint += ".validation";
+    const auto follower = rate_follower(part);
+    if (follower) first.monitors.push_back(follower.get());
     const TrainingRun held_out_run = run_training(part, first);
     report_.validation_loss = validation.best_loss();
     report_.validation_steps = validation.best_steps();

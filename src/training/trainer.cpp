@@ -158,7 +158,7 @@ bool Trainer::step(double most_time) {
     good_steps_ = steps_;
     good_time_ = time_;
   }
-  double rate = options_.optimiser.learning_rate * options_.schedule.at(steps_);
+  double rate = options_.optimiser.learning_rate * options_.schedule.at(steps_) * rate_factor_;
   const double time_per_rate = optimiser_.time_per_rate() * (options_.loss == TrainingLoss::mse ? 2.0 : 1.0);
   if (rate * time_per_rate > most_time) rate = most_time / time_per_rate;
   Vector theta = network_.parameters();
@@ -206,16 +206,16 @@ void Trainer::save(TensorFile& file) const {
   file.tensors["training.good_theta"] = array_of(good_theta_);
   if (memory.first.size() > 0) file.tensors["training.first"] = array_of(memory.first);
   if (memory.second.size() > 0) file.tensors["training.second"] = array_of(memory.second);
-  Vector numbers(10);
+  Vector numbers(11);
   numbers << static_cast<double>(steps_), static_cast<double>(good_steps_), time_, good_time_, step_loss_,
       start_loss_, memory.mass, static_cast<double>(memory.steps), diverged_ ? 1.0 : 0.0,
-      static_cast<double>(diverged_at_);
+      static_cast<double>(diverged_at_), rate_factor_;
   file.tensors["training.numbers"] = array_of(numbers);
 }
 
 void Trainer::restore(const TensorFile& file) {
   const Index count = network_.parameters().size();
-  const Vector numbers = vector_in(file, "training.numbers", 10);
+  const Vector numbers = vector_in(file, "training.numbers", 11);
   TrainingOptimiser::Memory memory = optimiser_.memory();
   if (memory.first.size() > 0) memory.first = vector_in(file, "training.first", count);
   if (memory.second.size() > 0) memory.second = vector_in(file, "training.second", count);
@@ -233,6 +233,7 @@ void Trainer::restore(const TensorFile& file) {
   start_loss_ = numbers(5);
   diverged_ = numbers(8) != 0.0;
   diverged_at_ = static_cast<Index>(numbers(9));
+  rate_factor_ = numbers(10);
   output_known_ = false;
 }
 

@@ -123,6 +123,8 @@ TEST_F(TrainProgram, NamesOptionsThatDoNotFit) {
       {{"-o", "w", "--onnx", "w"}, "name the same file"},
       {{"--watch", "no/such/w.json"}, "cannot write 'no/such/w.json'"},
       {{"--center", "half"}, "centring 'half'"},
+      {{"--parameterization", "mup"}, "--parameterization mup: must be standard or ntk"},
+      {{"--precision", "half"}, "--precision half: must be float64 or float32"},
       {{"--steps", "0"}, "--steps 0: must be >= 1"}};
   for (const auto& [arguments, message] : cases) {
     const ProgramResult result = run(arguments);

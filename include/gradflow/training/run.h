@@ -25,6 +25,8 @@ class Monitor {
   /// Called at theta_0 where due() says so, and whenever the next look is due. A sentence ends the training:
   /// why; "" lets it go on.
   virtual std::string look(const Trainer& trainer) = 0;
+  /// What it wants the learning rate multiplied by; the least of all monitors' holds.
+  virtual double rate_factor() const { return 1.0; }
   /// All that decides what it does next, under names of its own.
   virtual void save(TensorFile& file) const = 0;
   virtual void restore(const TensorFile& file) = 0;

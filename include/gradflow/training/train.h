@@ -30,7 +30,8 @@ TrainingStop parse_training_stop(const std::string& text);  ///< throws InputErr
 struct TrainRequest {
   TrainerOptions trainer{};
   /// NaN: chosen, from theta_0's largest eigenvalue: 0.4 / lambda_1 (gd), a tenth of the largest stable rate
-  /// (momentum, nesterov), both halved for `mse`; 1e-3 for adam and adamw.
+  /// (momentum, nesterov), both halved for `mse`, and lowered as lambda_1 grows (rate_follower.h); 1e-3 for
+  /// adam and adamw.
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
   TrainingStop stop = TrainingStop::reml_risk;
   Index steps = 0;           ///< of stop `steps`, >= 1

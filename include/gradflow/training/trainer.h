@@ -62,6 +62,9 @@ class Trainer {
   /// then those of the last step at which the loss was no more than at the start, which is steps().
   bool step(double most_time = std::numeric_limits<double>::infinity());
 
+  /// Multiplies the learning rate of the steps to come, beside the schedule; > 0.
+  void set_rate_factor(double factor) noexcept { rate_factor_ = factor; }
+
   const TrainableNetwork& network() const noexcept { return network_; }
   const TrainingSet& data() const noexcept { return data_; }
   const FixedEffects& fixed() const noexcept { return fixed_; }
@@ -108,6 +111,7 @@ class Trainer {
   Index steps_ = 0, good_steps_ = 0, diverged_at_ = -1;
   double time_ = 0.0, good_time_ = 0.0, step_loss_ = std::numeric_limits<double>::quiet_NaN(),
          start_loss_ = std::numeric_limits<double>::quiet_NaN();
+  double rate_factor_ = 1.0;
   bool diverged_ = false;
   Vector good_theta_;
   mutable Matrix output_;
