@@ -280,7 +280,8 @@ def score_test(
     row_weights : array of shape (n,), > 0; the noise variance of a row is s2 / weight.
     options : no_intercept, pvalue, level, engine, ... as NTKRegressor's; and tests beside this one, as
         those of `gradflow test`, whose results are in `further`: likelihood_ratio=True, permutations=999,
-        binary=True, draws=...; with a kernel's description also=[other kernels], group=[columns], given="linear".
+        binary=True, draws=...; with a kernel's description also=[other kernels], group=[columns],
+        given="linear".
 
     Returns
     -------

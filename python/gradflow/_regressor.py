@@ -127,9 +127,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     outcome_, reason_ : of the chosen rule; "at_zero" is an answer (do not train).
     noise_variance_, effective_dof_, signal_share_, fixed_effects_, fits_, path_ : at the chosen time.
     eigenvalues_, coordinates_, spectral_losses_, spectrum_ : of the operator, fixed effects projected out.
-    variance_components_ : dict, REML estimate and profile interval of time (tau), noise_variance, signal_share and
-        effective_dof of ridge; dense engine only.
-    residual_check_ : dict, whether the residuals are normal and independent along the rows; dense engine only.
+    variance_components_ : dict, REML estimate and profile interval of time (tau), noise_variance,
+        signal_share and effective_dof of ridge; dense engine only.
+    residual_check_ : dict, whether the residuals are normal and independent along the rows; dense engine.
     loo_residuals_ : leave-one-out residuals, in the rows of `rows_used_`.
     data_report_, encoding_, operator_, kernel_, choice_, plan_, krylov_, warnings_, seconds_ : what was done.
     result_ : dict, the whole JSON document of `gradflow fit --json`.
@@ -142,8 +142,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
                  sw2=None, sb2=None, seed=1, no_intercept=False, paper=False, pvalue="exact", level=0.95,
                  rule=None, path="flow", decay_rate=None, implicit_steps=None, learning_rate=None,
                  loss="half-mse", validation_fraction=0.2, select=False, candidates=None, relevances="each",
-                 response_transform=None, selection_rows=1500, engine="auto", storage="auto", precision="auto", max_memory=None,
-                 krylov_steps=None, probes=None, rules="all", checkpoint=None, covariates=None, columns=None,
+                 response_transform=None, selection_rows=1500, engine="auto", storage="auto", precision="auto",
+                 max_memory=None, krylov_steps=None, probes=None, rules="all", checkpoint=None, covariates=None, columns=None,
                  exclude=None, categorical=None, copies="once", missing="drop", standardize="both",
                  interval="model", threads=None, verbose=False):
         self.kernel = kernel

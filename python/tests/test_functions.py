@@ -221,7 +221,8 @@ def test_the_extensions_interface_is_the_reviewed_one():
         reviewed.write_text(generated, encoding="utf-8")
 
     def interface(text):
-        return [line.strip() for line in text.splitlines() if line.strip().startswith(("def ", "class ", "@"))]
+        starts = ("def ", "class ", "@")
+        return [line.strip() for line in text.splitlines() if line.strip().startswith(starts)]
 
     assert interface(generated) == interface(reviewed.read_text(encoding="utf-8"))
 
