@@ -132,6 +132,53 @@ TEST(LayeredOperator, SizesAreThoseOfTheNetwork) {
   }
 }
 
+/// f(x_i), and the tangent kernel of x_0 with x_0 ... x_3, by automatic differentiation in jax 0.4.23
+/// (float64, lax.conv_general_dilated): x_ik = sin(1 + 3 i + k), and the entries of all weights and biases,
+/// layer by layer in C order, 0.5 sin(0.7 m + 1), m = 0, 1, ...
+struct Reference {
+  const char* layers;
+  double output[4], kernel[4];
+};
+const Reference references[] = {
+    {"input:2x4x3 conv2d:3:3:2:2 relu res(layernorm conv2d:2:3 relu conv2d:3:1) tanh flatten dense:4 gelu "
+     "layernorm dense:1",
+     {-1.52174155923665, -1.4508078006214, -1.52338960606926, -1.5155233030468},
+     {5.45852715177386, 4.51955866004704, 5.29642804011668, 4.82035504139323}},
+    {"input:2x12 conv1d:3:4:2 tanh res(erf conv1d:3:3) layernorm avgpool dense:5 relu dense:1",
+     {0.144955600480244, 0.143555199262389, 0.145328376180487, 0.142596987836946},
+     {4.21590761716507, 4.21399238817098, 4.21688581989036, 4.20577392466}},
+};
+
+/// The next entries, row by row.
+Matrix counted(Index rows, Index cols, Index& count) {
+  Matrix W(rows, cols);
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < cols; ++j) W(i, j) = 0.5 * std::sin(0.7 * static_cast<double>(count++) + 1.0);
+  return W;
+}
+
+TEST(LayeredOperator, NetworksAndKernelsAreThoseOfAutomaticDifferentiation) {
+  Matrix X(4, 24);
+  for (Index i = 0; i < 4; ++i)
+    for (Index k = 0; k < 24; ++k)
+      X(i, k) = std::sin(1.0 + 3.0 * static_cast<double>(i) + static_cast<double>(k));
+  for (const Reference& reference : references) {
+    Parameters parameters = network_of(reference.layers).parameters();
+    Index count = 0;
+    for (std::size_t l = 0; l < parameters.weights.size(); ++l) {
+      parameters.weights[l] = counted(parameters.weights[l].rows(), parameters.weights[l].cols(), count);
+      parameters.biases[l] = counted(parameters.biases[l].size(), 1, count);
+    }
+    const LayeredNetwork network(parse_layered_architecture(reference.layers), parameters);
+    const Vector output = network.output(X);
+    const Matrix gram = ntk_gram(network, X);
+    for (Index i = 0; i < 4; ++i) {
+      EXPECT_NEAR(output(i), reference.output[i], 1e-13) << reference.layers;
+      EXPECT_NEAR(gram(0, i), reference.kernel[i], 1e-13 * reference.kernel[0]) << reference.layers;
+    }
+  }
+}
+
 TEST(LayeredOperator, DescriptionAndWrongInputsAreThoseOfTheDenseOne) {
   const LayeredNetwork network = network_of("input:2x12 conv1d:3:5 tanh flatten dense:1");
   const JacobianOperator H(network, Matrix::Ones(2, 24));
