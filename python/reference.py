@@ -6,7 +6,7 @@ import pathlib
 import textwrap
 
 PACKAGE = pathlib.Path(__file__).resolve().parent / "gradflow"
-SOURCES = ["_regressor.py", "_classifier.py", "_functions.py", "torch.py", "_warnings.py"]
+SOURCES = ["_regressor.py", "_classifier.py", "_functions.py", "_report.py", "torch.py", "_warnings.py"]
 PARTS = {"torch.py": "gradflow.torch."}
 
 

@@ -3,6 +3,7 @@
 #include "cli/make_class_job.h"
 #include "gradflow/model/class_model.h"
 #include "gradflow/report/class_report.h"
+#include "gradflow/report/json_report.h"
 
 namespace gradflow::python {
 namespace {
@@ -30,7 +31,9 @@ nb::tuple fit(const Options& options, const Columns& columns, nb::object callbac
   arrays["interval"] = nb::make_tuple(result.fit.interval.lower, result.fit.interval.upper);
   arrays["time"] = result.fit.path.time;
   if (!usable(result.fit.outcome)) return nb::make_tuple(nb::none(), arrays);
-  return nb::make_tuple(nb::cast(make_model(job, std::move(result))), arrays);
+  ClassModel model = make_model(job, std::move(result));
+  model.run = run_for_model(json);
+  return nb::make_tuple(nb::cast(std::move(model)), arrays);
 }
 
 nb::dict predictions(const ClassModel& model, const Columns& columns, nb::object callback) {

@@ -89,5 +89,6 @@ void bind_columns(nb::module_& module);
 void bind_regression(nb::module_& module);
 void bind_classes(nb::module_& module);
 void bind_operators(nb::module_& module);
+void bind_report(nb::module_& module);
 
 }  // namespace gradflow::python

@@ -31,4 +31,5 @@ NB_MODULE(_core, module) {
   gradflow::python::bind_regression(module);
   gradflow::python::bind_classes(module);
   gradflow::python::bind_operators(module);
+  gradflow::python::bind_report(module);
 }

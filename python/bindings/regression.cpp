@@ -32,7 +32,9 @@ nb::tuple fit(const Options& options, const Columns& columns, nb::object callbac
   arrays["json"] = json;
   const bool has_model = result.analysis.is_usable() && std::isfinite(result.analysis.rule().time);
   if (!has_model) return nb::make_tuple(nb::none(), arrays);
-  return nb::make_tuple(nb::cast(make_model(job, std::move(result))), arrays);
+  FittedModel model = make_model(job, std::move(result));
+  model.run = run_for_model(json);
+  return nb::make_tuple(nb::cast(std::move(model)), arrays);
 }
 
 std::string test(const Options& options, const Columns& columns, nb::object callback) {

@@ -5,6 +5,7 @@ score_test, stopping_time, spectrum    the same answers for any operator: a kern
                                        scipy LinearOperator, a function on blocks
 gradflow.torch                         the operator of a PyTorch network, and when to stop training it
 load                                   a model file, of Python or of the gradflow program
+report                                 a page to look at, of a fit, a model file or a run
 """
 
 from gradflow._classifier import NTKClassifier
@@ -21,18 +22,21 @@ from gradflow._functions import (
     stopping_time,
 )
 from gradflow._regressor import NTKRegressor
+from gradflow._report import Report, report
 from gradflow._warnings import GradflowWarning
 
 __all__ = [
     "GradflowWarning",
     "NTKClassifier",
     "NTKRegressor",
+    "Report",
     "ScoreTest",
     "Spectrum",
     "StoppingTime",
     "__version__",
     "kernel_matrix",
     "load",
+    "report",
     "score_test",
     "set_threads",
     "spectrum",
