@@ -122,6 +122,18 @@ TrainingSet make_set(const Dataset& data, bool intercept) {
   return set;
 }
 
+// What the other commands take and training does not.
+void check_supported(const Settings& s, const Job& job) {
+  if (job.operator_spec.layered)
+    throw InputError(
+        fmt::format("--network {}: gradflow train takes dense networks, as relu:128x2; those of layers are "
+                    "for test, stop "
+                    "and fit",
+                    s.network));
+  if (!s.row_weights.empty())
+    throw InputError("--row-weights is not for gradflow train, which takes every row alike");
+}
+
 void check_outputs(const Settings& s) {
   const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights};
   const std::vector<std::pair<std::string, std::string>> outputs{{"-o", s.output},
@@ -218,6 +230,7 @@ int train_command(Invocation& invocation) {
   data_settings.checkpoint.clear();
   data_settings.loss = "half-mse";
   const Job job = make_job(data_settings, Purpose::inference);
+  check_supported(s, job);
   const Dataset data = load(job, s);
   const KernelSource source = KernelSource::make(job.operator_spec, data.X.cols());
   const auto network = make_trainable(*source.network(), parse_centring(s.center), precision);

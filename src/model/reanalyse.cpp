@@ -49,6 +49,9 @@ std::pair<Job, JobResult> reanalyse(const FittedModel& model, const std::string&
   if (model.kernel && model.kernel->kernel()) job.operator_spec.kernel = *model.kernel->kernel();
   if (model.kernel && model.kernel->network())
     job.operator_spec.network = model.kernel->network()->architecture();
+  if (model.kernel && model.kernel->layered())
+    job.operator_spec.layered = model.kernel->layered()->architecture();
+  if (model.kernel) job.operator_spec.layered_kernel = model.kernel->layered_kernel();
   AnalysisOptions& options = job.analysis;
   options.intercept = model.intercept;
   options.path = model.path.at(0.0);

@@ -125,6 +125,8 @@ TEST_F(TrainProgram, NamesOptionsThatDoNotFit) {
       {{"--center", "half"}, "centring 'half'"},
       {{"--parameterization", "mup"}, "--parameterization mup: must be standard or ntk"},
       {{"--precision", "half"}, "--precision half: must be float64 or float32"},
+      {{"--network", "dense:8 relu dense:1"}, "gradflow train takes dense networks, as relu:128x2"},
+      {{"--row-weights", "x1"}, "--row-weights is not for gradflow train"},
       {{"--steps", "0"}, "--steps 0: must be >= 1"}};
   for (const auto& [arguments, message] : cases) {
     const ProgramResult result = run(arguments);
