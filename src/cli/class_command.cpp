@@ -144,16 +144,8 @@ int predict_classes(Invocation& invocation) {
   }();
   if (!s.json.empty())
     write_file_atomically(s.json, json_class_prediction_report(invocation.record, model, predictions));
-  const std::string csv = predictions_csv(model, predictions);
   warn(predictions.warnings);
-  if (s.output.empty() || s.output == "-") {
-    print(csv);
-    return exit_usable;
-  }
-  write_file_atomically(s.output, csv);
-  if (!s.quiet)
-    print(
-        fmt::format("{} of {} rows predicted; written to {}.\n", rows.row.size(), rows.ids.size(), s.output));
+  give_predictions(s, rows, predictions_csv(model, predictions));
   return exit_usable;
 }
 

@@ -58,21 +58,6 @@ NewRows read_new_rows(const Settings& s, const FittedModel& model, const GivenCr
   return read_new_rows(s, model.recipe);
 }
 
-std::string predictions_csv(const Predictions& predictions) {
-  std::string text = "id,mean,sd,lower,upper\n";
-  for (std::size_t i = 0; i < predictions.ids.size(); ++i) {
-    const auto row = static_cast<Index>(i);
-    text += csv_field(predictions.ids[i]);
-    for (const double value :
-         {predictions.mean(row), predictions.sd(row), predictions.lower(row), predictions.upper(row)}) {
-      text += ',';
-      text += csv_number(value);
-    }
-    text += '\n';
-  }
-  return text;
-}
-
 }  // namespace
 
 int predict_command(Invocation& invocation) {
@@ -94,18 +79,8 @@ int predict_command(Invocation& invocation) {
   }();
   if (!s.json.empty())
     write_file_atomically(s.json, json_prediction_report(invocation.record, model, predictions));
-  const std::string csv = predictions_csv(predictions);
   warn(predictions.warnings);
-  if (s.output.empty() || s.output == "-") {
-    print(csv);
-    return exit_usable;
-  }
-  write_file_atomically(s.output, csv);
-  if (!s.quiet)
-    for (const std::string& statement : predictions.statements) print(statement + "\n");
-  if (!s.quiet)
-    print(
-        fmt::format("{} of {} rows predicted; written to {}.\n", rows.row.size(), rows.ids.size(), s.output));
+  give_predictions(s, rows, predictions_csv(predictions), predictions.statements);
   return exit_usable;
 }
 

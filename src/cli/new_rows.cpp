@@ -5,7 +5,10 @@
 #include <cstdio>
 
 #include "cli/make_job.h"
+#include "cli/output.h"
+#include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
+#include "gradflow/data/csv_writer.h"
 #include "gradflow/model/data_source.h"
 
 namespace gradflow::cli {
@@ -31,6 +34,31 @@ NewRows read_new_rows(const Settings& s, const Recipe& recipe) {
   if (s.table.empty() && s.features.empty())
     throw InputError("no new rows: give a table NEW.csv or --features NEW.npy");
   return encode_file(recipe, s.table.empty() ? s.features : s.table, s);
+}
+
+std::string predictions_csv(const Predictions& predictions) {
+  std::string text = "id,mean,sd,lower,upper\n";
+  for (std::size_t i = 0; i < predictions.ids.size(); ++i) {
+    const auto row = static_cast<Index>(i);
+    text += csv_field(predictions.ids[i]);
+    for (const double value :
+         {predictions.mean(row), predictions.sd(row), predictions.lower(row), predictions.upper(row)}) {
+      text += ',';
+      text += csv_number(value);
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+void give_predictions(const Settings& settings, const NewRows& rows, const std::string& csv,
+                      const std::vector<std::string>& statements) {
+  if (settings.output.empty() || settings.output == "-") return print(csv);
+  write_file_atomically(settings.output, csv);
+  if (settings.quiet) return;
+  for (const std::string& statement : statements) print(statement + "\n");
+  print(fmt::format("{} of {} rows predicted; written to {}.\n", rows.row.size(), rows.ids.size(),
+                    settings.output));
 }
 
 void warn(const std::vector<std::string>& warnings) {

@@ -13,7 +13,6 @@
 #include "cli/terminal_progress.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
-#include "gradflow/data/csv_writer.h"
 #include "gradflow/model/trained_model.h"
 #include "gradflow/operators/make_operator.h"
 #include "gradflow/report/training_report.h"
@@ -275,22 +274,15 @@ int predict_trained(Invocation& invocation) {
   if (!s.cross.empty() || !s.cross_diagonal.empty())
     throw InputError(
         fmt::format("--cross is for models of --operator, and '{}' is a trained network", s.model));
-  if (!s.json.empty()) throw InputError("--json: the predictions of a trained network are CSV only");
   const TrainedModel model = TrainedModel::load(s.model);
   const NewRows rows = read_new_rows(s, model.recipe);
-  const Vector mean = predict(model, rows);
-  warn(rows.warnings);
-  std::string csv = "id,mean\n";
-  for (std::size_t i = 0; i < rows.ids.size(); ++i)
-    csv += fmt::format("{},{}\n", csv_field(rows.ids[i]), csv_number(mean(static_cast<Index>(i))));
-  if (s.output.empty() || s.output == "-") {
-    print(csv);
-    return exit_usable;
-  }
-  write_file_atomically(s.output, csv);
-  if (!s.quiet)
-    print(
-        fmt::format("{} of {} rows predicted; written to {}.\n", rows.row.size(), rows.ids.size(), s.output));
+  const Predictions predictions = predict(model, rows);
+  if (!s.json.empty())
+    write_file_atomically(
+        s.json, json_trained_prediction_report(invocation.record, to_string(model.network.architecture()),
+                                               predictions));
+  warn(predictions.warnings);
+  give_predictions(s, rows, predictions_csv(predictions));
   return exit_usable;
 }
 

@@ -70,18 +70,22 @@ bool is_trained_model(const std::string& path) {
   }
 }
 
-Vector predict(const TrainedModel& model, const NewRows& rows) {
-  Vector mean =
+Predictions predict(const TrainedModel& model, const NewRows& rows) {
+  const Vector unknown =
       Vector::Constant(static_cast<Index>(rows.ids.size()), std::numeric_limits<double>::quiet_NaN());
+  Predictions out;
+  out.ids = rows.ids;
+  out.mean = out.sd = out.lower = out.upper = out.location = out.scale = unknown;
+  out.warnings = rows.warnings;
   Matrix X = rows.X;
   for (Index j = 0; j < X.cols(); ++j) {
     const EncodedColumn& column = model.recipe.features[static_cast<std::size_t>(j)];
     X.col(j) = column.scale * X.col(j).array() + column.center;
   }
-  if (X.rows() == 0) return mean;
+  if (X.rows() == 0) return out;
   const Vector f = model.network.output(X);
-  for (std::size_t i = 0; i < rows.row.size(); ++i) mean(rows.row[i]) = f(static_cast<Index>(i));
-  return mean;
+  for (std::size_t i = 0; i < rows.row.size(); ++i) out.mean(rows.row[i]) = f(static_cast<Index>(i));
+  return out;
 }
 
 }  // namespace gradflow

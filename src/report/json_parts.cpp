@@ -8,6 +8,15 @@ namespace gradflow {
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
+void add_predictions(Json& json, const Predictions& predictions) {
+  json["ids"] = predictions.ids;
+  json["mean"] = numbers(predictions.mean);
+  json["sd"] = numbers(predictions.sd);
+  json["lower"] = numbers(predictions.lower);
+  json["upper"] = numbers(predictions.upper);
+  json["warnings"] = predictions.warnings;
+}
+
 std::string dump(const Json& document) {
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }

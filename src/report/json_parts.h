@@ -8,6 +8,7 @@
 #include "gradflow/data/dataset.h"
 #include "gradflow/inference/outcome.h"
 #include "gradflow/inference/path.h"
+#include "gradflow/model/fitted_model.h"
 #include "gradflow/report/run_record.h"
 
 /// What the JSON documents have in common.
@@ -22,6 +23,7 @@ Json path_json(const Path& path);
 Json record_json(const RunRecord& record);
 Json data_json(const DataReport& report);
 Json seconds_json(const std::vector<std::pair<std::string, double>>& stages);
+void add_predictions(Json& document, const Predictions& predictions);
 std::string dump(const Json& document);  ///< indented, ending in a line end
 
 }  // namespace gradflow

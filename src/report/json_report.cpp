@@ -241,12 +241,7 @@ std::string json_prediction_report(const RunRecord& record, const FittedModel& m
                    {"ridge_variance", number(model.ridge_variance)},
                    {"level", model.level},
                    {"warnings", model.warnings}};
-  json["ids"] = predictions.ids;
-  json["mean"] = numbers(predictions.mean);
-  json["sd"] = numbers(predictions.sd);
-  json["lower"] = numbers(predictions.lower);
-  json["upper"] = numbers(predictions.upper);
-  json["warnings"] = predictions.warnings;
+  add_predictions(json, predictions);
   return dump(json);
 }
 

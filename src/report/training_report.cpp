@@ -168,4 +168,12 @@ std::string json_watch_report(const RunRecord& record, const TrainReport& report
   return dump(json);
 }
 
+std::string json_trained_prediction_report(const RunRecord& record, const std::string& network,
+                                           const Predictions& predictions) {
+  Json json = record_json(record);
+  json["model"] = {{"network", network}};
+  add_predictions(json, predictions);
+  return dump(json);
+}
+
 }  // namespace gradflow

@@ -51,6 +51,8 @@ TEST_F(TrainProgram, TrainsToTheRulesTimeAndPredictsFromItsWeights) {
   const ProgramResult predicted =
       run_program(folder.path(), {"predict", "w.safetensors", "data.csv", "-o", "p.csv"});
   ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
+  EXPECT_EQ(folder.read("p.csv").substr(0, 24), "id,mean,sd,lower,upper\n1");
+  EXPECT_NE(folder.read("p.csv").find(",NA,NA,NA\n"), std::string::npos);
   const Table data = read_table(folder / "data.csv"), predictions = read_table(folder / "p.csv");
   double squares = 0.0;
   for (Index i = 0; i < data.rows(); ++i)

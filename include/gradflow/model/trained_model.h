@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gradflow/data/dataset.h"
+#include "gradflow/model/fitted_model.h"
 #include "gradflow/network/dense_network.h"
 
 namespace gradflow {
@@ -31,7 +32,8 @@ TrainedModel make_trained_model(const Recipe& recipe, const DenseNetwork& networ
 /// Whether the file is one that TrainedModel::save() wrote.
 bool is_trained_model(const std::string& path);
 
-/// One for each row of the input, NaN where a row was not predicted.
-Vector predict(const TrainedModel& model, const NewRows& rows);
+/// The mean for each row of the input, NaN where a row was not predicted. A trained network says nothing of
+/// its errors: all else is NaN.
+Predictions predict(const TrainedModel& model, const NewRows& rows);
 
 }  // namespace gradflow

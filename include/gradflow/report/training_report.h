@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gradflow/data/dataset.h"
+#include "gradflow/model/fitted_model.h"
 #include "gradflow/report/run_record.h"
 #include "gradflow/training/train.h"
 
@@ -26,6 +27,10 @@ std::string text_training_report(const TrainingContext& context, const TrainRepo
 /// Everything: training.outcome, training.steps, training.time, learning_rate, verdict.lazy, follow, watch...
 std::string json_training_report(const RunRecord& record, const TrainingContext& context,
                                  const TrainReport& report);
+
+/// Of a trained network's predictions: their sd and intervals are null.
+std::string json_trained_prediction_report(const RunRecord& record, const std::string& network,
+                                           const Predictions& predictions);
 
 /// The watch alone: a list of looks and the verdict.
 std::string json_watch_report(const RunRecord& record, const TrainReport& report);
