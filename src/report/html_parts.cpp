@@ -60,7 +60,10 @@ std::vector<std::string> scalars(const RunDocument& run, const std::string& poin
 
 std::string counted(const RunDocument& run, const std::string& pointer, std::string_view noun) {
   const double count = run.number(pointer);
-  return count > 0.0 ? counted_text(static_cast<long long>(count), noun) : "";
+  if (!(count > 0.0)) return "";
+  const bool is_whole = count < 1e15;  // a document may say anything
+  return is_whole ? counted_text(static_cast<long long>(count), noun)
+                  : fmt::format("{} {}s", shown_number(count), noun);
 }
 
 // A word as a shell takes it.

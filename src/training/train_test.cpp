@@ -127,8 +127,7 @@ TEST(Train, SaysThatTheLimitOfStepsCameFirst) {
 }
 
 TEST(Train, TrainsClassesOnCrossEntropy) {
-  TrainingSet set = small_set(90, 2);
-  set.design.resize(90, 0);
+  TrainingSet set{RandomStream(1, "classes").normals(90, 2), {}, Matrix(90, 0)};
   set.Y = Matrix::Zero(90, 3);
   for (Index i = 0; i < 90; ++i) {
     const double angle = std::atan2(set.X(i, 1), set.X(i, 0));
