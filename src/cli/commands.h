@@ -9,7 +9,8 @@ namespace gradflow::cli {
 struct Invocation {
   Settings settings;
   RunRecord record;
-  std::string document = {};  ///< of test, stop and fit: what --json gets, whether it was asked for or not
+  std::string document = {};    ///< of test, stop and fit: what --json gets, where that is wanted
+  bool keeps_document = false;  ///< wanted without --json too
 };
 
 /// Each returns the exit code (0 usable, 3 not usable) and throws InputError for bad input.

@@ -79,9 +79,12 @@ auto with_progress(const Invocation& invocation, Job& job, Work work) {
   return result;
 }
 
-void write_json(Invocation& invocation, const std::string& document) {
-  invocation.document = document;
-  if (!invocation.settings.json.empty()) write_file_atomically(invocation.settings.json, document);
+// The document that `make` writes, where one is wanted: curves and profiles are not for nothing.
+template <typename Make>
+void write_json(Invocation& invocation, const Make& make) {
+  if (invocation.settings.json.empty() && !invocation.keeps_document) return;
+  invocation.document = make();
+  if (!invocation.settings.json.empty()) write_file_atomically(invocation.settings.json, invocation.document);
 }
 
 }  // namespace
@@ -96,7 +99,9 @@ int test_command(Invocation& invocation) {
     if (further_options.any()) tests = run_further_tests(planned, data, further_options);
     return std::make_tuple(std::move(data), std::move(score), std::move(tests));
   });
-  write_json(invocation, json_test_report(invocation.record, job, prepared, test, further));
+  write_json(invocation, [&, &data = prepared, &score = test, &beside = further] {
+    return json_test_report(invocation.record, job, data, score, beside);
+  });
   if (!invocation.settings.quiet) print(text_test_report(job, prepared, test, further));
   const bool usable_score = usable(test.outcome) && !std::isnan(test.p_value);
   return usable_score && further.all_usable() ? exit_usable : exit_not_usable;
@@ -105,7 +110,7 @@ int test_command(Invocation& invocation) {
 int stop_command(Invocation& invocation) {
   Job job = prepare_job(invocation);
   const JobResult result = with_progress(invocation, job, run);
-  write_json(invocation, json_report(invocation.record, job, result));
+  write_json(invocation, [&] { return json_report(invocation.record, job, result); });
   if (!invocation.settings.quiet) print(text_report(job, result));
   return result.analysis.is_usable() ? exit_usable : exit_not_usable;
 }
@@ -122,7 +127,7 @@ int fit_command(Invocation& invocation) {
     model.run = run_for_model(json);
     model.save(s.output);
   }
-  write_json(invocation, json);
+  write_json(invocation, [&] { return json; });
   if (!s.quiet) print(text);
   if (!has_model) {
     const std::string message = fmt::format(
@@ -140,7 +145,7 @@ int spectrum_command(Invocation& invocation) {
   job.compute.engine = EngineChoice::dense;  // all eigenvalues are the answer
   const JobResult result = with_progress(invocation, job, run);
   if (!s.output.empty()) write_spectrum(s.output, result.analysis);
-  write_json(invocation, json_report(invocation.record, job, result));
+  write_json(invocation, [&] { return json_report(invocation.record, job, result); });
   if (!s.quiet) print(text_spectrum_report(job, result));
   return exit_usable;
 }

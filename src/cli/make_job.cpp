@@ -237,15 +237,22 @@ void parse_transform_option(const std::string& text, ChoiceOptions& choice) {
     choice.lambda = finite_number("--transform " + name, text.substr(equals + 1));
 }
 
-std::vector<std::string> split_kernels(const std::string& text) {
-  std::vector<std::string> kernels;
+std::vector<std::string> split_at_semicolons(const std::string& text) {
+  std::vector<std::string> parts;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(';', begin), text.size());
-    std::string kernel = text.substr(begin, end - begin);
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+std::vector<std::string> split_kernels(const std::string& text) {
+  std::vector<std::string> kernels;
+  for (std::string kernel : split_at_semicolons(text)) {
     kernel.erase(0, kernel.find_first_not_of(' '));
     kernel.erase(kernel.find_last_not_of(' ') + 1);
     if (!kernel.empty()) kernels.push_back(to_string(parse_kernel_sum(kernel)));
-    begin = end + 1;
   }
   return kernels;
 }
@@ -255,14 +262,11 @@ void parse_relevances(const std::string& text, ChoiceOptions& choice) {
   choice.relevances = text != "one";
   choice.by_column = text == "columns";
   if (text == "one" || text == "columns") return;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(';', begin), text.size());
-    const std::vector<std::string> group = split_list(text.substr(begin, end - begin));
-    if (group.empty())
+  for (const std::string& part : split_at_semicolons(text)) {
+    choice.groups.push_back(split_list(part));
+    if (choice.groups.back().empty())
       throw InputError(
           fmt::format("--relevances {}: must be each, columns, one, or groups of columns, as a,b;c,d", text));
-    choice.groups.push_back(group);
-    begin = end + 1;
   }
 }
 

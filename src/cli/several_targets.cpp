@@ -75,6 +75,7 @@ void check_targets(const Settings& s, const std::vector<std::string>& targets) {
 TargetRun run_target(const Invocation& all, const std::vector<std::string>& targets,
                      const std::string& target, int (*command)(Invocation&)) {
   Invocation one{settings_of(all.settings, targets, target), all.record};
+  one.keeps_document = true;
   for (auto& [option, value] : one.record.options)
     if (option == "target") value = target;
   TargetRun run;

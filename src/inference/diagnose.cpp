@@ -19,8 +19,9 @@ void diagnose(Analysis& analysis, const RemlOptions& options, std::uint64_t seed
     return;
   }
   ResidualCheckOptions check{.draws = draws, .seed = seed};
-  check.draw_under_model = model_residuals(analysis.spectrum, tau);
-  analysis.residuals = residual_check(standardised_residuals(analysis.spectrum, analysis.data.z, tau), check);
+  const ModelResiduals residuals(analysis.spectrum, tau);
+  check.draw_under_model = residuals;
+  analysis.residuals = residual_check(residuals.of(analysis.data.z), check);
 }
 
 }  // namespace gradflow

@@ -133,12 +133,6 @@ std::string dependence_sentence(const ResidualCheck& check) {
       check.lag_one, check.lag_one_p_value);
 }
 
-// phi^1/2 of ridge
-Vector root_shrinkage(const ProjectedSpectrum& spectrum, double tau) {
-  require(tau >= 0.0 && std::isfinite(tau), "tau", tau, "must be finite and >= 0");
-  return (1.0 + tau * spectrum.values.array()).rsqrt();
-}
-
 // Rows over the root of P_ii: unit variances.
 Matrix unit_rows(Matrix factor) {
   for (Index i = 0; i < factor.rows(); ++i) {
@@ -191,18 +185,19 @@ ResidualCheck residual_check(const Vector& residuals, const ResidualCheckOptions
   return result;
 }
 
-Vector standardised_residuals(const ProjectedSpectrum& spectrum, const Vector& z, double tau) {
-  require(z.size() >= spectrum.values.size(), "z.size()", z.size(), "must be at least the eigenvalues");
-  const Vector half = root_shrinkage(spectrum, tau);
-  return unit_rows(spectrum.basis * half.asDiagonal()) * half.cwiseProduct(z.head(half.size()));
+ModelResiduals::ModelResiduals(const ProjectedSpectrum& spectrum, double tau) {
+  require(tau >= 0.0 && std::isfinite(tau), "tau", tau, "must be finite and >= 0");
+  half_ = (1.0 + tau * spectrum.values.array()).rsqrt();
+  factor_ = std::make_shared<const Matrix>(unit_rows(spectrum.basis * half_.asDiagonal()));
 }
 
-std::function<Matrix(RandomStream&, Index)> model_residuals(const ProjectedSpectrum& spectrum, double tau) {
-  const auto factor =
-      std::make_shared<const Matrix>(unit_rows(spectrum.basis * root_shrinkage(spectrum, tau).asDiagonal()));
-  return [factor](RandomStream& random, Index count) -> Matrix {
-    return multiply(*factor, Transpose::no, random.normals(factor->cols(), count), Transpose::no);
-  };
+Vector ModelResiduals::of(const Vector& z) const {
+  require(z.size() >= half_.size(), "z.size()", z.size(), "must be at least the eigenvalues");
+  return *factor_ * half_.cwiseProduct(z.head(half_.size()));
+}
+
+Matrix ModelResiduals::operator()(RandomStream& random, Index count) const {
+  return multiply(*factor_, Transpose::no, random.normals(factor_->cols(), count), Transpose::no);
 }
 
 }  // namespace gradflow

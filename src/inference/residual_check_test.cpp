@@ -97,7 +97,7 @@ TEST(ResidualCheck, DrawsUnderTheModelAreLeaveOneOutResiduals) {
   const double tau = 0.7;
   const Matrix P = spectrum.basis * (1.0 + tau * spectrum.values.array()).inverse().matrix().asDiagonal() *
                    spectrum.basis.transpose();
-  const auto draw = model_residuals(spectrum, tau);
+  const ModelResiduals draw(spectrum, tau);
   Matrix covariance = Matrix::Zero(6, 6);
   for (int block = 0; block < 200; ++block) {
     const Matrix x = draw(random, 100);
@@ -118,7 +118,7 @@ TEST(ResidualCheck, StandardisedResidualsAreLeaveOneOutErrorsOverTheirDeviations
   const double tau = 0.4;
   const ProjectedSpectrum spectrum = project(DenseOperator(H), FixedEffects::none(n));
 
-  const Vector residuals = standardised_residuals(spectrum, spectrum.coordinates(y), tau);
+  const Vector residuals = ModelResiduals(spectrum, tau).of(spectrum.coordinates(y));
 
   const Matrix V = Matrix::Identity(n, n) + tau * H;
   for (Index i = 0; i < n; ++i) {

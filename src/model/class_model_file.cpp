@@ -1,7 +1,4 @@
-#include <array>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -147,21 +144,6 @@ ClassModel ClassModel::parse(std::string_view bytes, const std::string& source) 
   return from_tensors(as_model(source, [&] { return parse_safetensors(bytes, source); }), source);
 }
 
-bool is_class_model(const std::string& path_name) {
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path_name, ignored)) return false;  // a pipe is read only once
-  std::ifstream file(path_name, std::ios::binary);
-  std::array<unsigned char, 8> prefix{};
-  if (!file.read(reinterpret_cast<char*>(prefix.data()), prefix.size())) return false;
-  std::uint64_t length = 0;
-  for (std::size_t i = 0; i < prefix.size(); ++i) length |= std::uint64_t{prefix[i]} << (8 * i);
-  if (length > std::filesystem::file_size(path_name, ignored)) return false;
-  std::string text(length, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(length))) return false;
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object()) return false;
-  const auto metadata = json.find("__metadata__");
-  return metadata != json.end() && metadata->is_object() && metadata->contains(class_model_key);
-}
+bool is_class_model(const std::string& path_name) { return has_metadata(path_name, class_model_key); }
 
 }  // namespace gradflow

@@ -1,6 +1,9 @@
 #include "model/model_tensors.h"
 
+#include <array>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <utility>
 
 namespace gradflow {
@@ -153,6 +156,23 @@ KernelSource read_kernel_source(const FieldReader& fields, Index d, TensorReader
     tensors.fail(fmt::format("its network takes {} features, and its encoding gives {}",
                              source.finite()->inputs(), d));
   return source;
+}
+
+bool has_metadata(const std::string& path_name, const std::string& key) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path_name, ignored)) return false;  // a pipe is read only once
+  std::ifstream file(path_name, std::ios::binary);
+  std::array<unsigned char, 8> prefix{};
+  if (!file.read(reinterpret_cast<char*>(prefix.data()), prefix.size())) return false;
+  std::uint64_t length = 0;
+  for (std::size_t i = 0; i < prefix.size(); ++i) length |= std::uint64_t{prefix[i]} << (8 * i);
+  if (length > std::filesystem::file_size(path_name, ignored)) return false;
+  std::string text(length, '\0');
+  if (!file.read(text.data(), static_cast<std::streamsize>(length))) return false;
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) return false;
+  const auto metadata = json.find("__metadata__");
+  return metadata != json.end() && metadata->is_object() && metadata->contains(key);
 }
 
 }  // namespace gradflow

@@ -65,6 +65,9 @@ void naming_file(const std::string& source, const TensorReader& tensors, Read re
   }
 }
 
+/// Whether a regular file is a safetensors file with this metadata key; reads its header alone.
+bool has_metadata(const std::string& path_name, const std::string& key);
+
 /// The JSON under `key`. Throws InputError: no such key (a model of the other kind is named as what it is),
 /// no JSON, a format newer than `newest`.
 nlohmann::json read_description(const TensorFile& file, const std::string& key, int newest,

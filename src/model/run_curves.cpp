@@ -65,10 +65,10 @@ double training_rmse(const Analysis& analysis, const Path& path, double weight) 
 }
 
 // Q - Q_min of the components of reml-risk, their scale varied, against the time that each scale stops at.
-LikelihoodProfile risk_profile(const Job& job, const Analysis& analysis, const TrainingCurves& curves) {
+LikelihoodProfile risk_profile(const Job& job, const Analysis& analysis, const TwoComponentFit& fit,
+                               const TrainingCurves& curves) {
   LikelihoodProfile profile;
   profile.name = rule_name(RuleKind::reml_risk, analysis.chosen_path.kind);
-  const TwoComponentFit fit = components(job, analysis);
   const double lambda = analysis.data.values.size() > 0 ? analysis.data.values.maxCoeff() : 0.0;
   if (!usable(fit.outcome) || curves.time.size() == 0 || !(lambda > 0.0) || !std::isfinite(fit.tau) ||
       !std::isfinite(fit.criterion))
@@ -127,7 +127,7 @@ RemlOptions reml_options(const Job& job, const Analysis& analysis) {
                                               : job.analysis.largest_shrinkage};
 }
 
-TrainingCurves training_curves(const Job& job, const JobResult& result) {
+TrainingCurves training_curves(const Job& job, const JobResult& result, const TwoComponentFit& fit) {
   const Analysis& analysis = result.analysis;
   const Path& family = analysis.chosen_path;
   const RemlOptions options = reml_options(job, analysis);
@@ -140,7 +140,6 @@ TrainingCurves training_curves(const Job& job, const JobResult& result) {
   curves.expected_rmse = curves.loo_rmse = Vector::Constant(count, not_computed);
   curves.training_rmse.resize(count);
   curves.effective_dof.resize(count);
-  const TwoComponentFit fit = components(job, analysis);
   const Vector prior = usable(fit.outcome) ? fit.prior(analysis.data.values) : Vector();
   const double weight = result.prepared.observations.total_weight();
   std::vector<Path> paths;
@@ -161,10 +160,10 @@ TrainingCurves training_curves(const Job& job, const JobResult& result) {
 }
 
 std::vector<LikelihoodProfile> likelihood_profiles(const Job& job, const JobResult& result,
-                                                   const TrainingCurves& curves) {
+                                                   const TwoComponentFit& fit, const TrainingCurves& curves) {
   std::vector<LikelihoodProfile> profiles;
-  for (LikelihoodProfile& profile :
-       std::vector{risk_profile(job, result.analysis, curves), path_profile(job, result.analysis, curves)})
+  for (LikelihoodProfile& profile : std::vector{risk_profile(job, result.analysis, fit, curves),
+                                                path_profile(job, result.analysis, curves)})
     if (profile.time.size() > 1) profiles.push_back(std::move(profile));
   return profiles;
 }
@@ -172,8 +171,9 @@ std::vector<LikelihoodProfile> likelihood_profiles(const Job& job, const JobResu
 RunDetail run_detail(const Job& job, const JobResult& result) {
   const Analysis& analysis = result.analysis;
   RunDetail detail;
-  detail.curves = training_curves(job, result);
-  detail.profiles = likelihood_profiles(job, result, detail.curves);
+  const TwoComponentFit fit = components(job, analysis);
+  detail.curves = training_curves(job, result, fit);
+  detail.profiles = likelihood_profiles(job, result, fit, detail.curves);
   detail.profile_threshold = boost::math::quantile(boost::math::chi_squared(1.0), job.analysis.level);
   detail.directions = directions_of(analysis);
   detail.rows = row_fits(job, result);

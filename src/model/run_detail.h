@@ -5,9 +5,10 @@
 /// The parts of run_detail().
 namespace gradflow {
 
-TrainingCurves training_curves(const Job& job, const JobResult& result);
+/// `fit`: the components behind rule reml-risk.
+TrainingCurves training_curves(const Job& job, const JobResult& result, const TwoComponentFit& fit);
 std::vector<LikelihoodProfile> likelihood_profiles(const Job& job, const JobResult& result,
-                                                   const TrainingCurves& curves);
+                                                   const TwoComponentFit& fit, const TrainingCurves& curves);
 RowFits row_fits(const Job& job, const JobResult& result);
 Directions directions_of(const Analysis& analysis);
 std::vector<CoverageCount> coverage_of(const RowFits& rows, const Analysis& analysis, double level);

@@ -8,6 +8,7 @@
 #include "gradflow/data/safetensors.h"
 #include "gradflow/model/version.h"
 #include "gradflow/training/export.h"
+#include "model/model_tensors.h"
 #include "model/recipe_json.h"
 
 namespace gradflow {
@@ -62,13 +63,7 @@ TrainedModel TrainedModel::load(const std::string& path) {
   return {std::move(recipe), std::move(network)};
 }
 
-bool is_trained_model(const std::string& path) {
-  try {
-    return read_safetensors(path).metadata.contains(key);
-  } catch (const InputError&) {
-    return false;
-  }
-}
+bool is_trained_model(const std::string& path) { return has_metadata(path, key); }
 
 Predictions predict(const TrainedModel& model, const NewRows& rows) {
   const Vector unknown =

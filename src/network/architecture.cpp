@@ -1,11 +1,11 @@
 #include "gradflow/network/architecture.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <string_view>
 
 #include "gradflow/base/error.h"
+#include "network/option_text.h"
 
 namespace gradflow {
 namespace {
@@ -17,12 +17,6 @@ constexpr Index max_depth = 1000;
   throw InputError(fmt::format(
       "network '{}': {}; write ACTIVATION:WIDTHxLAYERS or ACTIVATION:WIDTH-WIDTH-..., for example relu:128x2",
       text, reason));
-}
-
-template <typename Number>
-bool read_number(std::string_view text, Number& value) {
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && stop == text.data() + text.size();
 }
 
 Index read_width(std::string_view part, const std::string& text) {
@@ -49,21 +43,6 @@ std::vector<Index> read_widths(std::string_view part, const std::string& text) {
   if (static_cast<Index>(widths.size()) > max_depth)
     reject(text, fmt::format("more than {} layers", max_depth));
   return widths;
-}
-
-void read_option(std::string_view option, const std::string& text, Architecture& architecture) {
-  if (option == "no-bias") {
-    architecture.bias = false;
-  } else if (option == "ntk") {
-    architecture.parameterization = Parameterization::ntk;
-  } else if (option.starts_with("sw2=") || option.starts_with("sb2=")) {
-    double& target = option[1] == 'w' ? architecture.sw2 : architecture.sb2;
-    if (!read_number(option.substr(4), target)) reject(text, fmt::format("'{}' has no number", option));
-    if (architecture.parameterization != Parameterization::ntk)
-      reject(text, fmt::format("'{}' needs the option ntk before it", option));
-  } else {
-    reject(text, fmt::format("option '{}' is unknown (no-bias, ntk, sw2=NUMBER, sb2=NUMBER)", option));
-  }
 }
 
 std::string widths_text(const std::vector<Index>& widths) {
@@ -101,7 +80,9 @@ Architecture parse_architecture(const std::string& text) {
   }
   for (std::size_t begin = comma + 1; begin <= view.size();) {
     const std::size_t end = std::min(view.find(',', begin), view.size());
-    read_option(view.substr(begin, end - begin), text, architecture);
+    const std::string_view option = view.substr(begin, end - begin),
+                           wrong = read_option(option, architecture);
+    if (!wrong.empty()) reject(text, fmt::format("'{}' {}", option, wrong));
     begin = end + 1;
   }
   try {
@@ -113,17 +94,10 @@ Architecture parse_architecture(const std::string& text) {
 }
 
 std::string to_string(const Architecture& architecture) {
-  const Architecture standard;
-  std::string text = architecture.widths.empty()
-                         ? std::string("linear")
-                         : to_string(architecture.activation) + ':' + widths_text(architecture.widths);
-  if (!architecture.bias) text += ",no-bias";
-  if (architecture.parameterization == Parameterization::ntk) {
-    text += ",ntk";
-    if (architecture.sw2 != standard.sw2) text += fmt::format(",sw2={}", architecture.sw2);
-    if (architecture.sb2 != standard.sb2) text += fmt::format(",sb2={}", architecture.sb2);
-  }
-  return text;
+  const std::string shape = architecture.widths.empty()
+                                ? std::string("linear")
+                                : to_string(architecture.activation) + ':' + widths_text(architecture.widths);
+  return shape + options_text(architecture);
 }
 
 }  // namespace gradflow

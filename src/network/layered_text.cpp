@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <string_view>
 
 #include "gradflow/base/error.h"
 #include "gradflow/network/layered_architecture.h"
+#include "network/option_text.h"
 
 namespace gradflow {
 namespace {
@@ -14,12 +14,6 @@ constexpr std::string_view layer_list =
     "avgpool, layernorm, res(LAYERS), an activation as relu, or first of all input:CxHxW";
 constexpr int most_nested = 50;
 constexpr std::size_t most_layers = 1000;
-
-template <typename Number>
-bool read_number(std::string_view text, Number& value) {
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && stop == text.data() + text.size();
-}
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -46,7 +40,8 @@ class LayerParser {
     if (at_ < end_) reject(at_, ")", "no residual block is open");
     for (at_ = comma + 1; at_ <= view_.size();) {
       const std::size_t end = std::min(view_.find(',', at_), view_.size());
-      read_option(view_.substr(at_, end - at_), architecture);
+      const std::string_view option = view_.substr(at_, end - at_), wrong = read_option(option, architecture);
+      if (!wrong.empty()) reject(at_, option, wrong);
       at_ = end + 1;
     }
     try {
@@ -147,21 +142,6 @@ class LayerParser {
     return layer;
   }
 
-  void read_option(std::string_view option, LayeredArchitecture& architecture) const {
-    if (option == "no-bias") {
-      architecture.bias = false;
-    } else if (option == "ntk") {
-      architecture.parameterization = Parameterization::ntk;
-    } else if (option.starts_with("sw2=") || option.starts_with("sb2=")) {
-      double& target = option[1] == 'w' ? architecture.sw2 : architecture.sb2;
-      if (!read_number(option.substr(4), target)) reject(at_, option, "has no number");
-      if (architecture.parameterization != Parameterization::ntk)
-        reject(at_, option, "needs the option ntk before it");
-    } else {
-      reject(at_, option, "is no option: must be no-bias, ntk, sw2=NUMBER or sb2=NUMBER");
-    }
-  }
-
   const std::string& text_;
   std::string_view view_;
   std::size_t at_ = 0, end_ = 0, count_ = 0;
@@ -197,17 +177,9 @@ std::string to_string(const Layer& layer) {
 LayeredArchitecture parse_layered_architecture(const std::string& text) { return LayerParser(text).parse(); }
 
 std::string to_string(const LayeredArchitecture& architecture) {
-  const LayeredArchitecture standard;
   std::string text;
   if (!architecture.input.empty()) text = fmt::format("input:{} ", fmt::join(architecture.input, "x"));
-  text += join(architecture.layers);
-  if (!architecture.bias) text += ",no-bias";
-  if (architecture.parameterization == Parameterization::ntk) {
-    text += ",ntk";
-    if (architecture.sw2 != standard.sw2) text += fmt::format(",sw2={}", architecture.sw2);
-    if (architecture.sb2 != standard.sb2) text += fmt::format(",sb2={}", architecture.sb2);
-  }
-  return text;
+  return text + join(architecture.layers) + options_text(architecture);
 }
 
 bool is_layered_text(const std::string& text) {

@@ -38,10 +38,7 @@ Array take(std::map<std::string, Array>& arrays, const std::string& path, const 
   if (array.shape != shape)
     throw InputError(fmt::format("weights '{}': array '{}' has shape {}: must be {}", path, name,
                                  shape_text(array.shape), shape_text(shape)));
-  for (const double value : array.values)
-    if (!std::isfinite(value))
-      throw InputError(fmt::format("weights '{}': array '{}' has the value {}: every entry must be finite",
-                                   path, name, value));
+  require_finite(path, name, array);
   return array;
 }
 

@@ -80,20 +80,13 @@ std::map<Index, FileLayer> sort_layers(const std::string& path, std::map<std::st
   return layers;
 }
 
-void check_finite(const std::string& path, const NamedArray& named) {
-  for (const double value : named.second.values)
-    if (!std::isfinite(value))
-      throw InputError(fmt::format("weights '{}': array '{}' has the value {}: every entry must be finite",
-                                   path, named.first, value));
-}
-
 Matrix read_weight(const std::string& path, const NamedArray& named) {
   const auto& [name, array] = named;
   if (array.shape.size() != 2 || array.size() == 0)
     throw InputError(
         fmt::format("weights '{}': array '{}' has shape {}: must be (outputs, inputs) of a dense layer", path,
                     name, shape_text(array)));
-  check_finite(path, named);
+  require_finite(path, name, array);
   return array.as_matrix(name);
 }
 
@@ -103,7 +96,7 @@ Vector read_bias(const std::string& path, const NamedArray& named, Index outputs
     throw InputError(
         fmt::format("weights '{}': array '{}' has shape {}: must be ({}), the outputs of its layer", path,
                     name, shape_text(array), outputs));
-  check_finite(path, named);
+  require_finite(path, name, array);
   return array.as_vector(name);
 }
 
@@ -114,6 +107,13 @@ std::map<std::string, Array> read_weight_arrays(const std::string& path) {
   const bool readable = static_cast<bool>(std::ifstream(path, std::ios::binary).read(start, 2));
   const bool is_zip = readable ? start[0] == 'P' && start[1] == 'K' : path.ends_with(".npz");
   return is_zip ? read_npz(path) : read_safetensors(path).tensors;
+}
+
+void require_finite(const std::string& path, const std::string& name, const Array& array) {
+  for (const double value : array.values)
+    if (!std::isfinite(value))
+      throw InputError(fmt::format("weights '{}': array '{}' has the value {}: every entry must be finite",
+                                   path, name, value));
 }
 
 DenseNetwork DenseNetwork::from_file(const std::string& path, const Architecture& settings) {

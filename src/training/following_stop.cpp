@@ -10,14 +10,14 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/inference/stopping.h"
-#include "inference/search.h"
+#include "gradflow/training/initial_flow.h"
+#include "training/time_grid.h"
 
 namespace gradflow {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr double smallest_time = 1e-6, largest_time_seen = 1e8;  // of 1/lambda_1
 constexpr int grid_points = 240;
 constexpr Index numbers_per_record = 10;
 
@@ -50,7 +50,7 @@ Remaining remaining_flow_time(const Vector& values, const Vector& w, const Vecto
   const auto g = [&](double u) { return (a * (N * lambda - trace) * (-u * lambda).exp()).sum(); };
   if (!(g(0.0) > 0.0)) return {Outcome::at_zero, "N w'Mr <= tr M w'r", 0.0};
   double before = 0.0;
-  for (const double u : log_grid(smallest_time / largest, largest_time_seen / largest, grid_points)) {
+  for (const double u : times_seen(largest)) {
     const bool root = !(g(u) > 0.0), emptied = !(mass(u) > 0.0);
     if (root && !emptied) return {Outcome::converged, "N w'Mr = tr M w'r", at_root(g, before, u)};
     if (emptied) {
@@ -90,7 +90,7 @@ Remaining remaining_gcv_time(const Vector& values, const Vector& r, const Vector
     return left < 0.01 * N ? infinity : N * (decay * r.array()).square().sum() / (left * left);
   };
   if (std::isinf(gcv(0.0))) return {Outcome::at_zero, "99 % of the degrees of freedom are used", 0.0};
-  const TimeGrid grid = log_grid(smallest_time / largest, largest_time_seen / largest, grid_points);
+  const TimeGrid grid = times_seen(largest);
   const Minimum minimum = minimise_over_time(gcv, grid, false);
   return {outcome_of(minimum), "least generalised cross-validation", minimum.time};
 }
@@ -123,15 +123,8 @@ FollowingStop::Spectrum FollowingStop::spectrum_of(const Trainer& trainer) const
 // what training has made of the residual.
 double FollowingStop::elapsed_since(const Trainer& trainer, const Vector& r) const {
   if (!std::isnan(trainer.time())) return trainer.time() - time_before_;
-  const Vector from = before_.vectors.transpose() * r_before_, to = before_.vectors.transpose() * r;
-  const double largest = before_.values.maxCoeff();
-  if (!(largest > 0.0)) return 0.0;
-  const auto distance = [&](double time) {
-    return ((-time * before_.values.array()).exp() * from.array() - to.array()).square().sum();
-  };
-  return minimise_over_time(
-             distance, log_grid(smallest_time / largest, largest_time_seen / largest, grid_points), false)
-      .time;
+  return matched_flow_time(before_.values, before_.vectors.transpose() * r_before_,
+                           before_.vectors.transpose() * r);
 }
 
 // U_now'R <- exp(-(ds/2) lambda_now) U_now' U_before exp(-(ds/2) lambda_before) (U_before'R)

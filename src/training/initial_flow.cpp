@@ -5,13 +5,10 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/operators/dense_operator.h"
-#include "inference/search.h"
+#include "training/time_grid.h"
 
 namespace gradflow {
 namespace {
-
-constexpr double smallest_time = 1e-6, largest_time_seen = 1e8;  // of 1/lambda_1
-constexpr int grid_points = 240;
 
 ProjectedSpectrum spectrum_of(const Trainer& trainer) {
   const Matrix& X = trainer.data().X;
@@ -25,6 +22,15 @@ ProjectedSpectrum spectrum_of(const Trainer& trainer) {
 }
 
 }  // namespace
+
+double matched_flow_time(const Vector& values, const Vector& from, const Vector& to) {
+  const double largest = values.size() > 0 ? values.maxCoeff() : 0.0;
+  if (!(largest > 0.0)) return 0.0;
+  const auto distance = [&](double time) {
+    return ((-time * values.array()).exp() * from.array() - to.array()).square().sum();
+  };
+  return minimise_over_time(distance, times_seen(largest), false).time;
+}
 
 InitialFlow::InitialFlow(const Trainer& trainer) : spectrum_(spectrum_of(trainer)) {
   data_.values = spectrum_.values;
@@ -41,14 +47,7 @@ double InitialFlow::effective_dof(double time) const {
 }
 
 double InitialFlow::matched_time(ConstVector r) const {
-  const Vector c = spectrum_.basis.transpose() * r;
-  const double largest = largest_eigenvalue();
-  if (!(largest > 0.0)) return 0.0;
-  const auto distance = [&](double time) {
-    return ((-time * data_.values.array()).exp() * data_.z.array() - c.array()).square().sum();
-  };
-  const TimeGrid grid = log_grid(smallest_time / largest, largest_time_seen / largest, grid_points);
-  return minimise_over_time(distance, grid, false).time;
+  return matched_flow_time(data_.values, data_.z, spectrum_.basis.transpose() * r);
 }
 
 Index InitialFlow::learned_directions(ConstVector r) const {

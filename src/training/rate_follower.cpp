@@ -17,14 +17,15 @@ RateFollower::RateFollower(const Trainer& trainer, std::uint64_t seed) {
   std::vector<Index> rows = RandomStream(seed, "rate probes").permutation(X.rows());
   rows.resize(static_cast<std::size_t>(std::min(most_probes, X.rows())));
   probes_ = X(rows, Eigen::all);
+  if (trainer.fixed().count() > 0) basis_ = orthonormal_columns(trainer.data().design(rows, Eigen::all));
   at_start_ = largest(trainer);
 }
 
 double RateFollower::largest(const Trainer& trainer) const {
   Matrix K = trainer.network().kernel(probes_);
-  if (trainer.fixed().count() > 0) {
-    K.rowwise() -= K.colwise().mean().eval();
-    K.colwise() -= K.rowwise().mean().eval();
+  if (basis_.cols() > 0) {
+    K -= basis_ * (basis_.transpose() * K).eval();
+    K -= (K * basis_).eval() * basis_.transpose();
   }
   Vector v = RandomStream(1, "rate probes/start").normals(K.rows());
   for (int k = 0; k < power_iterations; ++k) v = (K * v.normalized()).eval();

@@ -1,6 +1,5 @@
 #include "gradflow/training/train.h"
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -299,9 +298,7 @@ double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {
   constexpr int iterations = 40;
   constexpr double relative_step = 1e-4;
   const auto n = static_cast<double>(data.X.rows());
-  const Matrix Q1 = data.design.cols() > 0 ? Matrix(Eigen::HouseholderQR<Matrix>(data.design).householderQ() *
-                                                    Matrix::Identity(data.design.rows(), data.design.cols()))
-                                           : Matrix(data.X.rows(), 0);
+  const Matrix Q1 = orthonormal_columns(data.design);
   const Vector theta = network.parameters();
   const auto pass = network.make_pass();
   Matrix v = RandomStream(1, "largest eigenvalue").normals(data.X.rows(), network.outputs());

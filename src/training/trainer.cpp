@@ -9,6 +9,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
+#include "gradflow/training/run.h"
 
 namespace gradflow {
 namespace {
@@ -22,21 +23,12 @@ FixedEffects fixed_effects(const TrainingSet& data) {
   return {data.design, std::move(names)};
 }
 
-// Orthonormal basis of the columns of a batch's design, which may have fewer independent ones.
-Matrix orthonormal(const Matrix& design) {
-  if (design.cols() == 0) return Matrix(design.rows(), 0);
-  const Eigen::ColPivHouseholderQR<Matrix> qr(design);
-  return qr.householderQ() * Matrix::Identity(design.rows(), qr.rank());
-}
-
-Array array_of(const Vector& v) { return {{v.size()}, std::vector<double>(v.data(), v.data() + v.size())}; }
-
 Vector vector_in(const TensorFile& file, const std::string& name, Index size) {
-  const auto found = file.tensors.find(name);
-  if (found == file.tensors.end() || found->second.size() != size)
+  const Matrix found = read_state(file, name);
+  if (found.size() != size)
     throw InputError(
         fmt::format("the checkpoint has no array '{}' of {} entries: it is another training's", name, size));
-  return Eigen::Map<const Vector>(found->second.values.data(), size);
+  return found.reshaped();
 }
 
 }  // namespace
@@ -54,6 +46,12 @@ TrainingLoss parse_training_loss(const std::string& text) {
   for (const TrainingLoss loss : {TrainingLoss::half_mse, TrainingLoss::mse, TrainingLoss::cross_entropy})
     if (text == to_string(loss)) return loss;
   throw InputError(fmt::format("loss '{}': must be half-mse, mse or cross-entropy", text));
+}
+
+Matrix orthonormal_columns(const Matrix& design) {
+  if (design.cols() == 0) return Matrix(design.rows(), 0);
+  const Eigen::ColPivHouseholderQR<Matrix> qr(design);
+  return qr.householderQ() * Matrix::Identity(design.rows(), qr.rank());
 }
 
 Matrix softmax(const Matrix& F) {
@@ -121,7 +119,7 @@ Trainer::Batch Trainer::next_batch() {
   const auto begin = order_.begin() + position * options_.batch;
   const std::vector<Index> rows(begin, begin + options_.batch);
   Batch batch{data_.X(rows, Eigen::all), data_.Y(rows, Eigen::all), Matrix(options_.batch, 0)};
-  if (fixed_.count() > 0) batch.basis = orthonormal(data_.design(rows, Eigen::all));
+  if (fixed_.count() > 0) batch.basis = orthonormal_columns(data_.design(rows, Eigen::all));
   return batch;
 }
 
@@ -189,6 +187,11 @@ double Trainer::loss() const {
   return loss_and_slope(output(), data_.Y, basis_, slope);
 }
 
+double Trainer::loss_of(const Matrix& F, const Matrix& Y) const {
+  Matrix slope;
+  return loss_and_slope(F, Y, Matrix(F.rows(), 0), slope);
+}
+
 Matrix Trainer::coefficients() const {
   if (fixed_.count() == 0) return Matrix(0, data_.Y.cols());
   return fixed_.coefficients(data_.Y - output());
@@ -202,15 +205,15 @@ Matrix Trainer::predict(ConstBlock X_new, ConstBlock design_new) const {
 
 void Trainer::save(TensorFile& file) const {
   const TrainingOptimiser::Memory& memory = optimiser_.memory();
-  file.tensors["training.theta"] = array_of(network_.parameters());
-  file.tensors["training.good_theta"] = array_of(good_theta_);
-  if (memory.first.size() > 0) file.tensors["training.first"] = array_of(memory.first);
-  if (memory.second.size() > 0) file.tensors["training.second"] = array_of(memory.second);
+  write_state(file, "training.theta", network_.parameters());
+  write_state(file, "training.good_theta", good_theta_);
+  if (memory.first.size() > 0) write_state(file, "training.first", memory.first);
+  if (memory.second.size() > 0) write_state(file, "training.second", memory.second);
   Vector numbers(11);
   numbers << static_cast<double>(steps_), static_cast<double>(good_steps_), time_, good_time_, step_loss_,
       start_loss_, memory.mass, static_cast<double>(memory.steps), diverged_ ? 1.0 : 0.0,
       static_cast<double>(diverged_at_), rate_factor_;
-  file.tensors["training.numbers"] = array_of(numbers);
+  write_state(file, "training.numbers", numbers);
 }
 
 void Trainer::restore(const TensorFile& file) {

@@ -13,14 +13,7 @@ constexpr Index least_steps = 50;
 }  // namespace
 
 double loss_at(const Trainer& trainer, const TrainingSet& rows) {
-  const Matrix F = trainer.predict(rows.X, rows.design);
-  const auto m = static_cast<double>(F.rows());
-  switch (trainer.options().loss) {
-    case TrainingLoss::half_mse: return 0.5 * (F - rows.Y).squaredNorm() / m;
-    case TrainingLoss::mse: return (F - rows.Y).squaredNorm() / m;
-    case TrainingLoss::cross_entropy: break;
-  }
-  return -(softmax(F).array().max(std::numeric_limits<double>::min()).log() * rows.Y.array()).sum() / m;
+  return trainer.loss_of(trainer.predict(rows.X, rows.design), rows.Y);
 }
 
 ValidationStop::ValidationStop(const Trainer& trainer, TrainingSet held_out)

@@ -52,6 +52,9 @@ TEST_F(TrainProgram, TrainsToTheRulesTimeAndPredictsFromItsWeights) {
       run_program(folder.path(), {"predict", "w.safetensors", "data.csv", "-o", "p.csv"});
   ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
   EXPECT_EQ(folder.read("p.csv").substr(0, 24), "id,mean,sd,lower,upper\n1");
+  const ProgramResult page = run_program(folder.path(), {"report", "w.safetensors", "-o", "w.html"});
+  EXPECT_EQ(page.exit_code, 2);
+  EXPECT_NE(page.err.find("the report is of what gradflow train --json wrote"), std::string::npos);
   EXPECT_NE(folder.read("p.csv").find(",NA,NA,NA\n"), std::string::npos);
   const Table data = read_table(folder / "data.csv"), predictions = read_table(folder / "p.csv");
   double squares = 0.0;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 
 #include "gradflow/base/random.h"
@@ -30,7 +31,7 @@ struct ResidualCheckOptions {
 /// it holds for any n; skewness, kurtosis and lag one are two-sided (twice the smaller tail). They are never
 /// below 1 / (1 + draws) (two-sided: twice that). The three tests of normality share the threshold
 /// (Bonferroni). Leave-one-out residuals of a flexible fit are correlated with each other: draw_under_model =
-/// model_residuals(...) makes both checks exact for fixed tau.
+/// ModelResiduals(...) makes both checks exact for fixed tau.
 struct ResidualCheck {
   Outcome outcome = Outcome::not_run;  ///< unidentified: fewer than 8 residuals, or all equal
   double anderson_darling = std::numeric_limits<double>::quiet_NaN();
@@ -53,10 +54,18 @@ ResidualCheck residual_check(const Vector& residuals, const ResidualCheckOptions
 
 /// Standardised leave-one-out residuals of `ridge`, in units of s: (P y)_i / P_ii^1/2, P = QU phi U'Q', from
 /// z = U'Q'(y - f0) (values beyond the spectrum's N are ignored). A row of leverage 1 has none: 0.
-Vector standardised_residuals(const ProjectedSpectrum& spectrum, const Vector& z, double tau);
+class ModelResiduals {
+ public:
+  /// Holds n N doubles; copies share them.
+  ModelResiduals(const ProjectedSpectrum& spectrum, double tau);
 
-/// Draws these under the model, cov(P e) = P. Cost 2 n N flops a draw; holds n N doubles.
-std::function<Matrix(RandomStream&, Index count)> model_residuals(const ProjectedSpectrum& spectrum,
-                                                                  double tau);
+  Vector of(const Vector& z) const;
+  /// `count` draws under the model, cov(P e) = P. Cost 2 n N flops a draw.
+  Matrix operator()(RandomStream& random, Index count) const;
+
+ private:
+  Vector half_;  // phi^1/2
+  std::shared_ptr<const Matrix> factor_;
+};
 
 }  // namespace gradflow

@@ -6,6 +6,10 @@
 
 namespace gradflow {
 
+/// The time at which the flow of an operator comes nearest: argmin_t |exp(-t Lambda) from - to|, both in its
+/// eigenvectors; 0 where the operator is zero.
+double matched_flow_time(const Vector& values, const Vector& from, const Vector& to);
+
 /// The flow of the network linearised at theta_0: what training would do if its operator stayed.
 ///
 ///     M = Q'HQ,   w = P (Y - F_0),   residual at time t:  exp(-tM) w

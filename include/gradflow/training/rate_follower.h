@@ -8,7 +8,7 @@ namespace gradflow {
 ///
 ///     factor = min(1, lambda_1(0) / lambda_1(s))
 ///
-/// on at most 100 seeded probe rows, with their mean projected off where there are fixed effects. Without it
+/// on at most 100 seeded probe rows, projected off the fixed effects there. Without it
 /// gradient descent on a kernel that grows fivefold ends at the edge of stability, where the loss oscillates
 /// and flow time means nothing. Looks at theta_0, after the first step and then every 15 % of the steps so
 /// far. Cost of a look: the kernel of the probes and 30 products with it.
@@ -27,6 +27,7 @@ class RateFollower final : public Monitor {
   double largest(const Trainer& trainer) const;
 
   Matrix probes_;
+  Matrix basis_;  // orthonormal, of the fixed effects at the probes
   double at_start_ = 0.0, factor_ = 1.0;
   Index next_ = 1;
 };

@@ -33,6 +33,9 @@ struct TrainingSet {
   Matrix design;  ///< n x q, fixed effects; q = 0 for none, and with cross_entropy
 };
 
+/// Orthonormal basis of the columns of some rows' design, which may have fewer independent ones.
+Matrix orthonormal_columns(const Matrix& design);
+
 struct TrainerOptions {
   OptimiserOptions optimiser{};
   Schedule schedule{};
@@ -79,9 +82,10 @@ class Trainer {
 
   /// At the present theta, one forward pass over all rows; kept until the next step.
   const Matrix& output() const;
-  Matrix residual() const;      ///< P (Y - F), n x K; softmax residual Y - p under cross_entropy
-  double loss() const;          ///< of all rows
-  Matrix coefficients() const;  ///< beta, q x K
+  Matrix residual() const;  ///< P (Y - F), n x K; softmax residual Y - p under cross_entropy
+  double loss() const;      ///< of all rows
+  double loss_of(const Matrix& F, const Matrix& Y) const;  ///< as it is, without projection; m x K each
+  Matrix coefficients() const;                             ///< beta, q x K
   /// F + X beta at new rows, m x K.
   Matrix predict(ConstBlock X_new, ConstBlock design_new) const;
 
