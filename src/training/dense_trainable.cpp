@@ -90,6 +90,11 @@ class DenseTrainable final : public TrainableNetwork {
     return network_of(0);
   }
 
+  DenseNetwork dense_output(Index k) const override {
+    require(k >= 0 && k < outputs(), "output", k, "must be one of the network's");
+    return network_of(k);
+  }
+
  private:
   // Output k as a network of its own.
   DenseNetwork network_of(Index k) const {

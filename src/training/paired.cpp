@@ -38,7 +38,7 @@ Matrix joined(const Matrix& one, const Matrix& two, double scale, bool first, bo
   Matrix both =
       Matrix::Zero(last ? one.rows() : one.rows() + two.rows(), first ? one.cols() : one.cols() + two.cols());
   both.topLeftCorner(one.rows(), one.cols()) = scale * one;
-  both.bottomRightCorner(two.rows(), two.cols()) = scale * two;
+  both.bottomRightCorner(two.rows(), two.cols()) = scale * two;  // of the last layer, the same rows
   if (!last) return both;
   both.leftCols(one.cols()) *= half_root;
   both.rightCols(two.cols()) *= -half_root;
@@ -107,8 +107,18 @@ class Paired final : public TrainableNetwork {
     return both;
   }
 
-  DenseNetwork dense() const override {
-    const DenseNetwork one = first_->dense(), two = second_->dense();
+  DenseNetwork dense() const override { return joined_network(first_->dense(), second_->dense()); }
+  DenseNetwork dense_output(Index k) const override {
+    return joined_network(first_->dense_output(k), second_->dense_output(k));
+  }
+
+  Matrix last_weights() const override {
+    const Matrix one = first_->last_weights(), two = second_->last_weights();
+    return joined(one, two, 1.0, first_->layers().size() == 1, true);
+  }
+
+ private:
+  static DenseNetwork joined_network(const DenseNetwork& one, const DenseNetwork& two) {
     Architecture architecture = one.architecture();
     architecture.parameterization = Parameterization::standard;
     for (Index& width : architecture.widths) width *= 2;
@@ -125,7 +135,6 @@ class Paired final : public TrainableNetwork {
     return DenseNetwork(architecture, std::move(parameters));
   }
 
- private:
   void join() {
     theta_.resize(first_->parameters().size() + second_->parameters().size());
     theta_ << first_->parameters(), second_->parameters();

@@ -59,6 +59,13 @@ class TrainableNetwork {
   /// The same function as one dense network with K = 1: its own, or two copies side by side with zeros
   /// between. Throws InputError for K > 1.
   virtual DenseNetwork dense() const = 0;
+  /// Output k alone, as dense() says the only one; the hidden layers are the same for every k. Throws
+  /// InputError for k out of range and where there is no dense network.
+  virtual DenseNetwork dense_output(Index k) const;
+
+  /// W of the last layer, f = A W' + b, K x p, scales included; A, n x p, is the last of features(), or the
+  /// rows themselves where there is none.
+  virtual Matrix last_weights() const;
 };
 
 /// How the output at initialization is made zero, so that training starts from nothing:
