@@ -53,13 +53,17 @@ void write_state_dict(const std::string& path, const DenseNetwork& network,
   if (network.architecture().parameterization != Parameterization::standard)
     throw InputError(
         "a PyTorch module has no scales of its own: the network must be of parameterization standard");
+  write_state_dict(path, network.parameters(), metadata);
+}
+
+void write_state_dict(const std::string& path, const Parameters& parameters,
+                      const std::map<std::string, std::string>& metadata) {
   TensorFile file;
   file.metadata = metadata;
-  for (Index l = 0; l < network.layers(); ++l) {
-    const auto at = static_cast<std::size_t>(l);
-    file.tensors[fmt::format("{}.weight", 2 * l)] = row_major(network.parameters().weights[at]);
-    if (!network.architecture().bias) continue;
-    const Vector& b = network.parameters().biases[at];
+  for (std::size_t l = 0; l < parameters.weights.size(); ++l) {
+    file.tensors[fmt::format("{}.weight", 2 * l)] = row_major(parameters.weights[l]);
+    if (parameters.biases.empty()) continue;
+    const Vector& b = parameters.biases[l];
     file.tensors[fmt::format("{}.bias", 2 * l)] = {{b.size()}, std::vector<double>(b.begin(), b.end())};
   }
   write_safetensors(path, file);

@@ -12,8 +12,8 @@ namespace {
 
 ProjectedSpectrum spectrum_of(const Trainer& trainer) {
   const Matrix& X = trainer.data().X;
-  if (trainer.options().loss == TrainingLoss::cross_entropy || trainer.network().outputs() != 1)
-    throw InputError("the flow at the start is for squared loss and one output");
+  if (trainer.options().loss == TrainingLoss::cross_entropy)
+    throw InputError("the flow at the start is for squared loss");
   if (X.rows() > InitialFlow::most_rows)
     throw InputError(
         fmt::format("{} rows: the flow at the start is for at most {}", X.rows(), InitialFlow::most_rows));
@@ -23,46 +23,48 @@ ProjectedSpectrum spectrum_of(const Trainer& trainer) {
 
 }  // namespace
 
-double matched_flow_time(const Vector& values, const Vector& from, const Vector& to) {
+double matched_flow_time(const Vector& values, ConstBlock from, ConstBlock to) {
   const double largest = values.size() > 0 ? values.maxCoeff() : 0.0;
   if (!(largest > 0.0)) return 0.0;
   const auto distance = [&](double time) {
-    return ((-time * values.array()).exp() * from.array() - to.array()).square().sum();
+    return (from.array().colwise() * (-time * values.array()).exp() - to.array()).square().sum();
   };
   return minimise_over_time(distance, times_seen(largest), false).time;
 }
 
-InitialFlow::InitialFlow(const Trainer& trainer) : spectrum_(spectrum_of(trainer)) {
+InitialFlow::InitialFlow(const Trainer& trainer)
+    : spectrum_(spectrum_of(trainer)), start_(spectrum_.coordinates(trainer.residual())) {
   data_.values = spectrum_.values;
-  data_.z = spectrum_.coordinates(trainer.residual());
+  data_.z = start_.cols() == 1 ? Vector(start_.col(0)) : Vector(start_.rowwise().norm());
   data_.trace = spectrum_.trace;
 }
 
-Vector InitialFlow::residual(double time) const {
-  return spectrum_.basis * ((-time * data_.values.array()).exp() * data_.z.array()).matrix();
+Matrix InitialFlow::residual(double time) const {
+  return spectrum_.basis * (start_.array().colwise() * (-time * data_.values.array()).exp()).matrix();
 }
 
 double InitialFlow::effective_dof(double time) const {
   return data_.effective_dof({.kind = PathKind::flow, .time = time});
 }
 
-double InitialFlow::matched_time(ConstVector r) const {
-  return matched_flow_time(data_.values, data_.z, spectrum_.basis.transpose() * r);
+double InitialFlow::matched_time(ConstBlock r) const {
+  return matched_flow_time(data_.values, start_, spectrum_.basis.transpose() * r);
 }
 
-Index InitialFlow::learned_directions(ConstVector r) const {
-  const Vector c = spectrum_.basis.transpose() * r;
+Index InitialFlow::learned_directions(ConstBlock r) const {
+  const Matrix c = spectrum_.basis.transpose() * r;
   Index learned = 0;
-  for (Index size = 1; learned < c.size(); size *= 2) {
-    const Index count = std::min(size, c.size() - learned);
-    if (c.segment(learned, count).squaredNorm() > 0.25 * data_.z.segment(learned, count).squaredNorm()) break;
+  for (Index size = 1; learned < c.rows(); size *= 2) {
+    const Index count = std::min(size, c.rows() - learned);
+    if (c.middleRows(learned, count).squaredNorm() > 0.25 * start_.middleRows(learned, count).squaredNorm())
+      break;
     learned += count;
   }
   return learned;
 }
 
-double InitialFlow::position(ConstVector r) const {
-  const Eigen::ArrayXd square = (spectrum_.basis.transpose() * r).array().square();
+double InitialFlow::position(ConstBlock r) const {
+  const Eigen::ArrayXd square = (spectrum_.basis.transpose() * r).rowwise().squaredNorm();
   return (square * data_.values.array()).sum() / (square.sum() * largest_eigenvalue());
 }
 
@@ -71,7 +73,7 @@ double InitialFlow::frontier(Index learned) const {
 }
 
 std::string MatchedTimeStop::look(const Trainer& trainer) {
-  matched_ = flow_.matched_time(trainer.residual().col(0));
+  matched_ = flow_.matched_time(trainer.residual());
   next_ = trainer.steps() + std::max<Index>(1, trainer.steps() / 20);
   if (matched_ < time_) return "";
   return fmt::format("the fitted values have come as far as the flow at time {:.6g}", matched_);

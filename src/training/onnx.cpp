@@ -120,29 +120,33 @@ void write_onnx(const std::string& path, const DenseNetwork& network,
                 const std::map<std::string, std::string>& metadata) {
   if (network.architecture().parameterization != Parameterization::standard || !network.architecture().bias)
     throw InputError("an ONNX file is of a network of parameterization standard with biases");
+  write_onnx(path, network.architecture().activation, network.parameters(), "response", metadata);
+}
+
+void write_onnx(const std::string& path, const Activation& activation, const Parameters& parameters,
+                const std::string& output, const std::map<std::string, std::string>& metadata) {
   Graph graph;
-  if (network.architecture().activation.kind == ActivationKind::gelu) {
+  if (activation.kind == ActivationKind::gelu) {
     graph.constant("half_root", {}, {std::sqrt(0.5)});
     graph.constant("one", {}, {1.0});
     graph.constant("half", {}, {0.5});
   }
   std::string a = "features";
-  for (Index l = 0; l < network.layers(); ++l) {
-    const auto at = static_cast<std::size_t>(l);
-    const Matrix W = network.parameters().weights[at].transpose();  // its columns are the rows of W
-    const Vector& b = network.parameters().biases[at];
+  for (std::size_t l = 0; l < parameters.weights.size(); ++l) {
+    const Matrix W = parameters.weights[l].transpose();  // its columns are the rows of W
+    const Vector& b = parameters.biases[l];
     const std::string weight = fmt::format("{}.weight", 2 * l), bias = fmt::format("{}.bias", 2 * l);
     graph.constant(weight, {W.cols(), W.rows()}, std::vector<double>(W.data(), W.data() + W.size()));
     graph.constant(bias, {b.size()}, std::vector<double>(b.begin(), b.end()));
     Message transposed;
     transposed.bytes(1, "transB").varint(3, 1).varint(20, 2);
-    const bool last = l + 1 == network.layers();
+    const bool last = l + 1 == parameters.weights.size();
     const std::string z =
-        graph.node("Gemm", {a, weight, bias}, last ? "response" : fmt::format("z{}", l), transposed);
-    if (!last) a = activated(graph, network.architecture().activation, z);
+        graph.node("Gemm", {a, weight, bias}, last ? output : fmt::format("z{}", l), transposed);
+    if (!last) a = activated(graph, activation, z);
   }
-  graph.interface(11, "features", network.inputs());
-  graph.interface(12, "response", 1);
+  graph.interface(11, "features", parameters.weights.front().cols());
+  graph.interface(12, output, parameters.weights.back().rows());
   Message version, model;
   version.bytes(1, "").varint(2, opset);
   model.varint(1, ir_version).bytes(2, "gradflow").message(7, graph.finish()).message(8, version);

@@ -31,9 +31,12 @@ FollowKind follow_kind(TrainingStop stop) {
   return stop == TrainingStop::follow_gcv ? FollowKind::gcv : FollowKind::risk;
 }
 
-bool one_squared(const TrainableNetwork& network, const TrainRequest& request) {
-  return network.outputs() == 1 && request.trainer.loss != TrainingLoss::cross_entropy;
+bool follows(TrainingStop stop) {
+  return stop == TrainingStop::follow || stop == TrainingStop::follow_flow ||
+         stop == TrainingStop::follow_gcv;
 }
+
+bool squared(const TrainRequest& request) { return request.trainer.loss != TrainingLoss::cross_entropy; }
 
 std::string fingerprint_of(const TrainingSet& data, const TrainableNetwork& network,
                            const TrainRequest& request) {
@@ -41,12 +44,12 @@ std::string fingerprint_of(const TrainingSet& data, const TrainableNetwork& netw
   const Schedule& s = request.trainer.schedule;
   Fingerprint print;
   print.add(request.fingerprint);
-  print.add(fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", to_string(o.kind),
-                        o.learning_rate, o.momentum, o.beta1, o.beta2, o.epsilon, o.weight_decay,
-                        static_cast<int>(o.anchor), to_string(s.kind), s.period, s.factor, s.floor, s.warm_up,
-                        to_string(request.trainer.loss), request.trainer.batch, request.trainer.seed,
-                        to_string(request.stop), request.watch, request.watching.probes,
-                        request.watching.growth, network.description()));
+  print.add(fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
+                        to_string(o.kind), o.learning_rate, o.momentum, o.beta1, o.beta2, o.epsilon,
+                        o.weight_decay, static_cast<int>(o.anchor), to_string(s.kind), s.period, s.factor,
+                        s.floor, s.warm_up, to_string(request.trainer.loss), request.trainer.batch,
+                        request.trainer.seed, to_string(request.stop), request.watch, request.watching.probes,
+                        request.watching.growth, network.description(), request.validation_fraction));
   for (const Matrix* part : {&data.X, &data.Y, &data.design})
     print.add(part->data(), static_cast<std::size_t>(part->size()));
   print.add(network.parameters().data(), static_cast<std::size_t>(network.parameters().size()));
@@ -83,9 +86,14 @@ class Training {
     require(request_.max_steps >= 1, "max_steps", request_.max_steps, "must be >= 1");
     require(request_.validation_fraction > 0.0 && request_.validation_fraction < 1.0, "validation_fraction",
             request_.validation_fraction, "must be in (0, 1)");
-    if (needs_flow(request_.stop) && !one_squared(network_, request_))
-      throw InputError(fmt::format("stop {} is for squared loss and one output: give steps or validation",
-                                   to_string(request_.stop)));
+    if (needs_flow(request_.stop) && !squared(request_))
+      throw InputError(
+          fmt::format("stop {} is for squared loss: give steps or validation", to_string(request_.stop)));
+    if (follows(request_.stop) && network_.outputs() > 1)
+      throw InputError(
+          fmt::format("stop {} is for one output, and the network has {}: give steps, validation, reml-risk "
+                      "or reml-flow",
+                      to_string(request_.stop), network_.outputs()));
   }
 
   // lambda_1, from the spectrum where that is made anyway, and the learning rate with its limit.
@@ -93,13 +101,12 @@ class Training {
     OptimiserOptions& optimiser = request_.trainer.optimiser;
     TrainerOptions any = request_.trainer;
     any.optimiser.learning_rate = 1.0;
-    const bool affordable = data_.X.rows() <= InitialFlow::most_rows && one_squared(network_, request_);
-    if (needs_flow(request_.stop) || (request_.watch && affordable)) {
+    const bool affordable = data_.X.rows() <= InitialFlow::most_rows && squared(request_);
+    if (needs_flow(request_.stop) || (request_.watch && affordable))
       flow_ = std::make_unique<InitialFlow>(Trainer(network_, data_, any));
-      report_.largest_eigenvalue = flow_->largest_eigenvalue();
-    } else {
-      report_.largest_eigenvalue = largest_eigenvalue(network_, data_);
-    }
+    // With K > 1 the flow's operator is a mean, and steps are limited by the whole one.
+    report_.largest_eigenvalue =
+        flow_ && network_.outputs() == 1 ? flow_->largest_eigenvalue() : largest_eigenvalue(network_, data_);
     const double halved = request_.trainer.loss == TrainingLoss::mse ? 0.5 : 1.0;
     report_.stable_rate = halved * largest_stable_rate(optimiser, report_.largest_eigenvalue);
     report_.learning_rate_chosen = std::isnan(request_.learning_rate);
@@ -111,8 +118,7 @@ class Training {
     else
       optimiser.learning_rate = request_.learning_rate;
     report_.learning_rate = optimiser.learning_rate;
-    const bool bounded = request_.trainer.loss != TrainingLoss::cross_entropy;
-    if (bounded && optimiser.learning_rate >= report_.stable_rate)
+    if (squared(request_) && optimiser.learning_rate >= report_.stable_rate)
       throw InputError(fmt::format(
           "learning rate {:g}: must be below {:.6g}, above which {} is not stable at the largest eigenvalue "
           "{:.6g} of the operator at the start",
@@ -198,6 +204,39 @@ class Training {
     }
   }
 
+  TrainingSet rows(const std::vector<Index>& which) const {
+    return {data_.X(which, Eigen::all), data_.Y(which, Eigen::all),
+            data_.design.cols() > 0 ? Matrix(data_.design(which, Eigen::all))
+                                    : Matrix(static_cast<Index>(which.size()), 0)};
+  }
+
+  // At the network's present weights; NaN where the responses are no indicators.
+  double accuracy_of(const TrainingSet& set, const Matrix& coefficients) const {
+    const Labels labels = labels_of_indicators(set.Y);
+    if (labels.empty()) return std::numeric_limits<double>::quiet_NaN();
+    Matrix scores = network_.output(set.X);
+    if (set.design.cols() > 0) scores += set.design * coefficients;
+    return accuracy(scores, labels);
+  }
+
+  // Stop validation without refit: the best weights seen, of the rows `in`.
+  TrainReport keep(const ValidationStop& best, const TrainingRun& run, const TrainingSet& in, Index held) {
+    report_.run = run;
+    report_.run.steps = best.best_steps();
+    report_.run.time = best.best_time();
+    report_.outcome = Outcome::converged;
+    report_.reason = fmt::format("least loss on {} held-out rows, trained on {}", held, in.X.rows());
+    report_.coefficients = best.best_coefficients();
+    report_.loss = best.best_training_loss();
+    report_.accuracy = accuracy_of(in, report_.coefficients);
+    if (watch_) {
+      watch_->cut(best.best_steps());
+      report_.watch = watch_->records();
+      report_.verdict = watch_->verdict();
+    }
+    return report_;
+  }
+
   // Held-out rows first, then all rows to the time or the number of steps that was best.
   TrainReport validated(Trainer& trainer) {
     const Index n = data_.X.rows();
@@ -205,11 +244,6 @@ class Training {
         std::clamp<Index>(std::lround(request_.validation_fraction * static_cast<double>(n)), 1, n - 1);
     const std::vector<Index> order = RandomStream(request_.trainer.seed, "validation split").permutation(n);
     const std::vector<Index> out(order.begin(), order.begin() + held), in(order.begin() + held, order.end());
-    const auto rows = [&](const std::vector<Index>& which) {
-      return TrainingSet{data_.X(which, Eigen::all), data_.Y(which, Eigen::all),
-                         data_.design.cols() > 0 ? Matrix(data_.design(which, Eigen::all))
-                                                 : Matrix(static_cast<Index>(which.size()), 0)};
-    };
     const Vector start = network_.parameters();
     TrainerOptions options = request_.trainer;
     options.batch = std::min<Index>(options.batch, n - held);
@@ -219,23 +253,19 @@ class Training {
     first.max_steps = request_.max_steps;
     first.monitors = {&validation};
     if (!request_.checkpoint.empty()) first.checkpoint += ".validation";
+    if (!request_.refit && request_.watch) {  // with refit it is the training on all rows that is watched
+      watch_ = std::make_unique<Watch>(part, nullptr, rows(out), request_.watching);
+      first.monitors.insert(first.monitors.begin(), watch_.get());
+    }
     const auto follower = rate_follower(part);
     if (follower) first.monitors.push_back(follower.get());
     const TrainingRun held_out_run = run_training(part, first);
     report_.validation_loss = validation.best_loss();
     report_.validation_steps = validation.best_steps();
     if (held_out_run.end == TrainingEnd::diverged) report_.warnings.push_back(held_out_run.reason);
-    if (!request_.refit) {
-      network_.set_parameters(validation.best_parameters());
-      report_.run = held_out_run;
-      report_.run.steps = validation.best_steps();
-      report_.run.time = validation.best_time();
-      report_.outcome = Outcome::converged;
-      report_.reason = fmt::format("least loss on {} held-out rows, trained on {}", held, n - held);
-      report_.coefficients = validation.best_coefficients();
-      report_.loss = validation.best_training_loss();
-      return report_;
-    }
+    network_.set_parameters(validation.best_parameters());
+    report_.validation_accuracy = accuracy_of(rows(out), validation.best_coefficients());
+    if (!request_.refit) return keep(validation, held_out_run, rows(in), held);
     network_.set_parameters(start);
     RunOptions again = run_options(network_);
     again.max_steps = request_.max_steps;
@@ -252,7 +282,8 @@ class Training {
   TrainReport finish(const Trainer& trainer) {
     report_.loss = trainer.loss();
     report_.coefficients = trainer.coefficients();
-    if (flow_) report_.matched_time = flow_->matched_time(trainer.residual().col(0));
+    report_.accuracy = accuracy_of(data_, report_.coefficients);
+    if (flow_) report_.matched_time = flow_->matched_time(trainer.residual());
     if (follow_) report_.follow = follow_->records();
     if (watch_) {
       watch_->finish(trainer);

@@ -182,6 +182,8 @@ Matrix Trainer::residual() const {
   return r;
 }
 
+Matrix Trainer::fitted() const { return basis_.cols() > 0 ? Matrix(data_.Y - residual()) : output(); }
+
 double Trainer::loss() const {
   Matrix slope;
   return loss_and_slope(output(), data_.Y, basis_, slope);

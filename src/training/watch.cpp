@@ -13,9 +13,36 @@ namespace {
 
 constexpr int power_iterations = 30;
 constexpr Index numbers_per_record = 12;
+constexpr Index numbers_per_class_look = 11;
 
 double ratio(double part, double whole) {
   return whole > 0.0 ? part / whole : std::numeric_limits<double>::quiet_NaN();
+}
+
+ClassLook class_look(const Trainer& trainer, const Labels& labels) {
+  const TrainableNetwork& network = trainer.network();
+  const Matrix& X = trainer.data().X;
+  const Matrix scores = trainer.fitted();
+  const std::vector<Matrix> features = network.features(X);
+  return {.collapse =
+              neural_collapse(features.empty() ? X : features.back(), labels, network.last_weights(), scores),
+          .margins = margins(scores, labels),
+          .training_accuracy = accuracy(scores, labels)};
+}
+
+Vector numbers_of(const ClassLook& look) {
+  const Collapse& c = look.collapse;
+  const Margins& m = look.margins;
+  return (Vector(numbers_per_class_look) << c.spread, c.norms, c.angles, c.duality, c.nearest, m.least, m.low,
+          m.median, m.scale, look.training_accuracy, look.held_out_accuracy)
+      .finished();
+}
+
+ClassLook class_look_of(const Vector& v) {
+  return {.collapse = {.spread = v(0), .norms = v(1), .angles = v(2), .duality = v(3), .nearest = v(4)},
+          .margins = {.least = v(5), .low = v(6), .median = v(7), .scale = v(8)},
+          .training_accuracy = v(9),
+          .held_out_accuracy = v(10)};
 }
 
 }  // namespace
@@ -35,11 +62,16 @@ void WatchOptions::check() const {
   require(growth > 1.0, "growth", growth, "must be > 1");
   require(lazy_drift > 0.0, "lazy_drift", lazy_drift, "must be > 0");
   require(lazy_distance > 0.0, "lazy_distance", lazy_distance, "must be > 0");
+  require(collapsed > 0.0, "collapsed", collapsed, "must be > 0");
 }
 
 Watch::Watch(const Trainer& trainer, const InitialFlow* flow, TrainingSet held_out,
              const WatchOptions& options)
-    : options_(options), flow_(flow), held_out_(std::move(held_out)) {
+    : options_(options),
+      flow_(flow),
+      held_out_(std::move(held_out)),
+      labels_(labels_of_indicators(trainer.data().Y)),
+      held_out_labels_(labels_of_indicators(held_out_.Y)) {
   options_.check();
   const Matrix& X = trainer.data().X;
   std::vector<Index> rows = RandomStream(options_.seed, "watch probes").permutation(X.rows());
@@ -54,7 +86,13 @@ WatchRecord Watch::record_of(const Trainer& trainer) const {
   record.step = trainer.steps();
   record.time = trainer.time();
   record.training_loss = trainer.loss();
-  if (held_out_.X.rows() > 0) record.held_out_loss = loss_at(trainer, held_out_);
+  if (!labels_.empty()) record.classes = class_look(trainer, labels_);
+  if (held_out_.X.rows() > 0) {
+    const Matrix F = trainer.predict(held_out_.X, held_out_.design);
+    record.held_out_loss = trainer.loss_of(F, held_out_.Y);
+    if (record.classes && !held_out_labels_.empty())
+      record.classes->held_out_accuracy = accuracy(F, held_out_labels_);
+  }
   const Matrix H = trainer.network().kernel(probes_);
   record.drift = ratio((H - H_start_).norm(), H_start_.norm());
   record.alignment = ratio(H.cwiseProduct(H_start_).sum(), H.norm() * H_start_.norm());
@@ -67,7 +105,7 @@ WatchRecord Watch::record_of(const Trainer& trainer) const {
     record.stable_rank.push_back(stable_rank(
         theta.segment(layer.weights, layer.rows * layer.columns).reshaped(layer.rows, layer.columns)));
   if (flow_ == nullptr) return record;
-  const Vector r = trainer.residual().col(0);
+  const Matrix r = trainer.residual();
   if (std::isnan(record.time)) record.time = flow_->matched_time(r);
   record.distance = ratio((r - flow_->residual(record.time)).norm(), flow_->start_norm());
   record.position = flow_->position(r);
@@ -90,12 +128,47 @@ void Watch::finish(const Trainer& trainer) {
   if (records_.empty() || records_.back().step != trainer.steps()) records_.push_back(record_of(trainer));
 }
 
+void Watch::cut(Index last_step) {
+  std::erase_if(records_, [&](const WatchRecord& r) { return r.step > last_step; });
+}
+
+std::string Watch::collapse_sentence() const {
+  if (!records_.front().classes) return "";
+  const Collapse& start = records_.front().classes->collapse;
+  const ClassLook& end = *records_.back().classes;
+  const Collapse& c = end.collapse;
+  if (std::isnan(c.spread))
+    return "Whether the classes collapsed is not defined: their features have one mean.";
+  const bool together = c.spread <= options_.collapsed && c.nearest <= options_.collapsed;
+  const bool simplex = c.norms <= options_.collapsed && c.angles <= options_.collapsed;
+  const char* what = "The classes did not collapse";
+  if (together && simplex && c.duality <= options_.collapsed)
+    what = "The classes collapsed, each to a corner of a simplex that the last weights share";
+  else if (together && simplex)
+    what = "The classes collapsed, each to a corner of a simplex, which the last weights do not share";
+  else if (together)
+    what = "The classes collapsed, each to a point, but these are not the corners of a simplex";
+  else if (c.spread < start.spread)
+    what = "The classes drew together and did not collapse";
+  return fmt::format(
+      "{}: the spread of their features within over that between them went from {:.3g} to {:.3g} (NC1), "
+      "their "
+      "means are {:.3g} from equal lengths and {:.3g} from a simplex's angles (NC2), the last weights {:.3g} "
+      "from "
+      "the means (NC3), and the nearest mean is not the network's class in {:.3g} % of the rows (NC4); "
+      "margins "
+      "are {:.3g} or less in 5 % of the rows, in units of the scores' root mean square.",
+      what, start.spread, c.spread, c.norms, c.angles, c.duality, 100.0 * c.nearest,
+      end.margins.low / end.margins.scale);
+}
+
 Verdict Watch::verdict() const {
   Verdict verdict;
   if (records_.empty()) {
     verdict.sentence = "Nothing was seen of the training.";
     return verdict;
   }
+  verdict.collapse = collapse_sentence();
   const WatchRecord& last = records_.back();
   const auto numbers = [](const WatchRecord& r) {
     std::string text = fmt::format("kernel drift {:.3g}, alignment {:.3g}", r.drift, r.alignment);
@@ -122,17 +195,17 @@ Verdict Watch::verdict() const {
 void Watch::save(TensorFile& file) const {
   const std::size_t features = features_start_.size();
   const std::size_t layers = records_.empty() ? 0 : records_.front().stable_rank.size();
-  Matrix numbers(numbers_per_record + static_cast<Index>(features + layers),
-                 static_cast<Index>(records_.size()));
+  const Index fixed = numbers_per_record + (labels_.empty() ? 0 : numbers_per_class_look);
+  Matrix numbers(fixed + static_cast<Index>(features + layers), static_cast<Index>(records_.size()));
   for (std::size_t k = 0; k < records_.size(); ++k) {
     const WatchRecord& r = records_[k];
     auto column = numbers.col(static_cast<Index>(k));
     column.head(numbers_per_record) << static_cast<double>(r.step), r.time, r.training_loss, r.held_out_loss,
         r.drift, r.alignment, r.distance, r.position, static_cast<double>(r.learned), r.frontier, r.dof, 0.0;
-    for (std::size_t l = 0; l < features; ++l)
-      column(numbers_per_record + static_cast<Index>(l)) = r.feature_movement[l];
+    if (r.classes) column.segment(numbers_per_record, numbers_per_class_look) = numbers_of(*r.classes);
+    for (std::size_t l = 0; l < features; ++l) column(fixed + static_cast<Index>(l)) = r.feature_movement[l];
     for (std::size_t l = 0; l < layers; ++l)
-      column(numbers_per_record + static_cast<Index>(features + l)) = r.stable_rank[l];
+      column(fixed + static_cast<Index>(features + l)) = r.stable_rank[l];
   }
   write_state(file, "watch.records", numbers);
   write_state(file, "watch.next", Vector(Vector::Constant(1, static_cast<double>(next_))));
@@ -154,9 +227,11 @@ void Watch::restore(const TensorFile& file) {
                   .learned = static_cast<Index>(v(8)),
                   .frontier = v(9),
                   .dof = v(10)};
+    if (!labels_.empty()) r.classes = class_look_of(v.segment(numbers_per_record, numbers_per_class_look));
     const auto features = static_cast<Index>(features_start_.size());
-    for (Index l = 0; l < features; ++l) r.feature_movement.push_back(v(numbers_per_record + l));
-    for (Index l = numbers_per_record + features; l < v.size(); ++l) r.stable_rank.push_back(v(l));
+    const Index fixed = numbers_per_record + (labels_.empty() ? 0 : numbers_per_class_look);
+    for (Index l = 0; l < features; ++l) r.feature_movement.push_back(v(fixed + l));
+    for (Index l = fixed + features; l < v.size(); ++l) r.stable_rank.push_back(v(l));
     records_.push_back(std::move(r));
   }
   next_ = static_cast<Index>(read_state(file, "watch.next")(0));

@@ -25,6 +25,9 @@ DenseNetwork in_raw_units(const DenseNetwork& network, const Vector& input_cente
 /// (InputError otherwise). A linear network has 0.weight only. DenseNetwork::from_file() reads it as well.
 void write_state_dict(const std::string& path, const DenseNetwork& network,
                       const std::map<std::string, std::string>& metadata);
+/// Of a network with K outputs, as its entries: the last W is K x w.
+void write_state_dict(const std::string& path, const Parameters& parameters,
+                      const std::map<std::string, std::string>& metadata);
 
 /// The same network as an ONNX file (IR version 8, operators of opset 13, float32): input "features", rows x
 /// d, output "response", rows x 1. Layers are Gemm; gelu is x (1 + Erf(x / sqrt 2)) / 2. The file is
@@ -32,5 +35,8 @@ void write_state_dict(const std::string& path, const DenseNetwork& network,
 /// github.com/onnx/onnx, onnx/onnx.proto3.
 void write_onnx(const std::string& path, const DenseNetwork& network,
                 const std::map<std::string, std::string>& metadata);
+/// Of a network with K outputs, of parameterisation standard with biases; `output` is the output's name.
+void write_onnx(const std::string& path, const Activation& activation, const Parameters& parameters,
+                const std::string& output, const std::map<std::string, std::string>& metadata);
 
 }  // namespace gradflow

@@ -53,7 +53,8 @@ struct TrainReport {
   std::string reason{};
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
   bool learning_rate_chosen = false;
-  double largest_eigenvalue = std::numeric_limits<double>::quiet_NaN();  ///< of M at theta_0
+  /// Of M at theta_0; K > 1: of the nK x nK operator, by power iteration.
+  double largest_eigenvalue = std::numeric_limits<double>::quiet_NaN();
   double stable_rate = std::numeric_limits<double>::quiet_NaN();  ///< largest stable learning rate at theta_0
   double planned_time = std::numeric_limits<double>::quiet_NaN();  ///< of the rule at theta_0
   double matched_time = std::numeric_limits<double>::quiet_NaN();  ///< at the end: where along theta_0's flow
@@ -61,7 +62,10 @@ struct TrainReport {
   double start_loss = std::numeric_limits<double>::quiet_NaN();
   double loss = std::numeric_limits<double>::quiet_NaN();  ///< of the training rows at the end
   Matrix coefficients{};                                   ///< of the fixed effects, q x K
+  /// Share of the training rows whose largest score is their class's; NaN unless responses are indicators.
+  double accuracy = std::numeric_limits<double>::quiet_NaN();
   double validation_loss = std::numeric_limits<double>::quiet_NaN();
+  double validation_accuracy = std::numeric_limits<double>::quiet_NaN();  ///< of the same held-out rows
   Index validation_steps = -1;  ///< of the best held-out loss; -1: not asked for
   std::vector<FollowRecord> follow{};
   std::vector<WatchRecord> watch{};
@@ -71,8 +75,10 @@ struct TrainReport {
 
 /// Trains the network, which then has the weights of the stop. Divergence, a rule without a usable time and a
 /// limit reached are outcomes. The same bits for any number of threads: BLAS runs on one. Throws InputError
-/// for options out of range, a learning rate at or above the largest stable one, and rules beyond
-/// InitialFlow::most_rows rows, cross-entropy or K > 1 (stop `steps` and `validation` are for all).
+/// for options out of range, a learning rate at or above the largest stable one, rules beyond
+/// InitialFlow::most_rows rows or with cross-entropy (stop `steps` and `validation` are for all), and
+/// following rules with K > 1. `reml_risk` and `reml_flow` take K outputs as sharing one operator and one
+/// time (initial_flow.h).
 TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request);
 
 /// lambda_1 of M at the network's theta, which is moved and put back: 40 power iterations with J' and central

@@ -83,6 +83,7 @@ class Trainer {
   /// At the present theta, one forward pass over all rows; kept until the next step.
   const Matrix& output() const;
   Matrix residual() const;  ///< P (Y - F), n x K; softmax residual Y - p under cross_entropy
+  Matrix fitted() const;    ///< F + X beta of the training rows, n x K
   double loss() const;      ///< of all rows
   double loss_of(const Matrix& F, const Matrix& Y) const;  ///< as it is, without projection; m x K each
   Matrix coefficients() const;                             ///< beta, q x K
