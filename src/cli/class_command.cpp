@@ -50,23 +50,23 @@ void check_outputs(const Settings& s) {
     throw InputError(fmt::format("-o and --json name the same file, '{}'", s.output));
 }
 
-std::string predictions_csv(const ClassModel& model, const ClassPredictions& predictions) {
+}  // namespace
+
+std::string class_predictions_csv(const std::vector<std::string>& classes,
+                                  const ClassPredictions& predictions) {
   std::string text = "id,class";
-  for (const std::string& name : model.classes)
-    text += fmt::format(",{}", csv_field(fmt::format("p_{}", name)));
+  for (const std::string& name : classes) text += fmt::format(",{}", csv_field(fmt::format("p_{}", name)));
   text += '\n';
   for (std::size_t i = 0; i < predictions.ids.size(); ++i) {
     const Index label = predictions.most_probable[i];
     text += fmt::format("{},{}", csv_field(predictions.ids[i]),
-                        label < 0 ? "NA" : csv_field(model.classes[static_cast<std::size_t>(label)]));
+                        label < 0 ? "NA" : csv_field(classes[static_cast<std::size_t>(label)]));
     for (const double value : predictions.probabilities.row(static_cast<Index>(i)))
       text += fmt::format(",{}", csv_number(value));
     text += '\n';
   }
   return text;
 }
-
-}  // namespace
 
 void add_class_options(CLI::App& command, Settings& s) {
   command.add_flag("--classes", s.target_is_class, "The target column is a class: fit class probabilities")
@@ -145,7 +145,7 @@ int predict_classes(Invocation& invocation) {
   if (!s.json.empty())
     write_file_atomically(s.json, json_class_prediction_report(invocation.record, model, predictions));
   warn(predictions.warnings);
-  give_predictions(s, rows, predictions_csv(model, predictions));
+  give_predictions(s, rows, class_predictions_csv(model.classes, predictions));
   return exit_usable;
 }
 

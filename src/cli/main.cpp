@@ -58,7 +58,8 @@ CLI::App* add_train(CLI::App& app, Settings& s) {
       app, "train", "The finite network itself, trained to the stopping time, and watched.",
       "  gradflow train data.csv --target price -o price.safetensors\n"
       "  gradflow train data.csv --target price --network gelu:256x2 --optimizer adam --batch 32\n"
-      "  gradflow train data.csv --target price --stop follow-gcv --watch price.json");
+      "  gradflow train data.csv --target price --stop follow-gcv --watch price.json\n"
+      "  gradflow train data.csv --target species --classes --optimizer adam -o species.safetensors");
   add_data_options(*train, s);
   add_training_options(*train, s);
   return train;
@@ -167,8 +168,10 @@ int run_command(const Command& command, Settings settings, const std::vector<std
   record.arguments = arguments;
   record.options = options_in_effect(*command.app);
   record.threads = threads();
-  check_class_options(*command.app, invocation.settings);
-  int (*const run)(Invocation&) = invocation.settings.target_is_class ? class_command : command.run;
+  const bool trains = record.command == "train";  // whose options are others, and are checked there
+  if (!trains) check_class_options(*command.app, invocation.settings);
+  int (*const run)(Invocation&) =
+      invocation.settings.target_is_class && !trains ? class_command : command.run;
   const bool takes_several = record.command == "test" || record.command == "stop" || record.command == "fit";
   if (!takes_several) return run(invocation);
   const std::vector<std::string> targets = targets_of(invocation.settings);

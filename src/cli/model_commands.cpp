@@ -9,12 +9,14 @@
 #include "cli/numbers.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
+#include "cli/train_classes.h"
 #include "cli/train_command.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
 #include "gradflow/data/csv_writer.h"
 #include "gradflow/model/class_model.h"
 #include "gradflow/model/memory.h"
+#include "gradflow/model/trained_class_model.h"
 #include "gradflow/model/trained_model.h"
 #include "gradflow/report/json_report.h"
 #include "gradflow/report/text_report.h"
@@ -67,6 +69,7 @@ int predict_command(Invocation& invocation) {
   require_writable(s.json, inputs);
   if (is_class_model(s.model)) return predict_classes(invocation);
   if (is_trained_model(s.model)) return predict_trained(invocation);
+  if (is_trained_class_model(s.model)) return predict_trained_classes(invocation);
   FittedModel model = FittedModel::load(s.model);
   if (!s.level.empty()) model.level = open_fraction("--level", s.level);
   invocation.record.seed = model.seed;

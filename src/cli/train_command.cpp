@@ -2,19 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
-
 #include "cli/make_job.h"
 #include "cli/new_rows.h"
-#include "cli/numbers.h"
 #include "cli/output.h"
-#include "cli/terminal_progress.h"
+#include "cli/train_classes.h"
+#include "cli/training_request.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
 #include "gradflow/model/trained_model.h"
-#include "gradflow/operators/make_operator.h"
 #include "gradflow/report/training_report.h"
 
 namespace gradflow::cli {
@@ -23,96 +18,6 @@ namespace {
 constexpr const char* network_group = "Network";
 constexpr const char* training_group = "Training";
 constexpr const char* output_group = "Output";
-
-Index count_of(const std::string& option, const std::string& text, Index least) {
-  constexpr std::uint64_t most = std::uint64_t{1} << 40;
-  const auto count = static_cast<Index>(std::min(whole_number(option, text), most));
-  if (count < least) throw InputError(fmt::format("{} {}: must be >= {}", option, text, least));
-  return count;
-}
-
-double fraction_below_one(const std::string& option, const std::string& text) {
-  const double value = nonnegative_number(option, text);
-  if (value >= 1.0) throw InputError(fmt::format("{} {}: must be in [0, 1)", option, text));
-  return value;
-}
-
-// --width, --depth and --activation are another way to say --network.
-std::string network_text(const Settings& s) {
-  const bool parts = !s.width.empty() || !s.depth.empty() || !s.activation.empty();
-  if (!s.network.empty() && parts)
-    throw InputError("--network and --width, --depth or --activation: give one or the other");
-  if (!s.network.empty() || (!s.weights.empty() && !parts)) return s.network;
-  const Index width = s.width.empty() ? 128 : count_of("--width", s.width, 1);
-  const Index depth = s.depth.empty() ? 2 : count_of("--depth", s.depth, 0);
-  if (depth == 0) return "linear";
-  return fmt::format("{}:{}x{}", s.activation.empty() ? "relu" : s.activation, width, depth);
-}
-
-void check_parameterization(const Settings& s) {
-  if (!s.parameterization.empty() && s.parameterization != "standard" && s.parameterization != "ntk")
-    throw InputError(fmt::format("--parameterization {}: must be standard or ntk", s.parameterization));
-}
-
-OptimiserOptions make_optimiser(const Settings& s) {
-  OptimiserOptions optimiser;
-  optimiser.kind = parse_optimiser(s.optimizer);
-  const bool adam = !has_flow_time(optimiser.kind);
-  if (!s.momentum.empty()) {
-    if (adam || optimiser.kind == OptimiserKind::gd)
-      throw InputError(
-          fmt::format("--momentum is for --optimizer momentum and nesterov, and it is {}", s.optimizer));
-    optimiser.momentum = fraction_below_one("--momentum", s.momentum);
-  }
-  optimiser.weight_decay = nonnegative_number("--weight-decay", s.weight_decay);
-  if (s.decay_to != "zero" && s.decay_to != "initial")
-    throw InputError(fmt::format("--decay-to {}: must be zero or initial", s.decay_to));
-  optimiser.anchor = s.decay_to == "zero" ? DecayAnchor::zero : DecayAnchor::initial;
-  return optimiser;
-}
-
-Schedule make_schedule(const Settings& s, Index steps) {
-  Schedule schedule;
-  schedule.kind = parse_schedule(s.schedule);
-  schedule.warm_up = count_of("--warm-up", s.warm_up, 0);
-  if (!s.schedule_period.empty())
-    schedule.period = count_of("--schedule-period", s.schedule_period, 1);
-  else if (steps > 0)
-    schedule.period = schedule.kind == ScheduleKind::step ? std::max<Index>(1, steps / 3) : steps;
-  else if (schedule.kind != ScheduleKind::constant)
-    throw InputError(fmt::format("--schedule {} needs --schedule-period or --steps", s.schedule));
-  return schedule;
-}
-
-TrainRequest make_request(const Settings& s, Index rows) {
-  TrainRequest request;
-  request.trainer.optimiser = make_optimiser(s);
-  request.trainer.loss = parse_training_loss(s.loss);
-  if (request.trainer.loss == TrainingLoss::cross_entropy)
-    throw InputError(
-        "--loss cross-entropy is for classes, which gradflow train does not take yet: the library does");
-  request.trainer.batch = s.batch.empty() || s.batch == "all" ? 0 : count_of("--batch", s.batch, 1);
-  if (request.trainer.batch >= rows) request.trainer.batch = 0;
-  request.trainer.seed = whole_number("--seed", s.seed);
-  if (!s.learning_rate.empty()) request.learning_rate = positive_number("--learning-rate", s.learning_rate);
-  if (!s.steps.empty() && !s.stop.empty() && s.stop != "steps")
-    throw InputError("--steps and --stop: give one, a number of steps or a rule; --max-steps limits a rule");
-  request.stop = s.stop.empty() ? (s.steps.empty() ? TrainingStop::reml_risk : TrainingStop::steps)
-                                : parse_training_stop(s.stop);
-  if (request.stop == TrainingStop::steps) {
-    if (s.steps.empty()) throw InputError("--stop steps needs --steps");
-    request.steps = count_of("--steps", s.steps, 1);
-  }
-  request.max_steps = count_of("--max-steps", s.max_steps, 1);
-  request.trainer.schedule = make_schedule(s, request.steps);
-  request.validation_fraction = open_fraction("--validation-fraction", s.validation_fraction);
-  request.refit = !s.no_refit;
-  request.watch = !s.no_watch;
-  request.watching.seed = request.trainer.seed;
-  request.checkpoint = s.checkpoint;
-  request.seconds_between_checkpoints = nonnegative_number("--checkpoint-seconds", s.checkpoint_seconds);
-  return request;
-}
 
 TrainingSet make_set(const Dataset& data, bool intercept) {
   TrainingSet set{data.X, data.y, Matrix(data.X.rows(), data.Z.cols() + (intercept ? 1 : 0))};
@@ -131,23 +36,6 @@ void check_supported(const Settings& s, const Job& job) {
                     s.network));
   if (!s.row_weights.empty())
     throw InputError("--row-weights is not for gradflow train, which takes every row alike");
-}
-
-void check_outputs(const Settings& s) {
-  const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights};
-  const std::vector<std::pair<std::string, std::string>> outputs{{"-o", s.output},
-                                                                 {"--onnx", s.onnx},
-                                                                 {"--json", s.json},
-                                                                 {"--watch", s.watch},
-                                                                 {"--checkpoint", s.checkpoint}};
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    require_writable(outputs[i].second, inputs);
-    for (std::size_t j = 0; j < i; ++j)
-      if (same_file(outputs[i].second, outputs[j].second))
-        throw InputError(fmt::format("{} and {} name the same file, '{}'", outputs[j].first, outputs[i].first,
-                                     outputs[i].second));
-  }
-  if (!s.watch.empty() && s.no_watch) throw InputError("--watch and --no-watch: give one");
 }
 
 Dataset load(const Job& job, const Settings& s) {
@@ -197,10 +85,17 @@ void add_training_options(CLI::App& command, Settings& s) {
   option("--schedule-period", s.schedule_period, "Steps (default: from --steps)", "INTEGER");
   option("--warm-up", s.warm_up, "Steps over which the learning rate rises", "INTEGER");
   option("--batch", s.batch, "Rows of a step (default: all)", "INTEGER");
-  option("--loss", s.loss, "half-mse, 1/(2n) sum (f-y)^2, or mse, without 1/2", "NAME");
+  flag("--classes", s.target_is_class, "The target column is a class: one output for each", "Classes");
+  option(
+      "--loss", s.training_loss,
+      "half-mse, 1/(2n) sum (f-y)^2 (default), or mse, without 1/2; of classes cross-entropy (default), or "
+      "these on the indicators",
+      "NAME");
   option("--precision", s.training_precision, "Of the passes: float64 or float32", "TYPE");
   option("--stop", s.stop,
-         "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation or steps", "RULE");
+         "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation or steps; with "
+         "cross-entropy validation (default) or steps",
+         "RULE");
   option("--steps", s.steps, "Stop after so many steps", "INTEGER");
   option("--max-steps", s.max_steps, "Most steps of a rule", "INTEGER");
   option("--validation-fraction", s.validation_fraction, "Part of the rows that stop validation holds out",
@@ -217,6 +112,7 @@ void add_training_options(CLI::App& command, Settings& s) {
 }
 
 int train_command(Invocation& invocation) {
+  if (invocation.settings.target_is_class) return train_classes(invocation);
   Settings s = invocation.settings;
   check_outputs(s);
   s.network = network_text(s);
@@ -227,7 +123,6 @@ int train_command(Invocation& invocation) {
   Settings data_settings = s;  // make_job() checks the options of inference too: only those of data are ours
   data_settings.learning_rate.clear();
   data_settings.checkpoint.clear();
-  data_settings.loss = "half-mse";
   const Job job = make_job(data_settings, Purpose::inference);
   check_supported(s, job);
   const Dataset data = load(job, s);
@@ -243,27 +138,14 @@ int train_command(Invocation& invocation) {
                           .parameters = network->parameters().size(),
                           .response_scale = data.recipe.target_scale};
   invocation.record.seed = context.request.trainer.seed;
-  const TrainReport report = [&] {
-    TerminalProgress progress(!s.quiet);
-    context.request.progress = &progress;
-    return train(*network, set, context.request);
-  }();
-  context.request.progress = nullptr;
-  const bool is_usable = usable(report.outcome);
-  const bool diverged = report.run.end == TrainingEnd::diverged;
-  if (is_usable || diverged || report.outcome == Outcome::iteration_limit) {
+  const TrainReport report = train_with_progress(*network, set, context, s);
+  if (has_weights(report)) {
     const double intercept = s.no_intercept ? 0.0 : report.coefficients(0, 0);
     if (!s.output.empty()) make_trained_model(data.recipe, network->dense(), intercept).save(s.output);
     if (!s.onnx.empty()) make_trained_model(data.recipe, network->dense(), intercept).save_onnx(s.onnx);
     context.weights_written = !s.output.empty();
   }
-  invocation.document = json_training_report(invocation.record, context, report);
-  if (!s.json.empty()) write_file_atomically(s.json, invocation.document);
-  if (!s.watch.empty()) write_file_atomically(s.watch, json_watch_report(invocation.record, report));
-  if (!s.quiet) print(text_training_report(context, report));
-  if (!is_usable) std::fputs(fmt::format("gradflow: {}\n", report.reason).c_str(), stderr);
-  if (context.weights_written && !s.quiet) print(fmt::format("Weights written to {}.\n", s.output));
-  return is_usable ? exit_usable : exit_not_usable;
+  return give_training(invocation, s, context, report);
 }
 
 int predict_trained(Invocation& invocation) {

@@ -33,16 +33,6 @@ class Stages {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-ClassDataset load_classes(const DataSource& source, const DatasetOptions& options) {
-  if (source.columns != nullptr) return make_class_dataset(*source.columns, options);
-  if (!source.table.empty())
-    return make_class_dataset(read_table(source.table, source.table_options), options);
-  const FeatureArray features = read_features(source.features);
-  const Vector y = read_array(source.response).as_vector(source.response);
-  return make_class_dataset(features.rows, y, with_shape(options, features, source.features), source.features,
-                            source.response);
-}
-
 void require_size(const ClassJob& job, const ClassDataset& data) {
   const Index n = data.data.X.rows();
   if (n > ClassJob::most_rows)
@@ -112,14 +102,7 @@ void choose_kernel(const ClassJob& job, ClassResult& result) {
 }
 
 void warn(ClassResult& result) {
-  const DataReport& report = result.data.data.report;
-  result.warnings = report.warnings;
-  if (!report.dropped_copies.empty())
-    result.warnings.push_back(
-        fmt::format("{} rows equal to an earlier one in features and class were taken for copies and left "
-                    "out; if they are "
-                    "observations of their own, give --copies all.",
-                    report.dropped_copies.size()));
+  result.warnings = warnings_of(result.data);
   if (usable(result.fit.outcome) && result.fit.outcome != Outcome::converged)
     result.warnings.push_back(fmt::format("The fit: {}.", result.fit.reason));
   const ProbabilityMap& map = result.fit.map;
@@ -128,6 +111,17 @@ void warn(ClassResult& result) {
 }
 
 }  // namespace
+
+std::vector<std::string> warnings_of(const ClassDataset& data) {
+  const DataReport& report = data.data.report;
+  std::vector<std::string> warnings = report.warnings;
+  if (!report.dropped_copies.empty())
+    warnings.push_back(
+        fmt::format("{} rows equal to an earlier one in features and class were taken for copies and left "
+                    "out; if they are observations of their own, give --copies all.",
+                    report.dropped_copies.size()));
+  return warnings;
+}
 
 std::vector<KernelSum> kernel_candidates() {
   std::vector<KernelSum> candidates;
@@ -155,7 +149,7 @@ ClassResult run(const ClassJob& job) {
     if (!name.empty()) files.push_back(stamp_file(name));
   DatasetOptions dataset = job.dataset;
   dataset.feature_shape = job.operator_spec.array_shape();
-  result.data = load_classes(job.source, dataset);
+  result.data = load_class_dataset(job.source, dataset);
   require_address_space();
   require_size(job, result.data);
 

@@ -162,6 +162,16 @@ Dataset load_dataset(const DataSource& source, const DatasetOptions& options) {
                       source.response);
 }
 
+ClassDataset load_class_dataset(const DataSource& source, const DatasetOptions& options) {
+  if (source.columns != nullptr) return make_class_dataset(*source.columns, options);
+  if (!source.table.empty())
+    return make_class_dataset(read_table(source.table, source.table_options), options);
+  const FeatureArray features = read_features(source.features);
+  const Vector y = read_array(source.response).as_vector(source.response);
+  return make_class_dataset(features.rows, y, with_shape(options, features, source.features), source.features,
+                            source.response);
+}
+
 Dataset load_dataset_without_features(const DataSource& source, const DatasetOptions& options) {
   Dataset dataset;
   if (!source.table.empty()) {

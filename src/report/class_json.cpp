@@ -132,16 +132,21 @@ std::string json_class_prediction_report(const RunRecord& record, const ClassMod
                    {"tau", number(model.fit.tau)},
                    {"log10_p_value", number(model.log10_p_value)},
                    {"warnings", model.warnings}};
-  json["classes"] = model.classes;
+  add_class_predictions(json, model.classes, predictions);
+  return dump(json);
+}
+
+void add_class_predictions(Json& json, const std::vector<std::string>& classes,
+                           const ClassPredictions& predictions) {
+  json["classes"] = classes;
   json["ids"] = predictions.ids;
   json["class"] = Json::array();
   for (const Index label : predictions.most_probable)
-    json["class"].push_back(label < 0 ? Json(nullptr) : Json(model.classes[static_cast<std::size_t>(label)]));
+    json["class"].push_back(label < 0 ? Json(nullptr) : Json(classes[static_cast<std::size_t>(label)]));
   json["probabilities"] = Json::array();
   for (Index c = 0; c < predictions.probabilities.cols(); ++c)
     json["probabilities"].push_back(numbers(predictions.probabilities.col(c)));
   json["warnings"] = predictions.warnings;
-  return dump(json);
 }
 
 }  // namespace gradflow

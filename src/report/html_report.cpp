@@ -3,6 +3,7 @@
 #include "data/file_bytes.h"
 #include "gradflow/base/error.h"
 #include "gradflow/model/reanalyse.h"
+#include "gradflow/model/trained_class_model.h"
 #include "gradflow/model/trained_model.h"
 #include "gradflow/report/json_report.h"
 #include "report/chart.h"
@@ -73,7 +74,7 @@ ReportResult make_report(const ClassModel& model, const std::string& source, con
 ReportResult make_report_of_file(const std::string& path, const ReportOptions& options) {
   const std::string bytes = read_file_bytes(path);
   if (!is_safetensors(bytes)) return make_report(bytes, path, options);
-  if (is_trained_model(path))
+  if (is_trained_model(path) || is_trained_class_model(path))
     throw InputError(fmt::format(
         "'{}' holds the weights of a trained network: the report is of what gradflow train --json wrote",
         path));

@@ -8,6 +8,7 @@
 #include "gradflow/data/dataset.h"
 #include "gradflow/inference/outcome.h"
 #include "gradflow/inference/path.h"
+#include "gradflow/model/class_model.h"
 #include "gradflow/model/fitted_model.h"
 #include "gradflow/report/run_record.h"
 
@@ -24,6 +25,8 @@ Json record_json(const RunRecord& record);
 Json data_json(const DataReport& report);
 Json seconds_json(const std::vector<std::pair<std::string, double>>& stages);
 void add_predictions(Json& document, const Predictions& predictions);
+void add_class_predictions(Json& document, const std::vector<std::string>& classes,
+                           const ClassPredictions& predictions);
 std::string dump(const Json& document);  ///< indented, ending in a line end
 
 }  // namespace gradflow

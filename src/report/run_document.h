@@ -29,7 +29,7 @@ class RunDocument {
   /// A scalar as text: strings as they are, numbers and flags as JSON writes them.
   std::string scalar(const std::string& pointer) const;
 
-  bool of_classes() const { return has("/classes"); }
+  bool of_classes() const { return has("/classes") && !of_training(); }
   bool of_training() const { return has("/training"); }  ///< of gradflow train
   const std::string& source() const { return source_; }
 

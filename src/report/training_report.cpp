@@ -36,7 +36,39 @@ std::string loss_sentence(const TrainingContext& context, const TrainReport& rep
   if (!std::isnan(report.validation_loss))
     text += fmt::format("; on the rows held out {} after {} steps", shown_number(report.validation_loss),
                         report.validation_steps);
+  text += ".\n";
+  if (std::isnan(report.accuracy)) return text;
+  text += fmt::format("Accuracy {} of the training rows", shown_number(report.accuracy));
+  if (!std::isnan(report.validation_accuracy))
+    text += fmt::format("; {} of the rows held out, before they were trained on",
+                        shown_number(report.validation_accuracy));
   return text + ".\n";
+}
+
+std::string class_table(const TrainReport& report) {
+  if (report.watch.empty() || !report.watch.front().classes) return "";
+  std::vector<std::vector<std::string>> rows{{"step", "accuracy", "held out", "NC1", "NC2 norms",
+                                              "NC2 angles", "NC3", "NC4", "least margin", "5 %", "median",
+                                              ""}};
+  for (const WatchRecord& r : report.watch) {
+    const ClassLook& look = *r.classes;
+    const Margins& m = look.margins;
+    rows.push_back({std::to_string(r.step), shown_number(look.training_accuracy),
+                    shown_number(look.held_out_accuracy), shown_number(look.collapse.spread),
+                    shown_number(look.collapse.norms), shown_number(look.collapse.angles),
+                    shown_number(look.collapse.duality), shown_number(look.collapse.nearest),
+                    shown_number(m.least / m.scale), shown_number(m.low / m.scale),
+                    shown_number(m.median / m.scale), ""});
+  }
+  return fmt::format("\n{}(margins in units of the scores' root mean square)\n", aligned_table(rows));
+}
+
+std::string class_sentence(const TrainingContext& context) {
+  if (context.classes.empty()) return "";
+  std::vector<std::string> parts;
+  for (std::size_t c = 0; c < context.classes.size(); ++c)
+    parts.push_back(fmt::format("{} ({})", context.classes[c], context.class_rows[c]));
+  return fmt::format("Classes (rows): {}\n", fmt::join(parts, ", "));
 }
 
 std::string watch_table(const TrainReport& report) {
@@ -59,6 +91,22 @@ std::string follow_table(const TrainReport& report) {
   return fmt::format("\n{}", aligned_table(rows));
 }
 
+Json class_look_json(const ClassLook& look) {
+  const Collapse& c = look.collapse;
+  const Margins& m = look.margins;
+  return {{"training_accuracy", number(look.training_accuracy)},
+          {"held_out_accuracy", number(look.held_out_accuracy)},
+          {"nc1", number(c.spread)},
+          {"nc2_norms", number(c.norms)},
+          {"nc2_angles", number(c.angles)},
+          {"nc3", number(c.duality)},
+          {"nc4", number(c.nearest)},
+          {"margin_least", number(m.least)},
+          {"margin_5_percent", number(m.low)},
+          {"margin_median", number(m.median)},
+          {"score_rms", number(m.scale)}};
+}
+
 Json watch_json(const TrainReport& report) {
   Json list = Json::array();
   for (const WatchRecord& r : report.watch) {
@@ -78,6 +126,7 @@ Json watch_json(const TrainReport& report) {
                     {"effective_dof", number(r.dof)},
                     {"feature_movement", std::move(movement)},
                     {"stable_rank", std::move(ranks)}});
+    if (r.classes) list.back()["classes"] = class_look_json(*r.classes);
   }
   return list;
 }
@@ -85,10 +134,27 @@ Json watch_json(const TrainReport& report) {
 Json verdict_json(const TrainReport& report) {
   if (!report.verdict) return nullptr;
   const Verdict& verdict = *report.verdict;
-  return {{"lazy", verdict.lazy},
-          {"since_step", verdict.since < 0 ? Json(nullptr) : Json(verdict.since)},
-          {"since_time", number(verdict.time)},
-          {"sentence", verdict.sentence}};
+  Json json = {{"lazy", verdict.lazy},
+               {"since_step", verdict.since < 0 ? Json(nullptr) : Json(verdict.since)},
+               {"since_time", number(verdict.time)},
+               {"sentence", verdict.sentence}};
+  if (!verdict.collapse.empty()) json["collapse"] = verdict.collapse;
+  return json;
+}
+
+// Under cross-entropy the loss is the log-loss.
+void add_classes(Json& json, const TrainingContext& context, const TrainReport& report) {
+  if (context.classes.empty()) return;
+  json["classes"] = Json::array();
+  for (std::size_t c = 0; c < context.classes.size(); ++c)
+    json["classes"].push_back({{"name", context.classes[c]}, {"rows", context.class_rows[c]}});
+  Json& training = json["training"];
+  const bool logits = context.request.trainer.loss == TrainingLoss::cross_entropy;
+  training["loss_name"] = to_string(context.request.trainer.loss);
+  training["accuracy"] = number(report.accuracy);
+  training["log_loss"] = logits ? number(report.loss) : Json(nullptr);
+  training["validation_accuracy"] = number(report.validation_accuracy);
+  training["validation_log_loss"] = logits ? number(report.validation_loss) : Json(nullptr);
 }
 
 Json follow_json(const TrainReport& report) {
@@ -136,10 +202,12 @@ std::string text_training_report(const TrainingContext& context, const TrainRepo
   if (report.run.resumed_at >= 0) text += fmt::format("Resumed at step {}.\n", report.run.resumed_at);
   text += loss_sentence(context, report);
   if (report.verdict) text += fmt::format("{}\n", report.verdict->sentence);
-  text += watch_table(report) + follow_table(report);
+  if (report.verdict && !report.verdict->collapse.empty())
+    text += fmt::format("{}\n", report.verdict->collapse);
+  text += watch_table(report) + class_table(report) + follow_table(report);
   text += fmt::format("\n{}: {} rows, {} features; network {} with {} parameters\n", context.response,
                       context.rows, context.features, context.network, context.parameters);
-  text += left_out_text(context.data);
+  text += class_sentence(context) + left_out_text(context.data);
   for (const std::string& warning : report.warnings) text += fmt::format("warning: {}\n", warning);
   for (const std::string& warning : context.data.warnings) text += fmt::format("warning: {}\n", warning);
   return text;
@@ -149,6 +217,7 @@ std::string json_training_report(const RunRecord& record, const TrainingContext&
                                  const TrainReport& report) {
   Json json = record_json(record);
   json["training"] = training_json(report);
+  add_classes(json, context, report);
   json["verdict"] = verdict_json(report);
   json["follow"] = follow_json(report);
   json["watch"] = watch_json(report);
@@ -173,6 +242,14 @@ std::string json_trained_prediction_report(const RunRecord& record, const std::s
   Json json = record_json(record);
   json["model"] = {{"network", network}};
   add_predictions(json, predictions);
+  return dump(json);
+}
+
+std::string json_trained_class_prediction_report(const RunRecord& record, const TrainedClassModel& model,
+                                                 const ClassPredictions& predictions) {
+  Json json = record_json(record);
+  json["model"] = {{"network", to_string(model.network.architecture)}, {"loss", to_string(model.loss)}};
+  add_class_predictions(json, model.classes, predictions);
   return dump(json);
 }
 

@@ -146,6 +146,8 @@ ReportVerdict training_verdict(const RunDocument& run) {
   if (run.text("/training/end") == "diverged")
     verdict.test = fmt::format("Training diverged after {} steps: {}.", brief_number(steps), reason);
   verdict.stop = run.text("/verdict/sentence");
+  if (const std::string collapse = run.text("/verdict/collapse"); !collapse.empty())
+    verdict.stop += " " + collapse;
   if (verdict.stop.empty())
     verdict.stop =
         "Whether the theory of a fixed operator describes it is not known: the training was not watched.";
@@ -162,6 +164,10 @@ std::vector<Fact> training_facts(const RunDocument& run) {
       fmt::format("of the training rows (at the start: {})",
                   brief_number(run.number("/training/start_loss"))));
   add(facts, "Validation loss", run.number("/training/validation_loss"), "of the rows held out");
+  add(facts, "Accuracy", run.number("/training/accuracy"), "of the training rows");
+  add(facts, "Validation accuracy", run.number("/training/validation_accuracy"), "of the rows held out");
+  add(facts, "Spread of the classes (NC1)", at_end(run, "classes/nc1"),
+      "of the features, within classes over between them; 0: each class collapsed to a point");
   add(facts, "Kernel drift", at_end(run, "kernel_drift"), "relative change of the operator by the end");
   add(facts, "Effective degrees of freedom", at_end(run, "effective_dof"),
       "of the linearised training so far");

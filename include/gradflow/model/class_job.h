@@ -31,6 +31,9 @@ struct ClassJob {
   Progress* progress = nullptr;
 };
 
+/// What is to be said of the data: their report's warnings, and the copies left out; complete sentences.
+std::vector<std::string> warnings_of(const ClassDataset& data);
+
 /// ntk:relu of 1, 2 and 3 hidden layers with bias variance 0, 0.1 and 1.
 std::vector<KernelSum> kernel_candidates();
 

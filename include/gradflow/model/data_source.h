@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gradflow/data/array_file.h"
+#include "gradflow/data/class_dataset.h"
 #include "gradflow/data/column_table.h"
 #include "gradflow/data/dataset.h"
 
@@ -36,6 +37,9 @@ Array read_array(const std::string& text);
 
 /// The dataset of a job with a network or kernel. Throws InputError as make_dataset does.
 Dataset load_dataset(const DataSource& source, const DatasetOptions& options);
+
+/// The same of a response that says classes. Throws InputError as make_class_dataset does.
+ClassDataset load_class_dataset(const DataSource& source, const DatasetOptions& options);
 
 /// The dataset for a user's matrix: response, covariates and identifiers only (X is n x 0, and the recipe has
 /// no features). The matrix's rows are those of the table before any is dropped.

@@ -1,0 +1,116 @@
+#include "cli/train_classes.h"
+
+#include "cli/class_command.h"
+#include "cli/make_job.h"
+#include "cli/new_rows.h"
+#include "cli/output.h"
+#include "cli/training_request.h"
+#include "gradflow/base/atomic_file.h"
+#include "gradflow/base/error.h"
+#include "gradflow/model/class_job.h"
+#include "gradflow/model/trained_class_model.h"
+
+namespace gradflow::cli {
+namespace {
+
+// What training on a number takes and on classes does not.
+void check_supported(const Settings& s) {
+  if (!s.weights.empty())
+    throw InputError("--weights is not for train --classes, whose weights are drawn by --seed");
+  if (s.training_precision != "float64" && s.training_precision != "float32")
+    throw InputError(fmt::format("--precision {}: must be float64 or float32", s.training_precision));
+}
+
+Job job_of(Settings s) {
+  s.learning_rate.clear();  // make_job() checks the options of inference too: only those of data are ours
+  s.checkpoint.clear();
+  Job job = make_job(s, Purpose::inference);
+  if (job.operator_spec.layered)
+    throw InputError(
+        fmt::format("--network {}: train --classes takes dense networks, as relu:128x2", s.network));
+  return job;
+}
+
+// Squared loss has an intercept for each class beside the network, cross-entropy none.
+TrainingSet make_set(const ClassDataset& data, bool intercept) {
+  const Index n = data.data.X.rows();
+  TrainingSet set{data.data.X, indicators(data.labels, static_cast<Index>(data.classes.size())),
+                  Matrix(n, intercept ? 1 : 0)};
+  set.design.setOnes();
+  return set;
+}
+
+TrainingContext make_context(const ClassDataset& data, TrainRequest request,
+                             const TrainableNetwork& network) {
+  TrainingContext context{.request = std::move(request),
+                          .data = data.data.report,
+                          .response = data.data.recipe.options.target,
+                          .network = network.description(),
+                          .rows = data.data.X.rows(),
+                          .features = data.data.X.cols(),
+                          .parameters = network.parameters().size(),
+                          .classes = data.classes,
+                          .class_rows = std::vector<Index>(data.classes.size(), 0)};
+  context.data.warnings = warnings_of(data);
+  for (const Index label : data.labels) ++context.class_rows[static_cast<std::size_t>(label)];
+  return context;
+}
+
+}  // namespace
+
+int train_classes(Invocation& invocation) {
+  Settings s = invocation.settings;
+  check_outputs(s);
+  check_supported(s);
+  s.network = network_text(s);
+  check_parameterization(s);
+  const Job job = job_of(s);
+  const ClassDataset data = load_class_dataset(job.source, job.dataset);
+  TrainRequest request = make_request(s, data.data.X.rows());
+  const bool logits = request.trainer.loss == TrainingLoss::cross_entropy;
+  if (logits && s.no_intercept)
+    throw InputError("--no-intercept is for squared loss: cross-entropy has no intercept beside the network");
+  const auto K = static_cast<Index>(data.classes.size());
+  const auto network = make_trainable(
+      job.operator_spec.network, data.data.X.cols(), K, job.operator_spec.seed, parse_centring(s.center),
+      s.training_precision == "float32" ? Precision::float32 : Precision::float64);
+  const TrainingSet set = make_set(data, !logits && !s.no_intercept);
+  TrainingContext context = make_context(data, std::move(request), *network);
+  invocation.record.seed = context.request.trainer.seed;
+  const TrainReport report = train_with_progress(*network, set, context, s);
+  if (has_weights(report)) {
+    const Vector intercept =
+        set.design.cols() > 0 ? Vector(report.coefficients.row(0).transpose()) : Vector(Vector::Zero(K));
+    const TrainedClassModel model =
+        make_trained_class_model(data, *network, context.request.trainer.loss, intercept);
+    if (!s.output.empty()) model.save(s.output);
+    if (!s.onnx.empty()) model.save_onnx(s.onnx);
+    context.weights_written = !s.output.empty();
+  }
+  return give_training(invocation, s, context, report,
+                       logits
+                           ? ""
+                           : "Their predictions are classes without probabilities, which squared loss does "
+                             "not give.\n");
+}
+
+int predict_trained_classes(Invocation& invocation) {
+  const Settings& s = invocation.settings;
+  if (!s.level.empty() || s.interval != "model")
+    throw InputError(
+        fmt::format("'{}' is a trained network of classes: its predictions come without intervals", s.model));
+  if (!s.cross.empty() || !s.cross_diagonal.empty())
+    throw InputError(
+        fmt::format("--cross is for models of --operator, and '{}' is a trained network", s.model));
+  const TrainedClassModel model = TrainedClassModel::load(s.model);
+  const NewRows rows = read_new_rows(s, model.recipe);
+  const ClassPredictions predictions = predict(model, rows);
+  if (!s.json.empty())
+    write_file_atomically(s.json,
+                          json_trained_class_prediction_report(invocation.record, model, predictions));
+  warn(predictions.warnings);
+  give_predictions(s, rows, class_predictions_csv(model.classes, predictions));
+  return exit_usable;
+}
+
+}  // namespace gradflow::cli
