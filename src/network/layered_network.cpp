@@ -122,6 +122,11 @@ LayeredNetwork::LayeredNetwork(LayeredArchitecture architecture, Parameters para
   kept_entries_ = count_kept(layers_);
 }
 
+void LayeredNetwork::set_parameters(Parameters parameters) {
+  check_parameters(weighted_, architecture_.bias, parameters);
+  parameters_ = std::move(parameters);
+}
+
 LayeredNetwork LayeredNetwork::initialise(const LayeredArchitecture& architecture, Index inputs,
                                           std::uint64_t seed) {
   require(inputs >= 1, "network inputs", inputs, "must be >= 1");
@@ -234,18 +239,25 @@ Parameters LayeredNetwork::vjp(ConstBlock X, ConstVector u) const {
   require(u.size() == X.rows(), "LayeredNetwork::vjp u.size", u.size(), "must equal the number of examples");
   check_inputs(X);
   const LayerPasses passes{parameters_, bias_scale()};
-  const Index blocks = (X.rows() + block_rows() - 1) / block_rows();
+  return pull_back(u, [&](Index begin, Index rows, std::vector<LayerTape>& own) -> std::vector<LayerTape>& {
+    passes.forward(layers_, X.middleRows(begin, rows), &own);
+    return own;
+  });
+}
+
+Parameters LayeredNetwork::pull_back(ConstVector u, const TapesOf& tapes_of) const {
+  const LayerPasses passes{parameters_, bias_scale()};
+  const Index n = u.size(), blocks = (n + block_rows() - 1) / block_rows();
   const Index per_group = std::max<Index>(1, (blocks + most_groups - 1) / most_groups) * block_rows();
-  std::vector<Parameters> sums(static_cast<std::size_t>((X.rows() + per_group - 1) / per_group));
+  std::vector<Parameters> sums(static_cast<std::size_t>((n + per_group - 1) / per_group));
   const SerialBlas serial;
-  parallel_for(X.rows(), per_group, [&](Index first, Index last) {
+  parallel_for(n, per_group, [&](Index first, Index last) {
     Parameters& sum = sums[static_cast<std::size_t>(first / per_group)];
     sum = zeros_like(parameters_);
     for (Index begin = first; begin < last; begin += block_rows()) {
       const Index rows = std::min(block_rows(), last - begin);
-      std::vector<LayerTape> tapes;
-      passes.forward(layers_, X.middleRows(begin, rows), &tapes);
-      passes.reverse(layers_, tapes, u.segment(begin, rows), false,
+      std::vector<LayerTape> own;
+      passes.reverse(layers_, tapes_of(begin, rows, own), u.segment(begin, rows), false,
                      [&](Index layer, Matrix& inputs, Matrix& gradients) {
                        const auto l = static_cast<std::size_t>(layer);
                        multiply(gradients, Transpose::yes, inputs, Transpose::no, sum.weights[l],
@@ -261,6 +273,22 @@ Parameters LayeredNetwork::vjp(ConstBlock X, ConstVector u) const {
     for (std::size_t l = 0; l < sum.biases.size(); ++l) gradient.biases[l] += sum.biases[l];
   }
   return gradient;
+}
+
+std::vector<Matrix> LayeredNetwork::features(ConstBlock X) const {
+  check_inputs(X);
+  const LayerPasses passes{parameters_, bias_scale()};
+  std::vector<Matrix> features;
+  Matrix A = X;
+  bool first = true;
+  for (const PlacedLayer& placed : layers_) {
+    std::vector<PlacedLayer> weighted;
+    collect({placed}, weighted);
+    if (!weighted.empty() && !first) features.push_back(A);
+    first = first && weighted.empty();
+    A = passes.forward({placed}, std::move(A), nullptr);
+  }
+  return features;
 }
 
 }  // namespace gradflow

@@ -95,6 +95,12 @@ class DenseTrainable final : public TrainableNetwork {
     return network_of(k);
   }
 
+  LayeredNetwork layered() const override {
+    LayeredArchitecture layers = gradflow::layered(architecture_);
+    layers.input = {inputs()};
+    return {std::move(layers), dense().parameters()};
+  }
+
  private:
   // Output k as a network of its own.
   DenseNetwork network_of(Index k) const {

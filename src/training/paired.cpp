@@ -52,6 +52,62 @@ Vector joined(const Vector& one, const Vector& two, double scale, bool last) {
   return both;
 }
 
+/// Two networks of equal layers side by side, as one.
+class SideBySide {
+ public:
+  SideBySide(const LayeredNetwork& one, const LayeredNetwork& two) : one_(one), two_(two) {}
+
+  LayeredNetwork join() {
+    LayeredArchitecture architecture = one_.architecture();
+    parameters_.weights.resize(static_cast<std::size_t>(one_.layers()));
+    if (architecture.bias) parameters_.biases.resize(parameters_.weights.size());
+    architecture.layers = join(one_.sequence());
+    architecture.parameterization = Parameterization::standard;
+    return {std::move(architecture), std::move(parameters_)};
+  }
+
+ private:
+  std::vector<Layer> join(const std::vector<PlacedLayer>& sequence) {
+    std::vector<Layer> layers;
+    for (const PlacedLayer& placed : sequence) {
+      Layer layer = placed.layer;
+      if (layer.kind == LayerKind::layer_norm && (!shared_ || placed.parameters >= 0)) refuse(layer);
+      if (layer.kind == LayerKind::residual) {
+        const bool was_shared = shared_;
+        layer.inner = join(placed.inner);
+        if (was_shared != shared_) refuse(placed.layer);
+      } else if (placed.parameters >= 0) {
+        join(placed.parameters, layer);
+      }
+      layers.push_back(std::move(layer));
+    }
+    return layers;
+  }
+
+  void join(Index number, Layer& layer) {
+    const auto l = static_cast<std::size_t>(number);
+    const bool last = number + 1 == one_.layers();
+    const Parameters &of_one = one_.parameters(), &of_two = two_.parameters();
+    parameters_.weights[l] =
+        joined(of_one.weights[l], of_two.weights[l], one_.weight_scale(number), shared_, last);
+    if (!parameters_.biases.empty())
+      parameters_.biases[l] = joined(of_one.biases[l], of_two.biases[l], one_.bias_scale(), last);
+    if (!last) layer.width *= 2;
+    shared_ = false;
+  }
+
+  [[noreturn]] void refuse(const Layer& layer) const {
+    throw InputError(
+        fmt::format("two copies of '{}' are no one network of layers, as {} would act on both: take centring "
+                    "zero-last-layer",
+                    one_.text(), to_string(layer)));
+  }
+
+  const LayeredNetwork &one_, &two_;
+  Parameters parameters_;
+  bool shared_ = true;  // no weights yet: both have the same values
+};
+
 class Paired final : public TrainableNetwork {
  public:
   Paired(std::unique_ptr<TrainableNetwork> first, std::unique_ptr<TrainableNetwork> second)
@@ -115,6 +171,11 @@ class Paired final : public TrainableNetwork {
   Matrix last_weights() const override {
     const Matrix one = first_->last_weights(), two = second_->last_weights();
     return joined(one, two, 1.0, first_->layers().size() == 1, true);
+  }
+
+  LayeredNetwork layered() const override {
+    const LayeredNetwork one = first_->layered(), two = second_->layered();
+    return SideBySide(one, two).join();
   }
 
  private:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct PlacedLayer {
   std::string name{};         ///< as PyTorch's nn.Sequential counts modules, "3" or "2.block.0"
   std::vector<PlacedLayer> inner{};
 };
+
+struct LayerTape;  // what a forward pass keeps of a layer
 
 /// A network of layers (layered_architecture.h) with one output, and its derivatives in theta. An example is
 /// a row of X: features, or an array in C order. Inside, an array over n examples is a matrix n x (channels
@@ -64,6 +67,8 @@ class LayeredNetwork final : public Network {
   double bias_scale() const noexcept override;
   Index positions(Index layer) const override { return weighted(layer).output.positions(); }
   const std::vector<PlacedLayer>& sequence() const noexcept { return layers_; }
+  /// Throws InputError as the constructor.
+  void set_parameters(Parameters parameters);
 
   /// PyTorch's name of a layer in a state_dict of nn.Sequential, in which a residual block is a module whose
   /// nn.Sequential is called block: "0" of "0.weight" and "0.bias", "2.block.0". A weight there is the row of
@@ -76,11 +81,19 @@ class LayeredNetwork final : public Network {
   Sweep sweep(ConstBlock X) const override;
   Vector jvp(ConstBlock X, const Parameters& direction) const override;
   Parameters vjp(ConstBlock X, ConstVector u) const override;
+  /// What the hidden layers make of the rows: the inputs, n x entries, of each layer or block of the sequence
+  /// that has weights, but the first.
+  std::vector<Matrix> features(ConstBlock X) const;
 
   /// Examples whose passes are one piece of work; it depends on the architecture only.
   Index block_rows() const noexcept;
 
  private:
+  friend class LayeredPass;
+  /// The tapes of rows begin ... begin + rows, which may be computed into `own`.
+  using TapesOf =
+      std::function<std::vector<LayerTape>&(Index begin, Index rows, std::vector<LayerTape>& own)>;
+  Parameters pull_back(ConstVector u, const TapesOf& tapes_of) const;
   const PlacedLayer& weighted(Index layer) const { return weighted_[static_cast<std::size_t>(layer)]; }
   void check_inputs(ConstBlock X) const;
 
