@@ -24,6 +24,7 @@ const char* const texts[] = {
     "input:7 dense:8 leaky-relu@0.2 res(dense:8 tanh dense:8) layernorm dense:1,no-bias",
     "input:3x8x8 conv2d:32:3 relu res(conv2d:32:3 relu conv2d:32:3) relu avgpool dense:64 relu dense:1",
     "input:1x50 conv1d:8:5:2 erf conv1d:4:4:1:0 gelu flatten dense:1,no-bias,ntk,sw2=1.5,sb2=0",
+    "dense:6 layernorm:affine relu res(layernorm:affine dense:6) dense:1",
     "res(res(dense:3 sin) dense:3) dense:1,ntk,sb2=0.25",
     "conv2d:4:3:2:2 avgpool dense:1"};
 
@@ -54,7 +55,7 @@ std::vector<Layer> random_layers(RandomStream& random, int depth, bool array) {
         if (array) layers.back().padding = (layers.back().size - 1) / 2;
         break;
       case 1: layers.push_back({.activation = {ActivationKind::leaky_relu, random.uniform()}}); break;
-      case 2: layers.push_back({.kind = LayerKind::layer_norm}); break;
+      case 2: layers.push_back({.kind = LayerKind::layer_norm, .affine = random.below(2) == 1}); break;
       default:
         layers.push_back({.kind = LayerKind::residual, .inner = random_layers(random, depth - 1, array)});
     }
@@ -108,7 +109,7 @@ TEST(LayeredArchitecture, NonsenseIsRefusedWithItsPositionAndWhatIsAllowed) {
   EXPECT_EQ(message("dense:8 swish dense:1"),
             "network 'dense:8 swish dense:1', character 9: 'swish': is no layer: must be dense:WIDTH, "
             "conv1d:CHANNELS:SIZE[:STRIDE[:PADDING]], conv2d:CHANNELS:SIZE[:STRIDE[:PADDING]], flatten, "
-            "avgpool, layernorm, res(LAYERS), an activation as relu, or first of all input:CxHxW");
+            "avgpool, layernorm[:affine], res(LAYERS), an activation as relu, or first of all input:CxHxW");
   EXPECT_EQ(message("dense:x relu dense:1"),
             "network 'dense:x relu dense:1', character 1: 'dense:x': must be dense:WIDTH, as dense:128");
   EXPECT_EQ(message("res(dense:8 dense:1"),
@@ -139,13 +140,27 @@ TEST(LayeredArchitecture, NonsenseIsRefusedWithItsPositionAndWhatIsAllowed) {
   EXPECT_EQ(message("dense:1,sw2=1"),
             "network 'dense:1,sw2=1', character 9: 'sw2=1': needs the option ntk "
             "before it");
-  for (const char* text :
-       {"input:1x2x3x4 dense:1", "input:0 dense:1", "input:1x1 dense:1 input:4", "conv2d:3",
-        "conv2d:3:3:1:1:1 dense:1", "dense dense:1", "dense:1:2 dense:1", "dense:1,", "dense:1,ntk,sw2=0",
-        "dense:1,ntk,sb2=nan", "dense:99999999999999999999 dense:1",
-        "input:1x3x3 conv2d:2:9:1:0 avgpool dense:1", "dense:4 flatten dense:1,", "input:3 flatten dense:1",
-        "input:3 avgpool dense:1", ",ntk", "leaky-relu@x dense:1", "input:100000x100000 flatten dense:1",
-        "input:1x10000x10000 conv2d:9:3 avgpool dense:1"})
+  for (const char* text : {"input:1x2x3x4 dense:1",
+                           "input:0 dense:1",
+                           "input:1x1 dense:1 input:4",
+                           "conv2d:3",
+                           "conv2d:3:3:1:1:1 dense:1",
+                           "dense dense:1",
+                           "dense:1:2 dense:1",
+                           "dense:1,",
+                           "dense:1,ntk,sw2=0",
+                           "dense:1,ntk,sb2=nan",
+                           "layernorm:1 dense:1",
+                           "layernorm:affine:1 dense:1",
+                           "dense:99999999999999999999 dense:1",
+                           "input:1x3x3 conv2d:2:9:1:0 avgpool dense:1",
+                           "dense:4 flatten dense:1,",
+                           "input:3 flatten dense:1",
+                           "input:3 avgpool dense:1",
+                           ",ntk",
+                           "leaky-relu@x dense:1",
+                           "input:100000x100000 flatten dense:1",
+                           "input:1x10000x10000 conv2d:9:3 avgpool dense:1"})
     EXPECT_TRUE(message(text).starts_with("network '" + std::string(text) + "'")) << message(text);
 }
 
@@ -162,6 +177,10 @@ TEST(LayeredArchitecture, NonsenseInJsonIsRefusedWithItsField) {
             "avgpool, layernorm, res, or an activation as relu");
   EXPECT_EQ(message(R"({"layers": [{"layer": "dense", "width": 1, "units": 3}]})"),
             "network in JSON: field 'layers[0].units' must be absent: allowed are layer, width");
+  EXPECT_EQ(message(R"({"layers": [{"layer": "layernorm", "affine": 1}, {"layer": "dense", "width": 1}]})"),
+            "network in JSON: field 'layers[0].affine' must be true or false");
+  EXPECT_EQ(message(R"({"layers": [{"layer": "layernorm:affine"}, {"layer": "dense", "width": 1}]})"),
+            "network in JSON: field 'layers[0].layer' must be 'layernorm', with \"affine\": true");
   EXPECT_EQ(message(R"({"layers": [{"layer": "dense", "width": 1}], "sw2": 3})"),
             "network in JSON: field 'sw2' must be absent: it is of the parameterization ntk");
   EXPECT_EQ(message(R"({"layers": [{"layer": "dense", "width": 2}]})"),

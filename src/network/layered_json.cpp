@@ -61,6 +61,13 @@ Layer read_layer(const Json& object, const std::string& where, int nested) {
     layer.size = field("size", -1);
     layer.stride = field("stride", 1);
     layer.padding = field("padding", layer.size > 0 ? (layer.size - 1) / 2 : 0);
+  } else if (name == "layernorm") {
+    check_fields(object, where, {"layer", "affine"});
+    layer.kind = LayerKind::layer_norm;
+    if (object.contains("affine")) {
+      if (!object["affine"].is_boolean()) reject(where + ".affine", "true or false");
+      layer.affine = object["affine"];
+    }
   } else {
     check_fields(object, where, {"layer"});
     // What has no numbers is named as in the text.
@@ -71,6 +78,7 @@ Layer read_layer(const Json& object, const std::string& where, int nested) {
       reject(where + ".layer",
              "dense, conv1d, conv2d, flatten, avgpool, layernorm, res, or an activation as relu");
     }
+    if (layer.affine) reject(where + ".layer", "'layernorm', with \"affine\": true");
     if (to_string(layer) != name) reject(where + ".layer", fmt::format("'{}'", to_string(layer)));
   }
   return layer;
@@ -99,6 +107,8 @@ Json json_of(const std::vector<Layer>& layers) {
                 {"size", layer.size},
                 {"stride", layer.stride},
                 {"padding", layer.padding}};
+    else if (layer.affine)
+      object = {{"layer", "layernorm"}, {"affine", true}};
     else
       object = {{"layer", to_string(layer)}};
     list.push_back(std::move(object));

@@ -21,10 +21,23 @@ constexpr Index most_block_rows = 512;
 constexpr Index most_groups = 8;
 
 bool has_weights(const Layer& layer) {
-  return layer.kind == LayerKind::dense || layer.kind == LayerKind::conv1d || layer.kind == LayerKind::conv2d;
+  return layer.kind == LayerKind::dense || layer.kind == LayerKind::conv1d ||
+         layer.kind == LayerKind::conv2d || layer.affine;
+}
+
+bool is_norm(const PlacedLayer& placed) { return placed.layer.kind == LayerKind::layer_norm; }
+
+// Rows and columns of W, and the places of LayerSweep.
+Index fan_out(const PlacedLayer& placed) {
+  return is_norm(placed) ? placed.input.channels : placed.layer.width;
+}
+Index places_of(const PlacedLayer& placed, bool bias) {
+  if (is_norm(placed)) return bias ? 2 : 1;
+  return placed.output.positions();
 }
 
 Index fan_in(const PlacedLayer& placed) {
+  if (is_norm(placed)) return 1;
   if (placed.layer.kind == LayerKind::dense) return placed.input.channels;
   const Index patch =
       placed.layer.kind == LayerKind::conv2d ? placed.layer.size * placed.layer.size : placed.layer.size;
@@ -46,7 +59,7 @@ class Placing {
                          .name = fmt::format("{}{}", prefix, all.size())};
       if (has_weights(layer)) {
         placed.parameters = count_++;
-        if (architecture_.parameterization == Parameterization::ntk)
+        if (architecture_.parameterization == Parameterization::ntk && !is_norm(placed))
           placed.weight_scale = std::sqrt(architecture_.sw2 / static_cast<double>(fan_in(placed)));
       }
       placed.inner = place(layer.inner, shape, fmt::format("{}.block.", placed.name));
@@ -72,7 +85,9 @@ void collect(const std::vector<PlacedLayer>& layers, std::vector<PlacedLayer>& w
 Index count_kept(const std::vector<PlacedLayer>& layers) {
   Index count = 0;
   for (const PlacedLayer& placed : layers) {
-    if (placed.parameters >= 0)
+    if (is_norm(placed))
+      count += placed.input.size() + (placed.parameters >= 0 ? 2 * (1 + placed.input.channels) : 0);
+    else if (placed.parameters >= 0)
       count += placed.output.positions() * fan_in(placed) + placed.output.size();
     else
       count += placed.input.size();
@@ -88,7 +103,7 @@ void check_parameters(const std::vector<PlacedLayer>& weighted, bool bias, const
           parameters.biases.size(), "must be that of the weight matrices, or 0 without biases");
   for (std::size_t l = 0; l < weighted.size(); ++l) {
     const Matrix& W = parameters.weights[l];
-    const Index width = weighted[l].layer.width, inputs = fan_in(weighted[l]);
+    const Index width = fan_out(weighted[l]), inputs = fan_in(weighted[l]);
     require(W.rows() == width, fmt::format("rows of W{}", l), W.rows(),
             fmt::format("must be {}, the width of layer {}", width, weighted[l].name));
     require(W.cols() == inputs, fmt::format("columns of W{}", l), W.cols(),
@@ -141,6 +156,11 @@ LayeredNetwork LayeredNetwork::initialise(const LayeredArchitecture& architectur
   RandomStream random(seed, "network/initialise");
   Parameters parameters;
   for (const PlacedLayer& placed : weighted) {
+    if (is_norm(placed)) {
+      parameters.weights.emplace_back(Matrix::Ones(fan_out(placed), 1));
+      if (complete.bias) parameters.biases.emplace_back(Vector::Zero(fan_out(placed)));
+      continue;
+    }
     const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in(placed)));
     const auto draw = [&] { return standard ? random.uniform(-bound, bound) : random.normal(); };
     Matrix W(placed.layer.width, fan_in(placed));
@@ -161,8 +181,8 @@ LayeredSizes sizes_of(const LayeredArchitecture& architecture, Index inputs) {
   LayeredSizes sizes;
   sizes.kept = static_cast<double>(count_kept(layers));
   for (const PlacedLayer& placed : weighted) {
-    const auto in = static_cast<double>(fan_in(placed)), out = static_cast<double>(placed.layer.width);
-    const auto places = static_cast<double>(placed.output.positions());
+    const auto in = static_cast<double>(fan_in(placed)), out = static_cast<double>(fan_out(placed));
+    const auto places = static_cast<double>(places_of(placed, architecture.bias));
     const double parameters = out * (in + (architecture.bias ? 1.0 : 0.0));
     sizes.parameters += parameters;
     if (places > 1.0) sizes.convolved += parameters;
@@ -178,8 +198,11 @@ double LayeredNetwork::bias_scale() const noexcept {
   return architecture_.parameterization == Parameterization::standard ? 1.0 : std::sqrt(architecture_.sb2);
 }
 
+Index LayeredNetwork::positions(Index layer) const { return places_of(weighted(layer), architecture_.bias); }
+
 std::vector<Index> LayeredNetwork::weight_shape(Index layer) const {
   const PlacedLayer& placed = weighted(layer);
+  if (is_norm(placed)) return {placed.input.channels};
   std::vector<Index> shape{placed.layer.width, placed.input.channels};
   if (placed.layer.kind != LayerKind::dense) shape.push_back(placed.layer.size);
   if (placed.layer.kind == LayerKind::conv2d) shape.push_back(placed.layer.size);

@@ -28,7 +28,11 @@ const char* const networks[] = {
     "input:2x3x4 avgpool dense:1",
     "input:2x3x4 conv2d:4:3 layernorm erf res(conv2d:4:3 erf layernorm conv2d:4:3) erf flatten dense:1",
     "input:2x12 conv1d:3:5 tanh conv1d:2:4:3:1 flatten dense:1",
-    "input:2x12 conv1d:3:3:2 leaky-relu@0.2 res(conv1d:3:3) avgpool dense:1"};
+    "input:2x12 conv1d:3:3:2 leaky-relu@0.2 res(conv1d:3:3) avgpool dense:1",
+    "input:24 layernorm:affine dense:1",
+    "input:24 dense:6 layernorm:affine tanh res(layernorm:affine dense:6) dense:1",
+    "input:2x3x4 conv2d:3:3 layernorm:affine erf res(layernorm:affine relu) avgpool dense:1",
+    "input:2x12 layernorm:affine conv1d:2:3 flatten dense:1"};
 
 std::vector<std::string> all_networks() {
   std::vector<std::string> all;
@@ -47,10 +51,15 @@ LayeredNetwork moved(const LayeredNetwork& network, const Vector& direction, dou
           network.parameters().unflatten(network.parameters().flatten() + step * direction)};
 }
 
+// Scales and shifts of layer norms are no longer 1 and 0.
+LayeredNetwork away_from_start(const LayeredNetwork& network, RandomStream& random) {
+  return moved(network, random.normals(network.parameters().count()), 0.2);
+}
+
 TEST(LayeredNetwork, DerivativesAgreeWithCentralDifferencesAndEachOther) {
   for (const std::string& text : all_networks()) {
     RandomStream random(3, text);
-    const LayeredNetwork network = network_of(text);
+    const LayeredNetwork network = away_from_start(network_of(text), random);
     const Matrix X = random.normals(9, 24);
     const Vector u = random.normals(9), v = random.normals(network.parameters().count());
     constexpr double step = 1e-6;
@@ -74,7 +83,7 @@ TEST(LayeredNetwork, GradientInEveryParameterAgreesWithCentralDifferences) {
   constexpr double step = 1e-5;
   for (const char* text : networks) {
     RandomStream random(4, text);
-    const LayeredNetwork network = network_of(text);
+    const LayeredNetwork network = away_from_start(network_of(text), random);
     const Matrix X = random.normals(3, 24);
     const Vector u = random.normals(3), gradient = network.vjp(X, u).flatten();
     Vector differences(gradient.size());
@@ -155,6 +164,24 @@ TEST(LayeredNetwork, LayerNormOfFeaturesHasMeanZeroAndVarianceOne) {
 
   // (0, 2, 4, 6): mean 3, variance 5
   EXPECT_NEAR(network.output(Matrix{{0, 2, 4, 6}})(0), -3.0 / std::sqrt(5.0 + layer_norm_epsilon), 1e-14);
+}
+
+TEST(LayeredNetwork, AnAffineLayerNormStartsAsAPlainOneAndScalesAndShiftsItsEntries) {
+  RandomStream random(9, "test");
+  const Matrix X = random.normals(5, 24);
+  const auto text = [](const char* norm) {
+    return fmt::format("input:2x3x4 conv2d:3:3 {0} tanh flatten dense:4 {0} dense:1,ntk,sb2=0.3", norm);
+  };
+  EXPECT_EQ(network_of(text("layernorm:affine")).output(X), network_of(text("layernorm")).output(X));
+
+  // (0, 2, 4, 6) / 5^1/2 less 3, gamma (1, 2, 3, 4), beta (10, 20, 30, 40), weights (1, 0, -1, 2)
+  const Parameters parameters{{Matrix{{1}, {2}, {3}, {4}}, Matrix{{1, 0, -1, 2}}},
+                              {Vector{{10, 20, 30, 40}}, Vector{{0}}}};
+  const LayeredNetwork network(parse_layered_architecture("input:4 layernorm:affine dense:1"), parameters);
+  EXPECT_NEAR(network.output(Matrix{{0, 2, 4, 6}})(0),
+              (-3.0 * 1 - 1.0 * 3 + 2 * 3.0 * 4) / std::sqrt(5.0 + layer_norm_epsilon) + 10 - 30 + 80, 1e-13);
+  EXPECT_EQ(network.state_name(0), "0");
+  EXPECT_EQ(network.weight_shape(0), std::vector<Index>{4});
 }
 
 TEST(LayeredNetwork, AShiftedImageMovesAPooledOutputOnlyByItsBorder) {

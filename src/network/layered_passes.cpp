@@ -86,6 +86,36 @@ void apply_norm_derivative(const LayerTape& tape, Block t) {
   t.array().colwise() *= tape.slopes.col(0).array();
 }
 
+void clear(Block A) { A.setZero(); }
+
+void scale_columns(Block A, const Matrix& gamma) {
+  for (Index c = 0; c < A.cols(); ++c) A.col(c) *= gamma(c, 0);
+}
+
+// A += xhat o gamma + bias_scale beta, at every row.
+void add_affine(Block A, const Matrix& normalised, const Matrix& gamma, const Vector* beta,
+                double bias_scale) {
+  for (Index c = 0; c < A.cols(); ++c) {
+    A.col(c) += gamma(c, 0) * normalised.col(c);
+    if (beta != nullptr) A.col(c).array() += bias_scale * (*beta)(c);
+  }
+}
+
+// (1, G) and, with biases, (0, B - G): gradients of scale and shift as those of a layer with two places.
+void visit_affine(const LayerPasses::Visitor& visit, Index layer, const LayerTape& tape, ConstBlock D,
+                  Index n, bool bias) {
+  Matrix inputs = Matrix::Zero(bias ? 2 * n : n, 1), gradients = Matrix::Zero(inputs.rows(), D.cols());
+  inputs.topRows(n).setOnes();
+  auto G = gradients.topRows(n);
+  for (Index begin = 0; begin < D.rows(); begin += n) {
+    const auto d = D.middleRows(begin, n);
+    G += d.cwiseProduct(tape.inputs.middleRows(begin, n));
+    if (bias) gradients.bottomRows(n) += d;
+  }
+  if (bias) gradients.bottomRows(n) -= G;
+  visit(layer, inputs, gradients);
+}
+
 Matrix pool(const TensorShape& shape, const Matrix& A) {
   Matrix mean(A.rows(), shape.channels);
   for (Index c = 0; c < shape.channels; ++c)
@@ -142,7 +172,14 @@ Matrix LayerPasses::forward(const std::vector<PlacedLayer>& layers, Matrix A,
       case LayerKind::layer_norm: {
         const Block rows = as(A, n * shape.positions(), shape.channels);
         normalise(rows, tape.slopes);
-        if (tapes != nullptr) tape.inputs = rows;
+        if (placed.parameters >= 0) {
+          const auto l = static_cast<std::size_t>(placed.parameters);
+          tape.inputs = rows;
+          clear(rows);
+          add_affine(rows, tape.inputs, parameters.weights[l], bias_of(parameters, l), bias_scale);
+        } else if (tapes != nullptr) {
+          tape.inputs = rows;
+        }
         break;
       }
       case LayerKind::residual:
@@ -178,9 +215,15 @@ Matrix LayerPasses::reverse(const std::vector<PlacedLayer>& layers, std::vector<
         break;
       }
       case LayerKind::activation: D.array() *= tape.slopes.array(); break;
-      case LayerKind::layer_norm:
-        apply_norm_derivative(tape, as(D, n * shape.positions(), shape.channels));
+      case LayerKind::layer_norm: {
+        const Block rows = as(D, n * shape.positions(), shape.channels);
+        if (placed.parameters >= 0) {
+          visit_affine(visit, placed.parameters, tape, rows, n, !parameters.biases.empty());
+          scale_columns(rows, parameters.weights[static_cast<std::size_t>(placed.parameters)]);
+        }
+        apply_norm_derivative(tape, rows);
         break;
+      }
       case LayerKind::residual: {
         const bool below = k > 0 || wanted;
         Matrix through = reverse(placed.inner, tape.inner, D, below, visit);
@@ -226,9 +269,17 @@ Matrix LayerPasses::tangent(const std::vector<PlacedLayer>& layers, const std::v
       case LayerKind::activation:
         if (!zero) dA.array() *= tape.slopes.array();
         break;
-      case LayerKind::layer_norm:
-        if (!zero) apply_norm_derivative(tape, as(dA, dA.rows() * shape.positions(), shape.channels));
+      case LayerKind::layer_norm: {
+        if (zero && placed.parameters < 0) break;
+        if (zero) dA = Matrix::Zero(tape.inputs.rows() / shape.positions(), shape.size());
+        const Block rows = as(dA, tape.inputs.rows(), shape.channels);
+        if (!zero) apply_norm_derivative(tape, rows);
+        if (placed.parameters < 0) break;
+        const auto l = static_cast<std::size_t>(placed.parameters);
+        if (!zero) scale_columns(rows, parameters.weights[l]);
+        add_affine(rows, tape.inputs, direction.weights[l], bias_of(direction, l), bias_scale);
         break;
+      }
       case LayerKind::average_pool:
         if (!zero) dA = pool(shape, dA);
         break;

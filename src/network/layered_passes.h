@@ -9,8 +9,8 @@ namespace gradflow {
 
 /// What a forward pass keeps of a layer for the passes after it.
 struct LayerTape {
-  Matrix inputs;  ///< dense: n x w_in; convolution: patches; layer norm: normalised entries; (rows: place,
-                  ///< example)
+  Matrix inputs;  ///< dense: n x w_in; convolution: patches; layer norm: normalised entries, before
+                  ///< scale and shift (rows: place, example)
   Matrix slopes;  ///< activation: phi'; layer norm: 1/sd, one per row of `inputs`
   std::vector<LayerTape> inner;
 };

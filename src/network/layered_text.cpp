@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view layer_list =
     "dense:WIDTH, conv1d:CHANNELS:SIZE[:STRIDE[:PADDING]], conv2d:CHANNELS:SIZE[:STRIDE[:PADDING]], flatten, "
-    "avgpool, layernorm, res(LAYERS), an activation as relu, or first of all input:CxHxW";
+    "avgpool, layernorm[:affine], res(LAYERS), an activation as relu, or first of all input:CxHxW";
 constexpr int most_nested = 50;
 constexpr std::size_t most_layers = 1000;
 
@@ -119,6 +119,7 @@ class LayerParser {
     if (bare && name == "flatten") return {.kind = LayerKind::flatten};
     if (bare && name == "avgpool") return {.kind = LayerKind::average_pool};
     if (bare && name == "layernorm") return {.kind = LayerKind::layer_norm};
+    if (token == "layernorm:affine") return {.kind = LayerKind::layer_norm, .affine = true};
     try {
       layer.activation = parse_activation(std::string(token));
     } catch (const InputError& error) {
@@ -159,7 +160,7 @@ std::string to_string(const Layer& layer) {
   switch (layer.kind) {
     case LayerKind::dense: return fmt::format("dense:{}", layer.width);
     case LayerKind::residual: return fmt::format("res({})", join(layer.inner));
-    case LayerKind::layer_norm: return "layernorm";
+    case LayerKind::layer_norm: return layer.affine ? "layernorm:affine" : "layernorm";
     case LayerKind::flatten: return "flatten";
     case LayerKind::average_pool: return "avgpool";
     case LayerKind::activation: return to_string(layer.activation);

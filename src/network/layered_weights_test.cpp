@@ -40,6 +40,20 @@ TEST_F(LayeredWeights, AStateDictReadsBackToTheSameBitsUnderAnyPrefix) {
               network_.parameters().flatten());
 }
 
+TEST_F(LayeredWeights, ScalesAndShiftsOfALayerNormAreItsWeightAndBias) {
+  const auto architecture = parse_layered_architecture("dense:3 layernorm:affine dense:1");
+  const LayeredNetwork network(LayeredNetwork::initialise(architecture, 2, 4).architecture(),
+                               {{Matrix::Ones(3, 2), Matrix{{4}, {5}, {6}}, Matrix::Ones(1, 3)},
+                                {Vector::Zero(3), Vector{{7, 8, 9}}, Vector::Zero(1)}});
+  const auto arrays = network.state_dict();
+
+  EXPECT_EQ(arrays.at("1.weight").shape, std::vector<Index>{3});
+  EXPECT_EQ(arrays.at("1.weight").values, (std::vector<double>{4, 5, 6}));
+  EXPECT_EQ(arrays.at("1.bias").values, (std::vector<double>{7, 8, 9}));
+  EXPECT_EQ(LayeredNetwork::from_file(write(arrays), architecture, 2).parameters().flatten(),
+            network.parameters().flatten());
+}
+
 TEST_F(LayeredWeights, EntriesAreInPyTorchsOrder) {
   const Array weight = network_.state_dict().at("0.weight");
   const Matrix& W = network_.parameters().weights[0];

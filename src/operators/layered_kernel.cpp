@@ -38,6 +38,8 @@ Values check_limit(const Layer& layer, Values values) {
         no_limit(layer, "an activation needs Gaussian values, as those of a dense or conv layer before it");
       return Values::other;
     case LayerKind::layer_norm:
+      if (layer.affine)
+        no_limit(layer, "its trained scales and shifts are not in the recursion: take layernorm");
       if (values != Values::gaussian)
         no_limit(layer, "it needs Gaussian values, as those of a dense or conv layer before it");
       return Values::gaussian;

@@ -222,6 +222,9 @@ TEST(LayeredKernel, LayersWithoutALimitAreNamed) {
   EXPECT_EQ(message("relu dense:1"),
             "kernel 'ntk(relu dense:1)': layer 'relu' has no infinite-width kernel here: an activation needs "
             "Gaussian values, as those of a dense or conv layer before it");
+  EXPECT_EQ(message("dense:4 layernorm:affine dense:1"),
+            "kernel 'ntk(dense:4 layernorm:affine dense:1)': layer 'layernorm:affine' has no infinite-width "
+            "kernel here: its trained scales and shifts are not in the recursion: take layernorm");
   EXPECT_EQ(message("dense:4 relu layernorm dense:1"),
             "kernel 'ntk(dense:4 relu layernorm dense:1)': layer 'layernorm' has no infinite-width kernel "
             "here: it needs Gaussian values, as those of a dense or conv layer before it");

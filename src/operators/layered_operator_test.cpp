@@ -18,7 +18,11 @@ const char* const networks[] = {
     "input:2x3x4 conv2d:3:3 flatten dense:1,no-bias",
     "input:2x3x4 conv2d:3:3:2:2 relu conv2d:2:1 avgpool dense:4 tanh dense:1,ntk",
     "input:2x3x4 conv2d:4:3 layernorm erf res(conv2d:4:3 erf conv2d:4:3) erf flatten dense:1,ntk,sw2=1.5",
-    "input:2x12 conv1d:3:5 tanh conv1d:2:4:3:1 flatten dense:1"};
+    "input:2x12 conv1d:3:5 tanh conv1d:2:4:3:1 flatten dense:1",
+    "input:24 layernorm:affine dense:1",
+    "input:24 dense:6 layernorm:affine tanh res(layernorm:affine dense:6) dense:1",
+    "input:2x3x4 conv2d:3:3 layernorm:affine erf res(layernorm:affine relu) avgpool dense:1",
+    "input:2x12 layernorm:affine conv1d:2:3 flatten dense:1"};
 
 constexpr double keep_all = 1e18;
 
@@ -134,7 +138,8 @@ TEST(LayeredOperator, SizesAreThoseOfTheNetwork) {
 
 /// f(x_i), and the tangent kernel of x_0 with x_0 ... x_3, by automatic differentiation in jax 0.4.23
 /// (float64, lax.conv_general_dilated): x_ik = sin(1 + 3 i + k), and the entries of all weights and biases,
-/// layer by layer in C order, 0.5 sin(0.7 m + 1), m = 0, 1, ...
+/// layer by layer in C order, 0.5 sin(0.7 m + 1), m = 0, 1, ... The last, with scales and shifts, by PyTorch
+/// 1.13 (float64, LayerNorm over the channels at each place).
 struct Reference {
   const char* layers;
   double output[4], kernel[4];
@@ -147,6 +152,10 @@ const Reference references[] = {
     {"input:2x12 conv1d:3:4:2 tanh res(erf conv1d:3:3) layernorm avgpool dense:5 relu dense:1",
      {0.144955600480244, 0.143555199262389, 0.145328376180487, 0.142596987836946},
      {4.21590761716507, 4.21399238817098, 4.21688581989036, 4.20577392466}},
+    {"input:2x4x3 conv2d:3:3 layernorm:affine erf res(conv2d:3:3 layernorm:affine) flatten dense:4 "
+     "layernorm:affine gelu dense:1",
+     {-0.0373148593675481, -0.0526325277138288, -0.0393048991838546, -0.0466323989743561},
+     {20.1286374670056, 27.0387227001281, 22.200380292797, 24.6428071653076}},
 };
 
 /// The next entries, row by row.

@@ -17,8 +17,8 @@ namespace {
 using namespace training_tests;
 
 const char* const every_layer =
-    "input:2x3x4 conv2d:4:3 layernorm gelu res(conv2d:4:3 tanh) avgpool dense:6 sin res(dense:6 relu) "
-    "dense:1";
+    "input:2x3x4 conv2d:4:3 layernorm:affine gelu res(conv2d:4:3 tanh layernorm) avgpool dense:6 sin "
+    "res(dense:6 relu layernorm:affine) dense:1";
 const std::vector<std::string> architectures{
     every_layer,
     std::string(every_layer) + ",ntk,sb2=0.3",

@@ -31,15 +31,17 @@ enum class LayerKind { dense, activation, residual, layer_norm, conv1d, conv2d, 
 ///     activation    phi, entry by entry
 ///     residual      a + g(a), g the layers of `inner`, which keep the shape
 ///     layer_norm    (a - mean) / sqrt(variance + layer_norm_epsilon), over the features or, of an array,
-///                   over the channels at each place; without trainable scale and shift
+///                   over the channels at each place; affine: then gamma o that + beta, the same at each
+///                   place, gamma trained from 1 and, in a network with biases, beta from 0
 ///     flatten       an array as features, in C order
 ///     average_pool  the mean over all places of an array: its channels as features
 struct Layer {
   LayerKind kind = LayerKind::activation;
-  Index width = 0;    ///< dense: units; convolutions: channels; >= 1
-  Index size = 1;     ///< convolutions: of the patch, in every direction; >= 1
-  Index stride = 1;   ///< convolutions; >= 1
-  Index padding = 0;  ///< convolutions: zeros on each side; < size
+  Index width = 0;      ///< dense: units; convolutions: channels; >= 1
+  Index size = 1;       ///< convolutions: of the patch, in every direction; >= 1
+  Index stride = 1;     ///< convolutions; >= 1
+  Index padding = 0;    ///< convolutions: zeros on each side; < size
+  bool affine = false;  ///< layer_norm: with trainable scale and shift
   Activation activation{};
   std::vector<Layer> inner{};
 
@@ -77,7 +79,8 @@ LayeredArchitecture layered(const Architecture& architecture);
 /// Text form: layers separated by blanks, then ",OPTION"s of architecture.h (no-bias, ntk, sw2=2, sb2=0.1):
 ///
 ///     dense:WIDTH, conv1d:CHANNELS:SIZE[:STRIDE[:PADDING]], conv2d:..., flatten, avgpool, layernorm,
-///     res(LAYERS), or an activation's name;   first, if wanted, input:D, input:CxL or input:CxHxW
+///     layernorm:affine, res(LAYERS), or an activation's name;   first, if wanted, input:D, input:CxL or
+///     input:CxHxW
 ///
 /// Stride is 1 and padding (SIZE - 1) / 2 unless given. Example: conv2d:32:3 relu res(conv2d:32:3 relu
 /// conv2d:32:3) relu avgpool dense:1,ntk   The two functions are inverse to each other. Throws InputError
@@ -88,10 +91,11 @@ std::string to_string(const LayeredArchitecture& architecture);
 bool is_layered_text(const std::string& text);
 
 /// JSON: {"input": [3, 32, 32], "layers": [{"layer": "conv2d", "channels": 32, "size": 3, "stride": 1,
-/// "padding": 1}, {"layer": "relu"}, {"layer": "res", "layers": [...]}, ..., {"layer": "dense", "width": 1}],
-/// "bias": true, "parameterization": "ntk", "sw2": 2, "sb2": 0.1}. Only "layers" must be there; "stride" and
-/// "padding" have the text form's defaults. The two functions are inverse to each other. Throws InputError
-/// naming the field.
+/// "padding": 1}, {"layer": "layernorm", "affine": true}, {"layer": "relu"}, {"layer": "res", "layers":
+/// [...]}, ..., {"layer": "dense", "width": 1}],
+/// "bias": true, "parameterization": "ntk", "sw2": 2, "sb2": 0.1}. Only "layers" must be there; "stride",
+/// "padding" and "affine" have the text form's defaults. The two functions are inverse to each other. Throws
+/// InputError naming the field.
 LayeredArchitecture layered_architecture_from_json(const std::string& json);
 std::string to_json(const LayeredArchitecture& architecture);
 

@@ -34,8 +34,13 @@ struct LayerTape;  // what a forward pass keeps of a layer
 ///
 ///     dense, conv    D -> weight_scale D W, at every place a patch covers;   da -> weight_scale (V a + W da)
 ///                    + bias_scale dv
-///     layer norm     t -> (t - mean t - xhat mean(xhat t)) / sd, in both directions
+///     layer norm     t -> (t - mean t - xhat mean(xhat t)) / sd, in both directions; affine: D -> gamma o D
+///                    before it, da -> gamma o da + xhat o dgamma + bias_scale dbeta after it
 ///     residual       t -> t + g'(t)
+///
+/// An affine layer norm is a layer with weights W = gamma (w_out x 1) and biases beta. Its gradients, G =
+/// sum_p D_p o xhat_p and B = sum_p D_p, are in LayerSweep those of two places, (A, D) = (1, G) and (0, B -
+/// G), so that D'A = G and D'1 = B; of one, (1, G), without biases.
 ///
 /// Everything is float64. Cost per example: 2 flops per weight and place and pass; the kept entries are
 /// size^2 times those of an array for a 2-d convolution. Blocks of examples are independent, and sums over
@@ -65,14 +70,15 @@ class LayeredNetwork final : public Network {
   Index layers() const noexcept override { return static_cast<Index>(parameters_.weights.size()); }
   double weight_scale(Index layer) const override { return weighted(layer).weight_scale; }
   double bias_scale() const noexcept override;
-  Index positions(Index layer) const override { return weighted(layer).output.positions(); }
+  Index positions(Index layer) const override;
   const std::vector<PlacedLayer>& sequence() const noexcept { return layers_; }
   /// Throws InputError as the constructor.
   void set_parameters(Parameters parameters);
 
   /// PyTorch's name of a layer in a state_dict of nn.Sequential, in which a residual block is a module whose
   /// nn.Sequential is called block: "0" of "0.weight" and "0.bias", "2.block.0". A weight there is the row of
-  /// `weights` in C order: (out, in), (out, in, size) or (out, in, size, size).
+  /// `weights` in C order: (out, in), (out, in, size) or (out, in, size, size); of an affine
+  /// layer norm (channels).
   const std::string& state_name(Index layer) const { return weighted(layer).name; }
   std::vector<Index> weight_shape(Index layer) const;
 
