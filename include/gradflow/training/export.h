@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gradflow/network/dense_network.h"
+#include "gradflow/network/layered_network.h"
 
 namespace gradflow {
 
@@ -17,6 +18,13 @@ namespace gradflow {
 DenseNetwork in_raw_units(const DenseNetwork& network, const Vector& input_center, const Vector& input_scale,
                           double output_center, double output_scale, double intercept);
 
+/// The same of a network of layers. Where its first layer is not dense and there is something to standardise,
+/// a layer that does it comes before it, z = (x - input_center) / input_scale: conv1d:C:1 or conv2d:C:1, or
+/// dense:D on features. Throws InputError where the centers or scales differ within a channel of an array.
+LayeredNetwork in_raw_units(const LayeredNetwork& network, const Vector& input_center,
+                            const Vector& input_scale, double output_center, double output_scale,
+                            double intercept);
+
 /// A safetensors file that load_state_dict() of
 ///
 ///     torch.nn.Sequential(Linear(d, w1), ACTIVATION(), Linear(w1, w2), ..., Linear(w, 1))
@@ -28,6 +36,9 @@ void write_state_dict(const std::string& path, const DenseNetwork& network,
 /// Of a network with K outputs, as its entries: the last W is K x w.
 void write_state_dict(const std::string& path, const Parameters& parameters,
                       const std::map<std::string, std::string>& metadata);
+/// The same of a network of layers, LayeredNetwork::state_dict(): modules as its layers' names say.
+void write_state_dict(const std::string& path, const LayeredNetwork& network,
+                      const std::map<std::string, std::string>& metadata);
 
 /// The same network as an ONNX file (IR version 8, operators of opset 13, float32): input "features", rows x
 /// d, output "response", rows x 1. Layers are Gemm; gelu is x (1 + Erf(x / sqrt 2)) / 2. The file is
@@ -38,5 +49,9 @@ void write_onnx(const std::string& path, const DenseNetwork& network,
 /// Of a network with K outputs, of parameterisation standard with biases; `output` is the output's name.
 void write_onnx(const std::string& path, const Activation& activation, const Parameters& parameters,
                 const std::string& output, const std::map<std::string, std::string>& metadata);
+/// The same of a network of layers: input "features", rows x the input's shape. Layer norm is ReduceMean,
+/// Sub, Mul, Add, Sqrt and Div, over axis 1.
+void write_onnx(const std::string& path, const LayeredNetwork& network,
+                const std::map<std::string, std::string>& metadata);
 
 }  // namespace gradflow
