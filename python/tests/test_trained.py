@@ -8,7 +8,8 @@ import pytest
 onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime here: its reading of ONNX was left out")
 
 
-@pytest.mark.parametrize("network", ["relu:16x2", "gelu:8x1", "tanh:8x2", "erf:8x1"])
+@pytest.mark.parametrize("network", ["relu:16x2", "gelu:8x1", "tanh:8x2", "erf:8x1",
+                                     "dense:8 layernorm:affine relu res(dense:6 sin dense:8) dense:1"])
 def test_a_runtime_predicts_the_same_from_the_onnx_file(network, tmp_path, program):
     random = np.random.default_rng(1)
     X = random.normal(size=(60, 3)) * [1.0, 20.0, 0.1] + [0.0, 5.0, 0.0]

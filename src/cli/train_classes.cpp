@@ -4,6 +4,7 @@
 #include "cli/make_job.h"
 #include "cli/new_rows.h"
 #include "cli/output.h"
+#include "cli/train_network.h"
 #include "cli/training_request.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
@@ -17,8 +18,6 @@ namespace {
 void check_supported(const Settings& s) {
   if (!s.weights.empty())
     throw InputError("--weights is not for train --classes, whose weights are drawn by --seed");
-  if (s.training_precision != "float64" && s.training_precision != "float32")
-    throw InputError(fmt::format("--precision {}: must be float64 or float32", s.training_precision));
 }
 
 Job job_of(Settings s) {
@@ -73,7 +72,7 @@ int train_classes(Invocation& invocation) {
   const auto K = static_cast<Index>(data.classes.size());
   const auto network = make_trainable(
       job.operator_spec.network, data.data.X.cols(), K, job.operator_spec.seed, parse_centring(s.center),
-      s.training_precision == "float32" ? Precision::float32 : Precision::float64);
+      training_precision(s));
   const TrainingSet set = make_set(data, !logits && !s.no_intercept);
   TrainingContext context = make_context(data, std::move(request), *network);
   invocation.record.seed = context.request.trainer.seed;

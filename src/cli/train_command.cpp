@@ -6,9 +6,11 @@
 #include "cli/new_rows.h"
 #include "cli/output.h"
 #include "cli/train_classes.h"
+#include "cli/train_network.h"
 #include "cli/training_request.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
+#include "gradflow/model/trained_layers.h"
 #include "gradflow/model/trained_model.h"
 #include "gradflow/report/training_report.h"
 
@@ -27,19 +29,15 @@ TrainingSet make_set(const Dataset& data, bool intercept) {
 }
 
 // What the other commands take and training does not.
-void check_supported(const Settings& s, const Job& job) {
-  if (job.operator_spec.layered)
-    throw InputError(
-        fmt::format("--network {}: gradflow train takes dense networks, as relu:128x2; those of layers are "
-                    "for test, stop "
-                    "and fit",
-                    s.network));
+void check_supported(const Settings& s) {
   if (!s.row_weights.empty())
     throw InputError("--row-weights is not for gradflow train, which takes every row alike");
 }
 
 Dataset load(const Job& job, const Settings& s) {
-  Dataset data = load_dataset(job.source, job.dataset);
+  DatasetOptions options = job.dataset;
+  options.feature_shape = job.operator_spec.array_shape();
+  Dataset data = load_dataset(job.source, options);
   if (data.weights.size() > 0) throw InputError("--row-weights has no part in gradflow train");
   if (!data.recipe.covariates.empty() && !(s.output.empty() && s.onnx.empty()))
     throw InputError(
@@ -59,7 +57,9 @@ void add_training_options(CLI::App& command, Settings& s) {
                         const char* group = training_group) {
     command.add_flag(names, target, help)->group(group);
   };
-  option("--network", s.network, "ACTIVATION:WIDTHxLAYERS (default: relu:128x2)", "TEXT", network_group);
+  option("--network", s.network,
+         "ACTIVATION:WIDTHxLAYERS (default: relu:128x2), layers as 'dense:64 relu dense:1', or FILE.json",
+         "TEXT", network_group);
   option("--width", s.width, "Of the hidden layers, instead of --network", "INTEGER", network_group);
   option("--depth", s.depth, "Number of hidden layers, instead of --network", "INTEGER", network_group);
   option("--activation", s.activation, "Instead of --network", "NAME", network_group);
@@ -117,17 +117,13 @@ int train_command(Invocation& invocation) {
   check_outputs(s);
   s.network = network_text(s);
   check_parameterization(s);
-  if (s.training_precision != "float64" && s.training_precision != "float32")
-    throw InputError(fmt::format("--precision {}: must be float64 or float32", s.training_precision));
-  const Precision precision = s.training_precision == "float32" ? Precision::float32 : Precision::float64;
   Settings data_settings = s;  // make_job() checks the options of inference too: only those of data are ours
   data_settings.learning_rate.clear();
   data_settings.checkpoint.clear();
   const Job job = make_job(data_settings, Purpose::inference);
-  check_supported(s, job);
+  check_supported(s);
   const Dataset data = load(job, s);
-  const KernelSource source = KernelSource::make(job.operator_spec, data.X.cols());
-  const auto network = make_trainable(*source.network(), parse_centring(s.center), precision);
+  const auto network = make_network(s, job, data);
   const TrainingSet set = make_set(data, !s.no_intercept);
   TrainingContext context{.request = make_request(s, data.X.rows()),
                           .data = data.report,
@@ -139,13 +135,15 @@ int train_command(Invocation& invocation) {
                           .response_scale = data.recipe.target_scale};
   invocation.record.seed = context.request.trainer.seed;
   const TrainReport report = train_with_progress(*network, set, context, s);
+  std::string written;
   if (has_weights(report)) {
     const double intercept = s.no_intercept ? 0.0 : report.coefficients(0, 0);
-    if (!s.output.empty()) make_trained_model(data.recipe, network->dense(), intercept).save(s.output);
-    if (!s.onnx.empty()) make_trained_model(data.recipe, network->dense(), intercept).save_onnx(s.onnx);
+    written = write_network(s, job, data, *network, intercept);
     context.weights_written = !s.output.empty();
   }
-  return give_training(invocation, s, context, report);
+  const int status = give_training(invocation, s, context, report);
+  if (!s.quiet) print(written);
+  return status;
 }
 
 int predict_trained(Invocation& invocation) {
@@ -156,15 +154,19 @@ int predict_trained(Invocation& invocation) {
   if (!s.cross.empty() || !s.cross_diagonal.empty())
     throw InputError(
         fmt::format("--cross is for models of --operator, and '{}' is a trained network", s.model));
-  const TrainedModel model = TrainedModel::load(s.model);
-  const NewRows rows = read_new_rows(s, model.recipe);
-  const Predictions predictions = predict(model, rows);
-  if (!s.json.empty())
-    write_file_atomically(
-        s.json, json_trained_prediction_report(invocation.record, to_string(model.network.architecture()),
-                                               predictions));
-  warn(predictions.warnings);
-  give_predictions(s, rows, predictions_csv(predictions));
+  const auto give = [&](const auto& model) {
+    const NewRows rows = read_new_rows(s, model.recipe);
+    const Predictions predictions = predict(model, rows);
+    if (!s.json.empty())
+      write_file_atomically(
+          s.json, json_trained_prediction_report(invocation.record, model.network.text(), predictions));
+    warn(predictions.warnings);
+    give_predictions(s, rows, predictions_csv(predictions));
+  };
+  if (is_trained_layers(s.model))
+    give(TrainedLayers::load(s.model));
+  else
+    give(TrainedModel::load(s.model));
   return exit_usable;
 }
 

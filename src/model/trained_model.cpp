@@ -10,6 +10,7 @@
 #include "gradflow/training/export.h"
 #include "model/model_tensors.h"
 #include "model/recipe_json.h"
+#include "model/trained_header.h"
 
 namespace gradflow {
 namespace {
@@ -17,34 +18,45 @@ namespace {
 constexpr const char* key = "gradflow_trained";
 constexpr int format_version = 1;
 
-std::map<std::string, std::string> metadata(const TrainedModel& model) {
+}  // namespace
+
+std::map<std::string, std::string> trained_metadata(const Recipe& recipe, const std::string& network) {
   const nlohmann::ordered_json json{{"format_version", format_version},
                                     {"gradflow_version", version},
-                                    {"network", to_string(model.network.architecture())},
-                                    {"recipe", to_json(model.recipe)}};
+                                    {"network", network},
+                                    {"recipe", to_json(recipe)}};
   return {{key, json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)}};
 }
 
-}  // namespace
+Vector input_centers(const Recipe& recipe) {
+  Vector centers(static_cast<Index>(recipe.features.size()));
+  for (Index j = 0; j < centers.size(); ++j) centers(j) = recipe.features[static_cast<std::size_t>(j)].center;
+  return centers;
+}
+
+Vector input_scales(const Recipe& recipe) {
+  Vector scales(static_cast<Index>(recipe.features.size()));
+  for (Index j = 0; j < scales.size(); ++j) scales(j) = recipe.features[static_cast<std::size_t>(j)].scale;
+  return scales;
+}
 
 TrainedModel make_trained_model(const Recipe& recipe, const DenseNetwork& network, double intercept) {
   if (!recipe.covariates.empty())
     throw InputError(
         "covariates are fitted beside the network, whose weights alone do not predict: leave them out");
-  const auto d = static_cast<Index>(recipe.features.size());
-  Vector center(d), scale(d);
-  for (Index j = 0; j < d; ++j) {
-    center(j) = recipe.features[static_cast<std::size_t>(j)].center;
-    scale(j) = recipe.features[static_cast<std::size_t>(j)].scale;
-  }
-  return {recipe, in_raw_units(network, center, scale, recipe.target_center, recipe.target_scale, intercept)};
+  return {recipe, in_raw_units(network, input_centers(recipe), input_scales(recipe), recipe.target_center,
+                               recipe.target_scale, intercept)};
 }
 
-void TrainedModel::save(const std::string& path) const { write_state_dict(path, network, metadata(*this)); }
+void TrainedModel::save(const std::string& path) const {
+  write_state_dict(path, network, trained_metadata(recipe, to_string(network.architecture())));
+}
 
-void TrainedModel::save_onnx(const std::string& path) const { write_onnx(path, network, metadata(*this)); }
+void TrainedModel::save_onnx(const std::string& path) const {
+  write_onnx(path, network, trained_metadata(recipe, to_string(network.architecture())));
+}
 
-TrainedModel TrainedModel::load(const std::string& path) {
+TrainedHeader read_trained_header(const std::string& path) {
   const TensorFile file = read_safetensors(path);
   const auto found = file.metadata.find(key);
   if (found == file.metadata.end())
@@ -55,17 +67,25 @@ TrainedModel TrainedModel::load(const std::string& path) {
   if (fields.count("format_version", 1000000) > format_version)
     throw InputError(fmt::format("{}: written by a newer gradflow: format {}", path,
                                  fields.count("format_version", 1000000)));
-  Recipe recipe = recipe_from(fields.object("recipe"));
-  DenseNetwork network = DenseNetwork::from_file(path, parse_architecture(fields.text("network")));
-  if (network.inputs() != static_cast<Index>(recipe.features.size()))
+  return {recipe_from(fields.object("recipe")), fields.text("network")};
+}
+
+TrainedModel TrainedModel::load(const std::string& path) {
+  TrainedHeader header = read_trained_header(path);
+  DenseNetwork network = DenseNetwork::from_file(path, parse_architecture(header.network));
+  if (network.inputs() != static_cast<Index>(header.recipe.features.size()))
     throw InputError(fmt::format("{}: damaged gradflow model: {} features for {} inputs", path,
-                                 recipe.features.size(), network.inputs()));
-  return {std::move(recipe), std::move(network)};
+                                 header.recipe.features.size(), network.inputs()));
+  return {std::move(header.recipe), std::move(network)};
 }
 
 bool is_trained_model(const std::string& path) { return has_metadata(path, key); }
 
 Predictions predict(const TrainedModel& model, const NewRows& rows) {
+  return predict_mean(model.recipe, model.network, rows);
+}
+
+Predictions predict_mean(const Recipe& recipe, const Network& network, const NewRows& rows) {
   const Vector unknown =
       Vector::Constant(static_cast<Index>(rows.ids.size()), std::numeric_limits<double>::quiet_NaN());
   Predictions out;
@@ -74,11 +94,11 @@ Predictions predict(const TrainedModel& model, const NewRows& rows) {
   out.warnings = rows.warnings;
   Matrix X = rows.X;
   for (Index j = 0; j < X.cols(); ++j) {
-    const EncodedColumn& column = model.recipe.features[static_cast<std::size_t>(j)];
+    const EncodedColumn& column = recipe.features[static_cast<std::size_t>(j)];
     X.col(j) = column.scale * X.col(j).array() + column.center;
   }
   if (X.rows() == 0) return out;
-  const Vector f = model.network.output(X);
+  const Vector f = network.output(X);
   for (std::size_t i = 0; i < rows.row.size(); ++i) out.mean(rows.row[i]) = f(static_cast<Index>(i));
   return out;
 }

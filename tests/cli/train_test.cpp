@@ -1,42 +1,14 @@
 // gradflow train as a user runs it.
 #include <algorithm>
 #include <csignal>
-#include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "cli/bad_input.h"
 #include "cli/process.h"
+#include "cli/train_program.h"
 #include "gradflow/data/table.h"
 
 namespace gradflow::cli_test {
 namespace {
-
-using Words = std::vector<std::string>;
-
-class TrainProgram : public testing::Test {
- protected:
-  void SetUp() override { folder.write("data.csv", csv_of(small_data(120))); }
-
-  ProgramResult run(const Words& arguments) const {
-    return run_program(folder.path(), with({"train", "data.csv", "--target", "y"}, arguments));
-  }
-  nlohmann::json json(const std::string& name) const { return nlohmann::json::parse(folder.read(name)); }
-
-  // Runs Python code in the folder; false when it cannot import the module.
-  bool has_module(const std::string& module) const {
-    return std::system(fmt::format("{} -c 'import {}' 2>/dev/null", python, module).c_str()) == 0;
-  }
-  int run_python(const std::string& code) const {
-    folder.write("check.py", code);
-    return std::system(fmt::format("cd '{}' && {} check.py", folder.path(), python).c_str());
-  }
-
-  TemporaryFolder folder;
-  const std::string python = std::getenv("GRADFLOW_TEST_PYTHON") != nullptr
-                                 ? std::getenv("GRADFLOW_TEST_PYTHON")
-                                 : "/usr/bin/python3";
-};
 
 TEST_F(TrainProgram, TrainsToTheRulesTimeAndPredictsFromItsWeights) {
   const ProgramResult result = run({"--width", "32", "--parameterization", "ntk", "--center", "copies", "-o",
@@ -130,7 +102,6 @@ TEST_F(TrainProgram, NamesOptionsThatDoNotFit) {
       {{"--center", "half"}, "centring 'half'"},
       {{"--parameterization", "mup"}, "--parameterization mup: must be standard or ntk"},
       {{"--precision", "half"}, "--precision half: must be float64 or float32"},
-      {{"--network", "dense:8 relu dense:1"}, "gradflow train takes dense networks, as relu:128x2"},
       {{"--row-weights", "x1"}, "--row-weights is not for gradflow train"},
       {{"--steps", "0"}, "--steps 0: must be >= 1"}};
   for (const auto& [arguments, message] : cases) {

@@ -1,0 +1,56 @@
+#include "cli/train_network.h"
+
+#include <fmt/format.h>
+
+#include "gradflow/base/error.h"
+#include "gradflow/model/trained_layers.h"
+#include "gradflow/model/trained_model.h"
+
+namespace gradflow::cli {
+namespace {
+
+template <typename Model>
+void save(const Settings& s, const Model& model) {
+  if (!s.output.empty()) model.save(s.output);
+  if (!s.onnx.empty()) model.save_onnx(s.onnx);
+}
+
+}  // namespace
+
+Precision training_precision(const Settings& s) {
+  if (s.training_precision == "float32") return Precision::float32;
+  if (s.training_precision == "float64") return Precision::float64;
+  throw InputError(fmt::format("--precision {}: must be float64 or float32", s.training_precision));
+}
+
+std::unique_ptr<TrainableNetwork> make_network(const Settings& s, const Job& job, const Dataset& data) {
+  OperatorSpec spec = job.operator_spec;
+  spec.take_shape(data.recipe.options.feature_shape);
+  const KernelSource source = KernelSource::make(spec, data.X.cols());
+  const Centring centring = parse_centring(s.center);
+  const Precision precision = training_precision(s);
+  if (!source.layered()) return make_trainable(*source.network(), centring, precision);
+  if (precision == Precision::float32)
+    throw InputError(fmt::format("--precision float32 is for dense networks: '{}' is trained in float64",
+                                 source.layered()->text()));
+  auto network = make_trainable(*source.layered(), centring);
+  if (!s.output.empty() || !s.onnx.empty()) network->layered();
+  return network;
+}
+
+std::string write_network(const Settings& s, const Job& job, const Dataset& data,
+                          const TrainableNetwork& network, double intercept) {
+  if (s.output.empty() && s.onnx.empty()) return {};
+  if (!job.operator_spec.layered) {
+    save(s, make_trained_model(data.recipe, network.dense(), intercept));
+    return {};
+  }
+  const LayeredNetwork trained = network.layered();
+  const TrainedLayers model = make_trained_layers(data.recipe, trained, intercept);
+  save(s, model);
+  if (model.network.sequence().size() == trained.sequence().size()) return {};
+  return fmt::format("Module 0, {}, standardises the features; those trained are 1 to {}.\n",
+                     to_string(model.network.sequence().front().layer), trained.sequence().size());
+}
+
+}  // namespace gradflow::cli

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/settings.h"
+#include "gradflow/data/dataset.h"
+#include "gradflow/model/job.h"
+#include "gradflow/training/trainable.h"
+
+namespace gradflow::cli {
+
+/// --precision of a training.
+Precision training_precision(const Settings& settings);
+
+/// The network of --network, --weights, --center and --precision for these data. Throws InputError where it
+/// could not be written to the files asked for.
+std::unique_ptr<TrainableNetwork> make_network(const Settings& settings, const Job& job, const Dataset& data);
+
+/// Writes -o and --onnx, as far as given. What the user must know of them, or nothing.
+std::string write_network(const Settings& settings, const Job& job, const Dataset& data,
+                          const TrainableNetwork& network, double intercept);
+
+}  // namespace gradflow::cli

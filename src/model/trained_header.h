@@ -1,0 +1,25 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "gradflow/model/trained_model.h"
+
+namespace gradflow {
+
+/// What the metadata of a file of `gradflow train` hold beside the weights.
+struct TrainedHeader {
+  Recipe recipe;
+  std::string network;  ///< its text
+};
+std::map<std::string, std::string> trained_metadata(const Recipe& recipe, const std::string& network);
+/// Throws InputError as TrainedModel::load().
+TrainedHeader read_trained_header(const std::string& path);
+
+/// Those of the recipe's features, in order.
+Vector input_centers(const Recipe& recipe);
+Vector input_scales(const Recipe& recipe);
+
+Predictions predict_mean(const Recipe& recipe, const Network& network, const NewRows& rows);
+
+}  // namespace gradflow
