@@ -140,28 +140,21 @@ TEST(LayeredArchitecture, NonsenseIsRefusedWithItsPositionAndWhatIsAllowed) {
   EXPECT_EQ(message("dense:1,sw2=1"),
             "network 'dense:1,sw2=1', character 9: 'sw2=1': needs the option ntk "
             "before it");
-  for (const char* text : {"input:1x2x3x4 dense:1",
-                           "input:0 dense:1",
-                           "input:1x1 dense:1 input:4",
-                           "conv2d:3",
-                           "conv2d:3:3:1:1:1 dense:1",
-                           "dense dense:1",
-                           "dense:1:2 dense:1",
-                           "dense:1,",
-                           "dense:1,ntk,sw2=0",
-                           "dense:1,ntk,sb2=nan",
-                           "layernorm:1 dense:1",
-                           "layernorm:affine:1 dense:1",
-                           "dense:99999999999999999999 dense:1",
-                           "input:1x3x3 conv2d:2:9:1:0 avgpool dense:1",
-                           "dense:4 flatten dense:1,",
-                           "input:3 flatten dense:1",
-                           "input:3 avgpool dense:1",
-                           ",ntk",
-                           "leaky-relu@x dense:1",
-                           "input:100000x100000 flatten dense:1",
-                           "input:1x10000x10000 conv2d:9:3 avgpool dense:1"})
+  for (const char* text :
+       {"input:1x2x3x4 dense:1", "input:0 dense:1", "input:1x1 dense:1 input:4", "conv2d:3",
+        "conv2d:3:3:1:1:1 dense:1", "dense dense:1", "dense:1:2 dense:1", "dense:1,", "dense:1,ntk,sw2=0",
+        "dense:1,ntk,sb2=nan", "dense:99999999999999999999 dense:1",
+        "input:1x3x3 conv2d:2:9:1:0 avgpool dense:1", "dense:4 flatten dense:1,", "input:3 flatten dense:1",
+        "input:3 avgpool dense:1", ",ntk", "leaky-relu@x dense:1", "input:100000x100000 flatten dense:1",
+        "input:1x10000x10000 conv2d:9:3 avgpool dense:1"})
     EXPECT_TRUE(message(text).starts_with("network '" + std::string(text) + "'")) << message(text);
+}
+
+TEST(LayeredArchitecture, ALayerNormTakesNothingButAffine) {
+  for (const char* text : {"layernorm:1 dense:1", "layernorm:affine:1 dense:1", "layernorm: dense:1"})
+    EXPECT_NE(message_of([&] { parse_layered_architecture(text); }).find("': is no layer: must be"),
+              std::string::npos)
+        << text;
 }
 
 TEST(LayeredArchitecture, NonsenseInJsonIsRefusedWithItsField) {
