@@ -87,6 +87,10 @@ void write_json(Invocation& invocation, const Make& make) {
   if (!invocation.settings.json.empty()) write_file_atomically(invocation.settings.json, invocation.document);
 }
 
+// A noise model that was asked for and has no estimate is no usable answer, though the analysis without it
+// is.
+bool has_noise(const JobResult& result) { return !result.noise || result.noise->is_usable(); }
+
 }  // namespace
 
 int test_command(Invocation& invocation) {
@@ -112,7 +116,7 @@ int stop_command(Invocation& invocation) {
   const JobResult result = with_progress(invocation, job, run);
   write_json(invocation, [&] { return json_report(invocation.record, job, result); });
   if (!invocation.settings.quiet) print(text_report(job, result));
-  return result.analysis.is_usable() ? exit_usable : exit_not_usable;
+  return result.analysis.is_usable() && has_noise(result) ? exit_usable : exit_not_usable;
 }
 
 int fit_command(Invocation& invocation) {
@@ -121,7 +125,9 @@ int fit_command(Invocation& invocation) {
   JobResult result = with_progress(invocation, job, run);
   const std::string text = text_report(job, result), json = json_report(invocation.record, job, result);
   const StoppingRule rule = result.analysis.rule();
-  const bool has_model = result.analysis.is_usable() && std::isfinite(rule.time);
+  const bool noise_known = has_noise(result);
+  const std::string why_no_noise = noise_known ? "" : result.noise->reason;
+  const bool has_model = result.analysis.is_usable() && std::isfinite(rule.time) && noise_known;
   if (has_model) {
     FittedModel model = make_model(job, std::move(result));
     model.run = run_for_model(json);
@@ -130,8 +136,11 @@ int fit_command(Invocation& invocation) {
   write_json(invocation, [&] { return json; });
   if (!s.quiet) print(text);
   if (!has_model) {
-    const std::string message = fmt::format(
-        "gradflow: no model was written: rule {} gave no finite time ({})\n", rule.name, rule.reason);
+    const std::string message =
+        noise_known ? fmt::format("gradflow: no model was written: rule {} gave no finite time ({})\n",
+                                  rule.name, rule.reason)
+                    : fmt::format("gradflow: no model was written: the noise model has no estimate ({})\n",
+                                  why_no_noise);
     std::fputs(message.c_str(), stderr);
     return exit_not_usable;
   }

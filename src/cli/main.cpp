@@ -65,6 +65,11 @@ CLI::App* add_train(CLI::App& app, Settings& s) {
   return train;
 }
 
+void add_options_of_stop_and_fit(CLI::App& command, Settings& s) {
+  add_noise_options(command, s);
+  add_rules_option(command, s);
+}
+
 std::vector<Command> add_commands(CLI::App& app, Settings& s) {
   CLI::App* test =
       add_command(app, "test", "Is training warranted? A score test with an exact p-value.",
@@ -104,7 +109,7 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
       add_choice_options(*command, s);
     }
     if (command != kernel && command != spectrum) add_computation_options(*command, s);
-    if (command == stop || command == fit) add_rules_option(*command, s);
+    if (command == stop || command == fit) add_options_of_stop_and_fit(*command, s);
     if (command == test || command == stop || command == fit) add_class_options(*command, s);
   }
   add_further_test_options(*test, s);

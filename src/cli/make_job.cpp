@@ -295,6 +295,38 @@ ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
   return choice;
 }
 
+// "normal", "student", "student=4", "fitted", and columns
+NoiseOptions make_noise(const Settings& s) {
+  NoiseOptions noise;
+  noise.columns = split_list(s.noise_columns);
+  const std::size_t equals = s.noise_model.find('=');
+  const std::string name = s.noise_model.substr(0, equals);
+  const bool fitted = s.noise_model == "fitted";
+  if (name != "student" && s.noise_model != "normal" && !fitted)
+    throw InputError(fmt::format(
+        "--noise {}: must be normal, student, student=NU or fitted; columns are for --noise-columns",
+        s.noise_model));
+  if (name == "student" && !noise.columns.empty())
+    throw InputError(
+        "--noise student and --noise-columns: the noise has one model, heavy tails or variances");
+  noise.on_fitted_mean = fitted;
+  if (name == "student") noise.kind = NoiseModelKind::student;
+  if (fitted || !noise.columns.empty()) noise.kind = NoiseModelKind::variance;
+  if (equals != std::string::npos) {
+    noise.dof = finite_number("--noise student", s.noise_model.substr(equals + 1));
+    if (!(*noise.dof > 2.0 && *noise.dof <= NoiseOptions::largest_dof))
+      throw InputError(fmt::format(
+          "--noise {}: the degrees of freedom must be > 2 (below, the variance is infinite) and at most {:g} "
+          "(above, take normal noise)",
+          s.noise_model, NoiseOptions::largest_dof));
+  }
+  if (!noise.estimates()) return noise;
+  if (s.paper) throw InputError("--noise and --paper: the paper's method has normal noise");
+  if (s.engine == "krylov")
+    throw InputError("--noise and --engine krylov: noise models need the dense engine");
+  return noise;
+}
+
 ComputeOptions make_compute(const Settings& s) {
   ComputeOptions compute;
   compute.engine = parse_engine(s.engine);
@@ -358,6 +390,7 @@ Job make_job(const Settings& settings, Purpose purpose) {
     job.analysis = make_analysis(settings);
     job.analysis.diagnostics = true;
     job.choice = make_choice(settings, job.analysis);
+    job.noise = make_noise(settings);
     job.compute = make_compute(settings);
     add_krylov_limits(settings, job.analysis.krylov);
     job.checkpoint = settings.checkpoint;

@@ -176,6 +176,16 @@ void add_choice_options(CLI::App& command, Settings& s) {
       inference_group, "NAME");
 }
 
+void add_noise_options(CLI::App& command, Settings& s) {
+  text_option(
+      command, "--noise", s.noise_model,
+      "normal, student (heavy tails; =NU, or chosen), or fitted (variance by the fitted mean); the test "
+      "stays that of normal noise",
+      inference_group, "MODEL");
+  text_option(command, "--noise-columns", s.noise_columns,
+              "Features or covariates that the noise variance depends on", inference_group, "A,B,...");
+}
+
 void add_computation_options(CLI::App& command, Settings& s) {
   text_option(command, "--engine", s.engine,
               "dense (an eigendecomposition), krylov (products only), or auto: dense up to 4000 rows",

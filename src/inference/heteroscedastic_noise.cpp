@@ -10,7 +10,8 @@
 namespace gradflow {
 namespace {
 
-constexpr double largest_step = 1.0;    // of a row's log variance
+constexpr double largest_step = 1.0;  // of a row's log variance
+constexpr double smallest_damping = 1.0 / 64.0;
 constexpr double largest_range = 20.0;  // of the rows' log variances
 constexpr const char* mean_name = "(fitted mean)";
 
@@ -159,6 +160,7 @@ HeteroscedasticNoise Search::run() {
   standardise_again();
   result.outcome = Outcome::iteration_limit;
   result.reason = fmt::format("the noise variances did not settle in {} refits", options_.max_iterations);
+  double damping = 1.0, before = std::numeric_limits<double>::infinity();
   while (true) {
     scoring_ = score(result.fit, result.weights, current_.U);
     if (!scoring_.solved) {
@@ -168,8 +170,9 @@ HeteroscedasticNoise Search::run() {
     }
     if (result.iterations == 1) result.score_statistic = quadratic(scoring_.covariance, scoring_.step);
     // Against the weights of the fit: a fitted mean that moved counts too.
-    const double moved =
-        (current_.U * (gamma_ + scoring_.step) + result.weights.array().log().matrix()).cwiseAbs().maxCoeff();
+    const Vector log_variance_now = -result.weights.array().log();
+    const Vector change = current_.U * (gamma_ + scoring_.step) - log_variance_now;
+    const double moved = change.cwiseAbs().maxCoeff();
     result.last_change = moved;
     if (moved <= options_.tolerance) {
       result.outcome = Outcome::converged;
@@ -177,14 +180,17 @@ HeteroscedasticNoise Search::run() {
       return result;
     }
     if (result.iterations >= options_.max_iterations) return result;
-    const Vector next = gamma_ + std::min(1.0, largest_step / moved) * scoring_.step;
-    const Vector log_variance = current_.U * next;
+    // A fitted mean that follows the weights can make the steps go to and fro.
+    if (has_mean() && moved > 0.7 * before) damping = std::max(0.5 * damping, smallest_damping);
+    before = moved;
+    const double part = std::min(damping, largest_step / moved);
+    const Vector log_variance = log_variance_now + part * change;
     if (log_variance.maxCoeff() - log_variance.minCoeff() > largest_range) {
       result.outcome = Outcome::on_boundary;
       result.reason = "some rows seem to have no noise: the variances differ by more than exp(20)";
       return result;
     }
-    gamma_ = next;
+    gamma_ += part * scoring_.step;
     result.weights = (-log_variance).array().exp();
     if (!refit(result)) return result;
     if (has_mean()) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <Eigen/Dense>
+#include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 
@@ -97,6 +98,66 @@ TEST(StudentConvolution, IsTheConvolutionOfBothDensities) {
       EXPECT_NEAR(log_student_convolution(e, V, 0.64, 4.0), std::log(sum), 1e-8);
     }
   EXPECT_NEAR(log_student_convolution(1.0, 2.0, 3.0, infinity), -0.5 * (std::log(10.0 * M_PI) + 0.2), 1e-14);
+}
+
+TEST(StudentConvolution, HasTheQuantilesOfStudentsTWithoutALatentPartAndNormalOnesWithoutHeavyTails) {
+  for (const double p : {0.5 + 1e-6, 0.75, 0.95, 0.975, 0.9995, 1.0 - 1e-9}) {
+    const double z = boost::math::quantile(boost::math::normal(), p);
+    EXPECT_NEAR(student_convolution_quantile(p, 2.0, 3.0, infinity) / (std::sqrt(5.0) * z), 1.0, 1e-12);
+    for (const double dof : {2.1, 3.0, 5.0, 30.0, 1000.0}) {
+      const double t = boost::math::quantile(boost::math::students_t(dof), p);
+      // Near 1/2 the tail's rounding, some 1e-14, over the density is what is left.
+      EXPECT_NEAR(student_convolution_quantile(p, 0.0, 2.89, dof), 1.7 * t, 1e-12 + 1e-8 * t)
+          << p << ' ' << dof;
+      EXPECT_NEAR(student_convolution_quantile(p, 4.0, 1e-20, dof) / (2.0 * z), 1.0, 1e-6) << p << ' ' << dof;
+      EXPECT_EQ(student_convolution_quantile(1.0 - p, 0.7, 2.89, dof),
+                -student_convolution_quantile(1.0 - (1.0 - p), 0.7, 2.89, dof));
+    }
+  }
+  EXPECT_EQ(student_convolution_quantile(0.5, 1.0, 1.0, 3.0), 0.0);
+  EXPECT_EQ(student_convolution_quantile(0.9, 0.0, 0.0, 3.0), 0.0);
+  EXPECT_THROW(student_convolution_quantile(1.0, 1.0, 1.0, 3.0), InputError);
+  EXPECT_THROW(student_convolution_quantile(0.9, -1.0, 1.0, 3.0), InputError);
+}
+
+TEST(StudentConvolution, HasTheTailWhoseSlopeIsMinusItsDensity) {
+  for (const double V : {0.01, 1.0, 25.0})
+    for (const double e : {0.1, 2.0, 12.0}) {
+      const double h = 1e-4 * std::sqrt(V + 0.64);
+      const double slope =
+          (student_convolution_tail(e + h, V, 0.64, 4.0) - student_convolution_tail(e - h, V, 0.64, 4.0)) /
+          (2.0 * h);
+      EXPECT_NEAR(-slope / std::exp(log_student_convolution(e, V, 0.64, 4.0)), 1.0, 1e-6) << V << ' ' << e;
+    }
+}
+
+TEST(StudentConvolution, HasTheQuantilesOfDraws) {
+  RandomStream random(5, "convolution");
+  const int draws = 200000;
+  const double p = 0.95, V = 1.5, s2 = 0.8;
+  const double quantile = student_convolution_quantile(p, V, s2, 3.0);
+  int below = 0;
+  for (int i = 0; i < draws; ++i)
+    below += std::sqrt(V) * random.normal() + std::sqrt(s2) * student(random, 3) <= quantile ? 1 : 0;
+
+  EXPECT_NEAR(below / static_cast<double>(draws), p, 4.0 * std::sqrt(p * (1.0 - p) / draws));
+}
+
+TEST(StudentNoise, TakesTheGivenDegreesOfFreedomAlsoWhereNormalNoiseIsLikelier) {
+  RandomStream random(2, "given dof");
+  const Matrix X = Matrix::Ones(80, 1);
+  const WeightedRefit refit = regression(X, random.normals(80), false);
+
+  const StudentNoise given = student_noise(refit, 80, {.dof = {4.0}, .given = true});
+  const StudentNoise chosen = student_noise(refit, 80, {.dof = {4.0}});
+
+  EXPECT_EQ(given.outcome, Outcome::converged);
+  EXPECT_EQ(given.dof, 4.0);
+  EXPECT_LT(given.bound_gain, 0.0);
+  EXPECT_TRUE(std::isinf(chosen.dof));
+  EXPECT_EQ(student_noise(refit, 80, {.dof = {4.0}, .max_iterations = 2, .given = true}).outcome,
+            Outcome::iteration_limit);
+  EXPECT_THROW(student_noise(refit, 80, {.dof = {4.0, 5.0}, .given = true}), InputError);
 }
 
 // How often nu <= 5 and nu >= 30 are chosen among 60 samples of 100 rows.

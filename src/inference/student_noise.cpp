@@ -74,7 +74,12 @@ std::pair<double, double> gain(const Vector& scores, const Vector& reference) {
   return {difference.sum(), std::sqrt(n * variance)};
 }
 
-std::string describe(const StudentNoise& noise) {
+std::string describe(const StudentNoise& noise, bool given) {
+  if (given)
+    return fmt::format(
+        "Student t noise with {:g} degrees of freedom, as given: log likelihood {:.1f} above that of normal "
+        "noise (a lower bound)",
+        noise.dof, noise.bound_gain);
   if (std::isinf(noise.dof))
     return "normal noise explains the data at least as well as every Student t tried";
   return fmt::format(
@@ -89,6 +94,7 @@ std::string describe(const StudentNoise& noise) {
 
 void StudentNoiseOptions::check() const {
   for (const double nu : dof) require(nu > 2.0, "dof", nu, "must be > 2");
+  require(!given || dof.size() == 1, "dof.size()", dof.size(), "must be 1 where dof is given");
   require(max_iterations >= 1, "max_iterations", max_iterations, "must be >= 1");
   require(tolerance > 0.0, "tolerance", tolerance, "must be positive");
 }
@@ -156,10 +162,16 @@ StudentNoise student_noise(const WeightedRefit& refit, Index n, const StudentNoi
       normal_scores = tried.scores;
       normal_bound = tried.candidate.bound;
     }
-    if (!usable(tried.candidate.outcome)) continue;
+    if (!usable(tried.candidate.outcome)) {
+      if (!options.given) continue;
+      result.outcome = tried.candidate.outcome;
+      result.reason = fmt::format("{:g} degrees of freedom as given: {}", dof, tried.reason);
+      return result;
+    }
     start = tried.weights;
     const double criterion = std::isnan(normal_bound) ? tried.candidate.log_score : tried.candidate.bound;
-    if (!(criterion > best)) continue;
+    const bool taken = options.given && !std::isinf(dof);
+    if (!taken && !(criterion > best)) continue;
     best = criterion;
     result.bound_gain = tried.candidate.bound - normal_bound;
     best_scores = tried.scores;
@@ -170,7 +182,7 @@ StudentNoise student_noise(const WeightedRefit& refit, Index n, const StudentNoi
   std::tie(result.score_gain, result.score_gain_standard_error) = gain(best_scores, normal_scores);
   result.noise_variance =
       result.fit.noise_variance * (std::isinf(result.dof) ? 1.0 : result.dof / (result.dof - 2.0));
-  result.reason = describe(result);
+  result.reason = describe(result, options.given && !std::isinf(result.dof));
   return result;
 }
 

@@ -33,6 +33,7 @@ FittedModel make_model(const Job& job, JobResult result) {
   model.weights = result.prepared.observations.weights;
   const Observations& observations = result.prepared.observations;
   model.transform = result.prepared.transform;
+  if (result.noise && result.noise->applied) model.noise = result.noise->model;
   model.response = observations.y - observations.f0;
   model.pure = observations.pure;
   model.alpha = analysis.fit.alpha;

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "gradflow/base/error.h"
+#include "gradflow/model/memory.h"
 #include "gradflow/model/version.h"
 #include "gradflow/operators/recorded_operator.h"
 
@@ -195,9 +196,41 @@ void choose(const Job& job, OperatorSpec& spec, PreparedJob& prepared) {
 ScoreTest test_as_given(const Job& job) {
   Job given = job;
   given.choice = {};
+  given.noise = {};
   given.checkpoint.clear();
   given.announce = {};
   return run_test(given).second;
+}
+
+void check_noise(const Job& job, const Plan& plan, Index n, Question question) {
+  const bool has_part = question == Question::every_rule || question == Question::one_rule;
+  if (!has_part || !job.noise.estimates()) return;
+  if (job.analysis.paper) throw InputError("--noise and --paper: the paper's method has normal noise");
+  if (plan.engine != Engine::dense)
+    throw InputError(fmt::format(
+        "--noise: noise models need the dense engine, and for {} rows the Krylov engine is planned "
+        "(--engine dense takes some tens of eigendecompositions; or give fewer rows)",
+        n));
+  constexpr double copies = 12.0;  // of the analysis, and beside it those of the refits
+  require_memory(n, copies);
+}
+
+// The analysis with the weights of the noise model, where those could be estimated.
+void model_noise(const Job& job, JobResult& result) {
+  Stopwatch watch(result.prepared);
+  Observations& observations = result.prepared.observations;
+  AnalysisOptions options = planned(job, result.prepared.plan);
+  result.noise =
+      estimate_noise(job.noise, result.prepared.dataset, *result.prepared.H, observations, options);
+  watch.lap("noise model");
+  if (!result.noise->applied) return;
+  const Vector& estimated = result.noise->weights;
+  observations.weights =
+      observations.weights.size() > 0 ? Vector(observations.weights.cwiseProduct(estimated)) : estimated;
+  Analysis weighted = analyse(*result.prepared.H, observations, options);
+  weighted.test = std::move(result.analysis.test);
+  if (job.noise.kind == NoiseModelKind::student) weighted.residuals = std::move(result.analysis.residuals);
+  result.analysis = std::move(weighted);
 }
 
 }  // namespace
@@ -220,7 +253,7 @@ PreparedJob prepare(const Job& job, Question question) {
   spec.take_shape(prepared.dataset.recipe.options.feature_shape);
   choose(job, spec, prepared);
   transform_response(prepared.dataset, prepared.transform);
-  const bool merge = !user_matrix && !job.every_row;
+  const bool merge = !user_matrix && !job.every_row && !job.noise.estimates();
   const WithinGroups within = merge ? merge_replicates(prepared.dataset) : WithinGroups{};
   const Index n = prepared.dataset.y.size();
   if (prepared.choice) watch.lap("choose kernel and transform");
@@ -231,6 +264,7 @@ PreparedJob prepare(const Job& job, Question question) {
     spec.layered = prepared.kernel->layered()->architecture();
   prepared.plan =
       make_plan(n, prepared.dataset.X.cols(), prepared.dataset.Z.cols() + 1, spec, question, job.compute);
+  check_noise(job, prepared.plan, n, question);
   if (job.announce) job.announce(prepared.plan, n);
   const std::string stage = fmt::format(
       "building the training operator ({} rows; at most {:.2g} GB of memory)", n, prepared.plan.memory / 1e9);
@@ -266,6 +300,7 @@ PreparedJob prepare(const Job& job, std::unique_ptr<TrainingOperator> H, Observa
   prepared.two_values = has_two_values(observations.y);
   prepared.plan =
       make_plan(n, 0, observations.covariates.cols() + 1, job.operator_spec, question, job.compute);
+  check_noise(job, prepared.plan, n, question);
   if (job.announce) job.announce(prepared.plan, n);
   prepared.H = std::move(H);
   prepared.observations = std::move(observations);
@@ -283,6 +318,7 @@ JobResult run_prepared(const Job& job, PreparedJob prepared) {
                                 [&](const TrainingOperator& H, const AnalysisOptions& options) {
                                   return analyse(H, result.prepared.observations, options);
                                 });
+  if (job.noise.estimates()) model_noise(job, result);
   if (result.prepared.choice) {
     result.analysis.test = test_as_given(job);
     const std::vector<std::string>& chosen = result.prepared.choice->warnings;

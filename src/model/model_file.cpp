@@ -17,6 +17,7 @@ bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {
   // What an older program would pass over to give other predictions.
+  if (model.noise.kind != NoiseModelKind::normal) return 4;
   if (model.transform.kind != TransformKind::none || model.weights.size() > 0) return 3;
   if (model.kernel && (model.kernel->layered() || model.kernel->layered_kernel())) return 3;
   if (model.kernel && model.kernel->kernel() && !is_one_network(*model.kernel->kernel())) return 3;
@@ -31,6 +32,44 @@ Json operator_json(const FittedModel& model) {
       {"linearised", model.linearised.has_value()}};
   if (model.kernel && model.kernel->kernel() && is_scaled(*model.kernel->kernel())) json["relevances"] = true;
   return json;
+}
+
+Json noise_json(const NoiseModel& noise) {
+  Json json = {{"kind", to_string(noise.kind)}};
+  if (noise.kind == NoiseModelKind::student) {
+    json["dof"] = noise.dof;
+    return json;
+  }
+  json["terms"] = Json::array();
+  for (const NoiseModel::Term& term : noise.terms)
+    json["terms"].push_back({{"column", term.column},
+                             {"fitted_mean", term.fitted_mean},
+                             {"coefficient", term.coefficient},
+                             {"centre", term.centre},
+                             {"lower", term.lower},
+                             {"upper", term.upper}});
+  return json;
+}
+
+NoiseModel noise_from(const FieldReader& fields) {
+  NoiseModel noise;
+  const std::string kind = fields.text("kind");
+  if (kind == to_string(NoiseModelKind::student)) {
+    noise.kind = NoiseModelKind::student;
+    noise.dof = fields.number("dof");
+    if (!(noise.dof > 2.0)) fields.fail("dof", "> 2");
+    return noise;
+  }
+  if (kind != to_string(NoiseModelKind::variance)) fields.fail("kind", "student or variance");
+  noise.kind = NoiseModelKind::variance;
+  for (const FieldReader& term : fields.objects("terms"))
+    noise.terms.push_back({.column = term.text("column"),
+                           .fitted_mean = term.flag("fitted_mean"),
+                           .coefficient = term.number("coefficient"),
+                           .centre = term.number("centre"),
+                           .lower = term.number("lower"),
+                           .upper = term.number("upper")});
+  return noise;
 }
 
 Json header(const FittedModel& model) {
@@ -59,6 +98,7 @@ Json header(const FittedModel& model) {
                          {"centre", transform.centre},
                          {"scale", transform.scale},
                          {"lambda", transform.lambda}};
+  if (model.noise.kind != NoiseModelKind::normal) json["noise"] = noise_json(model.noise);
   return json;
 }
 
@@ -123,6 +163,7 @@ void read_numbers(FittedModel& model, const FieldReader& fields) {
     if (model.pure.squares < 0.0 || model.pure.dof < 0) fields.fail("pure_error", ">= 0");
   }
   if (fields.has("transform")) model.transform = transform_from(fields.object("transform"));
+  if (fields.has("noise")) model.noise = noise_from(fields.object("noise"));
   model.noise_variance = fields.number_or_nan("noise_variance");
   model.effective_dof = fields.number_or_nan("effective_dof");
   model.log10_p_value = fields.number_or_nan("log10_p_value");

@@ -117,7 +117,8 @@ Vector student_quantiles(double dof) {
 void transform_back(const FittedModel& model, Predictions& out) {
   const ResponseTransform& transform = model.transform;
   if (transform.kind == TransformKind::none) return;
-  const Vector quantiles = student_quantiles(out.dof);
+  const bool median_only = model.noise.kind == NoiseModelKind::student;
+  const Vector quantiles = median_only ? Vector::Zero(1) : student_quantiles(out.dof);
   for (Index i = 0; i < out.mean.size(); ++i) {
     const double location = out.location(i);
     if (std::isnan(location)) continue;
@@ -160,7 +161,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   if (options.interval != IntervalKind::none && can_give_sd(model, given)) {
     report_progress(options.progress, "building the training operator", 0.0);
     uncertainty.emplace(model, options.interval);
-    out.dof = uncertainty->dof();
+    if (model.noise.kind != NoiseModelKind::student) out.dof = uncertainty->dof();
     if (uncertainty->sampled())
       out.warnings.push_back(
           fmt::format("Standard deviations are those given a seeded sample of {} of the {} training rows: "
@@ -170,6 +171,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   } else if (options.interval != IntervalKind::none) {
     out.warnings.push_back(why_no_sd(model));
   }
+  Index outside = 0;
   const Index block = std::max<Index>(1, block_entries / model.rows());
   for (Index begin = 0; begin < count; begin += block) {
     report_progress(options.progress, "predicting", static_cast<double>(begin) / static_cast<double>(count));
@@ -186,14 +188,21 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
     out.location(to) = mean;
     if (!uncertainty) continue;
     const Vector f0 = unstandardize_response(model.recipe, cross.output);
+    const Vector noise = model.noise.factors(model.recipe, rows.X.middleRows(begin, size),
+                                             rows.Z.middleRows(begin, size), mean, outside);
     const Uncertainty::Answer answer =
-        uncertainty->at(std::move(cross.H_cross), std::move(cross.H_self), design, mean, f0);
+        uncertainty->at(std::move(cross.H_cross), std::move(cross.H_self), design, mean, f0, noise);
     out.sd(to) = answer.sd;
     out.scale(to) = answer.scale;
     out.lower(to) = answer.lower;
     out.upper(to) = answer.upper;
     out.statements = uncertainty->statements();
   }
+  if (outside > 0)
+    out.warnings.push_back(fmt::format(
+        "The noise variance of {} of {} rows is extrapolated: a column of the noise model is more "
+        "than half its range beyond the training rows.",
+        outside, count));
   transform_back(model, out);
   return out;
 }
@@ -204,6 +213,13 @@ Vector log_densities(const FittedModel& model, const Predictions& predictions, c
   Vector log_density(y.size());
   for (Index i = 0; i < y.size(); ++i) {
     const double scale = predictions.scale(i);
+    if (model.noise.kind == NoiseModelKind::student) {
+      const double e = model.transform.forward(y(i)) - predictions.location(i);
+      const double variance = std::max(0.0, scale * scale - model.ridge_variance);
+      log_density(i) = log_student_convolution(e, variance, model.ridge_variance, model.noise.dof) +
+                       model.transform.log_derivative(y(i));
+      continue;
+    }
     const double z = (model.transform.forward(y(i)) - predictions.location(i)) / scale;
     const double log_kernel = std::isfinite(predictions.dof)
                                   ? std::log(boost::math::pdf(boost::math::students_t(predictions.dof), z))

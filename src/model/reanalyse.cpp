@@ -16,6 +16,7 @@ void check(const FittedModel& model, const std::string& source) {
   };
   if (model.response.size() != model.rows()) refuse("holds no responses to repeat the analysis with");
   if (model.kernel && model.X.cols() == 0) refuse("holds no training rows to repeat the analysis with");
+  if (model.noise.kind != NoiseModelKind::normal) refuse("its noise model cannot be estimated again");
   if (model.rows() > most_rows)
     refuse(fmt::format("repeating the analysis is for up to {} rows, it has {}", most_rows, model.rows()));
 }

@@ -81,6 +81,11 @@ RowFits row_fits(const Job& job, const JobResult& result) {
   if (analysis.is_usable() && analysis.fit.fitted.size() == n)
     rows.fitted = observations.f0 + analysis.fit.fitted;
   rows.reason = why_no_intervals(analysis);
+  if (rows.reason.empty() && result.noise && result.noise->model.kind == NoiseModelKind::student)
+    rows.reason =
+        "rows left out are not shown: the weights of Student t noise have seen the responses that would be "
+        "left "
+        "out";
   if (rows.reason.empty()) add_intervals(analysis, observations, job.analysis.level, rows);
   const ResponseTransform& transform = result.prepared.transform;
   if (transform.kind != TransformKind::none)

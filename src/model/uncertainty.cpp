@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/model/memory.h"
 #include "gradflow/operators/scaled_operator.h"
@@ -43,6 +44,11 @@ Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval)
       scale_(model.weights.cwiseSqrt()),
       factor_(model.weights.size() > 0 ? 1.0 / model.weights.mean() : 1.0) {
   const bool distribution_free = interval != IntervalKind::model;
+  if (distribution_free && model.noise.kind != NoiseModelKind::normal)
+    throw InputError(
+        fmt::format("--interval {}: not for a model with noise model '{}': its weights have seen the rows "
+                    "that would be left out: use --interval model",
+                    to_string(interval), to_string(model.noise.kind)));
   if (distribution_free && sampled())
     throw InputError(fmt::format(
         "--interval {}: leave-one-out fits need a factorisation of all {} training rows, which is "
@@ -76,7 +82,7 @@ Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval)
 }
 
 Uncertainty::Answer Uncertainty::at(Matrix H_cross, Vector H_self, const Matrix& design, const Vector& mean,
-                                    const Vector& f0) {
+                                    const Vector& f0, const Vector& noise) {
   if (sampled()) H_cross = Matrix(H_cross(Eigen::all, rows_));
   if (scale_.size() > 0) {
     const Vector scale = sampled() ? Vector(scale_(rows_)) : scale_;
@@ -93,14 +99,30 @@ Uncertainty::Answer Uncertainty::at(Matrix H_cross, Vector H_self, const Matrix&
     answer.sd = (model_.ridge_variance * variance_->at(points).array()).sqrt();
     answer.scale = (model_.ridge_variance + answer.sd.array().square()).sqrt();
   }
-  if (interval_ == IntervalKind::model) {
-    const double t = boost::math::quantile(boost::math::students_t(dof_), 0.5 + 0.5 * model_.level);
-    answer.lower = mean - t * answer.scale;
-    answer.upper = mean + t * answer.scale;
-  } else {
+  if (model_.noise.kind == NoiseModelKind::variance)
+    answer.scale = (answer.sd.array().square() + model_.ridge_variance * noise.array()).sqrt();
+  if (interval_ == IntervalKind::model)
+    model_ends(mean, answer);
+  else
     conformal_ends(points, f0, answer);
-  }
   return answer;
+}
+
+void Uncertainty::model_ends(const Vector& mean, Answer& answer) const {
+  const double p = 0.5 + 0.5 * model_.level;
+  Vector half;
+  if (model_.noise.kind == NoiseModelKind::student) {
+    half.resize(mean.size());
+    parallel_for(mean.size(), 4, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i)
+        half(i) = student_convolution_quantile(p, answer.sd(i) * answer.sd(i), model_.ridge_variance,
+                                               model_.noise.dof);
+    });
+  } else {
+    half = boost::math::quantile(boost::math::students_t(dof_), p) * answer.scale;
+  }
+  answer.lower = mean - half;
+  answer.upper = mean + half;
 }
 
 void Uncertainty::conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer) {

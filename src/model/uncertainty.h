@@ -27,13 +27,16 @@ class Uncertainty {
     Vector lower, upper;  ///< of a new response
   };
   /// H_cross, H_self and design as in NewPoints for the model's H; `mean` and the network's output there.
-  Answer at(Matrix H_cross, Vector H_self, const Matrix& design, const Vector& mean, const Vector& f0);
+  /// `noise`: the new rows' noise variances over s2.
+  Answer at(Matrix H_cross, Vector H_self, const Matrix& design, const Vector& mean, const Vector& f0,
+            const Vector& noise);
 
   double dof() const noexcept { return dof_; }
   bool sampled() const noexcept { return !rows_.empty(); }
   const std::vector<std::string>& statements() const noexcept { return statements_; }
 
  private:
+  void model_ends(const Vector& mean, Answer& answer) const;
   void conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer);
 
   const FittedModel& model_;

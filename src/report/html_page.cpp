@@ -41,6 +41,8 @@ std::vector<Section> sections_of(const RunDocument& run, const std::vector<Figur
   }
   if (const std::string choice = html_choice(run); !choice.empty())
     sections.push_back({"choice", "What was chosen?", choice});
+  if (const std::string noise = html_noise(run); !noise.empty())
+    sections.push_back({"noise", "What is the noise like?", noise});
   sections.push_back({"data", "What was done to the data?", html_data(run)});
   sections.push_back({"settings", "Settings", html_settings(run)});
   sections.push_back({"reproduce", "How to reproduce this", html_command(run)});

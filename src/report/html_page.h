@@ -20,6 +20,8 @@ std::string html_residuals(const RunDocument& run);
 std::string html_classes(const RunDocument& run);
 /// What was left to the likelihood: candidates and relevances; empty where nothing was.
 std::string html_choice(const RunDocument& run);
+/// The noise model; empty where none was asked for.
+std::string html_noise(const RunDocument& run);
 std::string html_data(const RunDocument& run);
 std::string html_settings(const RunDocument& run);
 std::string html_command(const RunDocument& run);

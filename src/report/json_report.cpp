@@ -8,6 +8,7 @@
 #include "report/detail_json.h"
 #include "report/further_tests.h"
 #include "report/json_parts.h"
+#include "report/noise_report.h"
 
 namespace gradflow {
 namespace {
@@ -181,6 +182,7 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
   json["test"] = json_score_test(analysis.test);
   if (result.prepared.choice) json["test"]["operator"] = job.operator_spec.text();
   json["choice"] = choice_json(result.prepared);
+  json["noise"] = noise_json(result);
   json["rules"] = rules_json(analysis);
   json["chosen"] = chosen_json(analysis);
   json["noise_variance"] = number(analysis.noise_variance);

@@ -10,6 +10,7 @@
 #include "report/choice_report.h"
 #include "report/format.h"
 #include "report/further_tests.h"
+#include "report/noise_report.h"
 
 namespace gradflow {
 namespace {
@@ -87,8 +88,8 @@ std::string size_verdict(const JobResult& result) {
   return fmt::format(
       "Effective degrees of freedom {} of {}; noise standard deviation {} (response: {}); signal share {}.\n",
       shown_number(analysis.effective_dof), analysis.fixed.residual_dimension(),
-      shown_number(std::sqrt(analysis.noise_variance)),
-      shown_number(response_sd(result.prepared.observations)), shown_number(analysis.signal_share));
+      shown_number(noise_standard_deviation(result)), shown_number(response_sd(result.prepared.observations)),
+      shown_number(analysis.signal_share));
 }
 
 // A standard error of log time as a percentage of the time; 0 where no random probe went into it.
@@ -212,10 +213,12 @@ std::string components_text(const Analysis& analysis) {
                         row("dof of ridge", found.effective_dof.estimate, found.effective_dof.interval)});
 }
 
-std::string residuals_text(const Analysis& analysis) {
-  const ResidualCheck& check = analysis.residuals;
-  return check.outcome == Outcome::converged ? fmt::format("{}\n{}\n", check.normality, check.dependence)
-                                             : "";
+std::string residuals_text(const JobResult& result) {
+  const ResidualCheck& check = result.analysis.residuals;
+  if (check.outcome != Outcome::converged) return "";
+  const bool of_normal = result.noise && result.noise->model.kind == NoiseModelKind::student;
+  return fmt::format("{}{}\n{}\n", of_normal ? "Under normal noise, without the noise model: " : "",
+                     check.normality, check.dependence);
 }
 
 std::vector<std::string> all_warnings(const PreparedJob& prepared, const Analysis* analysis) {
@@ -238,12 +241,13 @@ std::string text_warnings(const std::vector<std::string>& warnings) {
 
 std::string text_report(const Job& job, const JobResult& result) {
   const Analysis& analysis = result.analysis;
-  const std::string as_given =
+  std::string as_given =
       result.prepared.choice ? fmt::format(" with the operator as given, {}", job.operator_spec.text()) : "";
+  if (result.noise && result.noise->applied) as_given += ", under normal noise";
   return test_verdict(analysis.test, job.analysis.level, as_given) + stop_verdict(job, analysis) +
-         size_verdict(result) + '\n' + choice_text(result.prepared) +
+         size_verdict(result) + '\n' + choice_text(result.prepared) + noise_text(result) +
          rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + components_text(analysis) +
-         residuals_text(analysis) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
+         residuals_text(result) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
          fixed_effects_text(result) + text_warnings(all_warnings(result.prepared, &analysis));
 }
 

@@ -41,6 +41,7 @@ struct StudentNoiseOptions {
   std::vector<double> dof{3.0, 5.0, 10.0, 30.0, std::numeric_limits<double>::infinity()};
   int max_iterations = 100;  ///< refits per nu, >= 1
   double tolerance = 1e-3;   ///< largest change of a weight, > 0
+  bool given = false;        ///< dof has one entry, which is taken whatever its bound
   void check() const;
 };
 
@@ -97,6 +98,14 @@ double student_bound(const WeightedFit& fit, const Vector& weights, double dof);
 /// log p(e), e ~ N(0, V) + s t_nu (nu infinite: N(0, V + s2)); trapezoidal rule in log q, about 1e-10
 /// relative.
 double log_student_convolution(double e, double V, double s2, double dof);
+
+/// P(E > e) of the same E, by the same rule; about 1e-10 relative.
+double student_convolution_tail(double e, double V, double s2, double dof);
+
+/// The value that E exceeds with probability 1 - p, 0 < p < 1: the root of student_convolution_tail() to
+/// 1e-10 relative (near p = 1/2: to 1e-12 of its scale), some 15 evaluations. V >= 0, s2 >= 0 (both 0: 0),
+/// dof > 0. Throws InputError otherwise.
+double student_convolution_quantile(double p, double V, double s2, double dof);
 
 struct HeteroscedasticOptions {
   bool on_fitted_mean = false;  ///< the fitted mean is a column too, "(fitted mean)"

@@ -18,7 +18,7 @@ namespace gradflow {
 ///
 /// alpha, beta and s2 are in units of y.
 struct FittedModel {
-  static constexpr int format_version = 3;  ///< of the file; a program reads files up to its own
+  static constexpr int format_version = 4;  ///< of the file; a program reads files up to its own
 
   std::string gradflow_version;  ///< that fitted the model
   Recipe recipe;                 ///< the encoding of the data
@@ -40,6 +40,7 @@ struct FittedModel {
   Vector response;
   PureError pure;                 ///< of replicates that were merged into rows
   ResponseTransform transform{};  ///< "units of y" are those of the transformed response
+  NoiseModel noise{};             ///< s2 then is that of a row of weight 1 at the mean of its columns
   /// J' alpha / n, in units of y: the change of the network's weights, where the fit was matrix-free. Its
   /// predictions are f0(x) + x'beta + J(x) of this, without the training rows.
   std::optional<Parameters> linearised;
@@ -95,6 +96,9 @@ struct GivenCross {
 ///     jackknife_plus  distribution-free, from leave-one-out fits of `ridge` (inference/conformal.h)
 ///     leave_one_out   prediction -+ the quantile of the studentised leave-one-out residuals
 ///     none            neither intervals nor standard deviations: no factorisation
+///
+/// With a noise model there are only `model` and `none`. `variance`: the row's own noise variance stands for
+/// the first s2 of scale^2. `student`: the interval of N(mean, scale^2 - s2) + s t_nu, s2 taken as known.
 enum class IntervalKind { model, jackknife_plus, leave_one_out, none };
 IntervalKind parse_interval(const std::string& text);  ///< model, jackknife+, leave-one-out, none
 std::string_view to_string(IntervalKind kind);
@@ -106,15 +110,16 @@ struct PredictOptions {
 
 /// One entry for each row of the input; NaN where a row was not predicted. In units of the response, also
 /// where the model transforms it: mean is then the expected response under the predictive distribution (its
-/// median where that has no mean), sd that of the mean function times the slope of the transform there, and
-/// the ends of the interval are transformed back.
+/// median where that has no mean, and always under Student t noise), sd that of the mean function times the
+/// slope of the transform there, and the ends of the interval are transformed back.
 struct Predictions {
   std::vector<std::string> ids;
   Vector mean;          ///< of the flow (or chosen path) at the chosen time
   Vector sd;            ///< of the mean function, under `ridge`
   Vector lower, upper;  ///< of a new response
   /// log density of a new response y is that of t_dof((z - location)/scale) in z, the transformed response;
-  /// NaN without intervals. dof infinite: normal.
+  /// NaN without intervals. dof infinite: normal. Under Student t noise dof is NaN, and the density that of
+  /// N(location, scale^2 - s2) + s t_nu in z.
   Vector location, scale;
   double dof = std::numeric_limits<double>::quiet_NaN();
   std::vector<std::string> statements;  ///< what may be claimed of the intervals, complete sentences

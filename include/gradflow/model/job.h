@@ -10,6 +10,7 @@
 #include "gradflow/inference/analysis.h"
 #include "gradflow/model/data_source.h"
 #include "gradflow/model/kernel_choice.h"
+#include "gradflow/model/noise.h"
 #include "gradflow/model/operator_spec.h"
 #include "gradflow/model/plan.h"
 
@@ -21,6 +22,7 @@ struct Job {
   DatasetOptions dataset;
   OperatorSpec operator_spec;
   ChoiceOptions choice;      ///< what of the kernel and the response's transform is left to the likelihood
+  NoiseOptions noise;        ///< what of the noise is estimated; run() only, dense engine only
   AnalysisOptions analysis;  ///< engine and the Krylov limits are the plan's, not these
   ComputeOptions compute;
   bool all_rules = true;  ///< Krylov only: false runs the chosen rule alone
@@ -67,11 +69,20 @@ struct JobResult {
   PreparedJob prepared;
   /// Where the likelihood chose kernel or transform, the test is that of the operator and response as given:
   /// a test of what was chosen for this very response would not have its size.
+  ///
+  /// With a noise model that was applied, everything is made with the estimated weights (times the given
+  /// ones), which prepared.observations.weights then holds; but the test stays that of normal noise, as the
+  /// weights have seen the response, and under Student's t so does the check of the residuals, which such
+  /// weights make look normal.
   Analysis analysis;
+  std::optional<NoiseEstimate> noise{};  ///< where a noise model was asked for
 };
 
 /// prepare() and analyse(), with products recorded in job.checkpoint where that is asked for. A data file
 /// that changed meanwhile, and a checkpoint that could not be written to its end, are warnings of the result.
+/// A noise model is estimated on the operator (the chosen one) after an analysis with normal noise; where
+/// that does not succeed, the analysis stays, and noise->reason says why. Replicates are then not merged.
+/// Throws InputError for a noise model with the Krylov engine or the paper's method.
 JobResult run(const Job& job);
 JobResult run_prepared(const Job& job, PreparedJob prepared);
 /// prepare() and analyse_test(), likewise.
