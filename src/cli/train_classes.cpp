@@ -70,9 +70,9 @@ int train_classes(Invocation& invocation) {
   if (logits && s.no_intercept)
     throw InputError("--no-intercept is for squared loss: cross-entropy has no intercept beside the network");
   const auto K = static_cast<Index>(data.classes.size());
-  const auto network = make_trainable(
-      job.operator_spec.network, data.data.X.cols(), K, job.operator_spec.seed, parse_centring(s.center),
-      training_precision(s));
+  const auto network =
+      make_trainable(job.operator_spec.network, data.data.X.cols(), K, job.operator_spec.seed,
+                     parse_centring(s.center), training_precision(s));
   const TrainingSet set = make_set(data, !logits && !s.no_intercept);
   TrainingContext context = make_context(data, std::move(request), *network);
   invocation.record.seed = context.request.trainer.seed;
