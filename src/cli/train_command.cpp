@@ -93,8 +93,8 @@ void add_training_options(CLI::App& command, Settings& s) {
       "NAME");
   option("--precision", s.training_precision, "Of the passes: float64 or float32", "TYPE");
   option("--stop", s.stop,
-         "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation or steps; with "
-         "cross-entropy validation (default) or steps",
+         "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation or steps; of classes "
+         "validation (default), steps, and with squared loss reml-risk or reml-flow",
          "RULE");
   option("--steps", s.steps, "Stop after so many steps", "INTEGER");
   option("--max-steps", s.max_steps, "Most steps of a rule", "INTEGER");

@@ -105,7 +105,7 @@ TrainRequest make_request(const Settings& s, Index rows) {
   if (!s.learning_rate.empty()) request.learning_rate = positive_number("--learning-rate", s.learning_rate);
   if (!s.steps.empty() && !s.stop.empty() && s.stop != "steps")
     throw InputError("--steps and --stop: give one, a number of steps or a rule; --max-steps limits a rule");
-  const TrainingStop rule = cross_entropy ? TrainingStop::validation : TrainingStop::reml_risk;
+  const TrainingStop rule = classes ? TrainingStop::validation : TrainingStop::reml_risk;
   request.stop =
       s.stop.empty() ? (s.steps.empty() ? rule : TrainingStop::steps) : parse_training_stop(s.stop);
   if (request.stop == TrainingStop::steps) {

@@ -17,7 +17,7 @@ namespace {
 using Words = std::vector<std::string>;
 
 /// Three classes whose centres lie 2 sqrt(3) apart in the plane, with unit normal noise: the best rule, the
-/// nearest centre, errs in about 6 % of the rows.
+/// nearest centre, errs in about 2 Phi(-sqrt(3)) = 8.3 % of the rows.
 std::string three_classes(Index n, std::uint64_t seed) {
   constexpr const char* names[] = {"\"elm, wych\"", "ash", "beech"};
   RandomStream random(seed, "three classes");
@@ -74,8 +74,8 @@ class TrainClasses : public testing::Test {
                                  : "/usr/bin/python3";
 };
 
-// The best rule: 94 %, of 300 rows with standard deviation 1.4 %; three of these and 3 % for learning.
-constexpr double nearly_best = 0.94 - 0.03 - 0.042;
+// The best rule: 91.7 %, of 300 rows with standard deviation 1.6 %; three of these and 3 % for learning.
+constexpr double nearly_best = 0.917 - 0.03 - 0.048;
 
 TEST_F(TrainClasses, AreTrainedOnCrossEntropyToTheirHeldOutLossAndPredictedNearlyAsTheBestRule) {
   const ProgramResult result =
@@ -140,8 +140,8 @@ TEST_F(TrainClasses, LossesAreThoseOfThePredictions) {
 
 TEST_F(TrainClasses, OfSquaredLossStopByTheRulesAndSayNoProbabilities) {
   for (const char* stop : {"reml-risk", "reml-flow", "validation"}) {
-    const ProgramResult result = run({"--loss", "half-mse", "--stop", stop, "-o", "w.safetensors", "--json",
-                                      "run.json", "--max-steps", "20000"});
+    const ProgramResult result =
+        run({"--loss", "half-mse", "--stop", stop, "-o", "w.safetensors", "--json", "run.json"});
 
     ASSERT_EQ(result.exit_code, 0) << stop << result.err;
     EXPECT_NE(result.out.find("classes without probabilities"), std::string::npos);
@@ -183,7 +183,7 @@ TEST_F(TrainClasses, TwoClassesHaveTwoOutputsAndARowWithoutAFeatureIsNotPredicte
 
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("y: 20 rows, 1 features"), std::string::npos) << result.out;
-  EXPECT_NE(result.out.find("1 of 21 rows"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("1 row dropped for missing values: 21"), std::string::npos) << result.out;
   const ProgramResult predicted = run_program(folder.path(), {"predict", "w.safetensors", "some.csv"});
   EXPECT_EQ(predicted.exit_code, 0);
   EXPECT_EQ(predicted.out.substr(0, 21), "id,class,p_0,p_1\n1,0,");
@@ -213,19 +213,18 @@ TEST_F(TrainClasses, RefuseWhatTheyDoNotHave) {
        "--weights is not for train --classes, whose weights are drawn by --seed\n"},
       {{"--covariates", "x1"},
        "--covariates: class probabilities have no fixed effects beside an intercept for each class; leave "
-       "the "
-       "columns among the features, or out with --exclude\n"},
+       "the columns among the features, or out with --exclude\n"},
       {{"--row-weights", "x1"},
        "--row-weights 'x1': weights divide a noise variance, and classes have none\n"},
       {{"--loss", "hinge"}, "loss 'hinge': must be half-mse, mse or cross-entropy\n"},
-      {{"-o", "train.csv"}, "-o 'train.csv' is an input"},
+      {{"-o", "train.csv"}, "the output 'train.csv' is one of the inputs\n"},
       {{"--watch", "no/such.json"}, "cannot write 'no/such.json'"}};
   for (const auto& [arguments, message] : cases)
     EXPECT_NE(refusal(with(base, arguments)).find(message), std::string::npos)
         << refusal(with(base, arguments));
   EXPECT_NE(refusal({"train", "train.csv", "--target", "species", "--classes"}).find("species"),
             std::string::npos);
-  EXPECT_EQ(refusal({"train", "train.csv", "--target", "x1", "--loss", "cross-entropy"}),
+  EXPECT_EQ(refusal({"train", "train.csv", "--target", "x1", "--id", "id", "--loss", "cross-entropy"}),
             "gradflow: error: --loss cross-entropy is for classes: give --classes too\n");
 }
 
