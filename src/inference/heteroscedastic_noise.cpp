@@ -11,7 +11,7 @@ namespace gradflow {
 namespace {
 
 constexpr double largest_step = 1.0;  // of a row's log variance
-constexpr double smallest_damping = 1.0 / 64.0;
+constexpr double smallest_damping = 1.0 / 16.0;
 constexpr double largest_range = 20.0;  // of the rows' log variances
 constexpr const char* mean_name = "(fitted mean)";
 
@@ -181,7 +181,7 @@ HeteroscedasticNoise Search::run() {
     }
     if (result.iterations >= options_.max_iterations) return result;
     // A fitted mean that follows the weights can make the steps go to and fro.
-    if (has_mean() && moved > 0.7 * before) damping = std::max(0.5 * damping, smallest_damping);
+    if (has_mean() && moved > 0.9 * before) damping = std::max(0.5 * damping, smallest_damping);
     before = moved;
     const double part = std::min(damping, largest_step / moved);
     const Vector log_variance = log_variance_now + part * change;

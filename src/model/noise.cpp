@@ -101,8 +101,9 @@ void estimate_variance(const NoiseOptions& noise, const Dataset& dataset, const 
                        NoiseEstimate& estimate) {
   NoiseColumns columns = noise_columns(dataset, noise.columns);
   if (columns.names.empty()) columns.values.resize(n, 0);
-  HeteroscedasticNoise& variance = estimate.variance =
-      heteroscedastic_noise(refit, columns.values, columns.names, {.on_fitted_mean = noise.on_fitted_mean});
+  HeteroscedasticNoise& variance = estimate.variance = heteroscedastic_noise(
+      refit, columns.values, columns.names,
+      {.on_fitted_mean = noise.on_fitted_mean, .max_iterations = noise.on_fitted_mean ? 200 : 50});
   estimate.outcome = variance.outcome;
   estimate.reason = variance.reason;
   estimate.iterations = variance.iterations;

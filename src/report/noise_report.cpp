@@ -44,9 +44,9 @@ std::string light_text(const JobResult& result) {
   std::string text;
   for (std::size_t i = 0; i < std::min(rows_listed, rows.size()); ++i)
     text += fmt::format("{}{} ({})", i == 0 ? "" : ", ", rows[i].row, brief_number(rows[i].weight));
-  return fmt::format("{} {} a weight below 0.1; by number (weight): {}{}.\n",
+  return fmt::format("{} {} a weight below 0.1; by number (weight): {}{}\n",
                      counted_text(static_cast<long long>(rows.size()), "row"),
-                     rows.size() == 1 ? "has" : "have", text, rows.size() > rows_listed ? ", ..." : "");
+                     rows.size() == 1 ? "has" : "have", text, rows.size() > rows_listed ? ", ..." : ".");
 }
 
 std::string shown_dof(double dof) { return std::isinf(dof) ? "normal" : fmt::format("{:g}", dof); }

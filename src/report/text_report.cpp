@@ -196,21 +196,22 @@ std::string krylov_text(const Analysis& analysis) {
 }
 
 // What REML says of the variance components, whatever rule stops.
-std::string components_text(const Analysis& analysis) {
-  const ProfileIntervals& found = analysis.components;
+std::string components_text(const JobResult& result) {
+  const ProfileIntervals& found = result.analysis.components;
   if (!usable(found.time.outcome)) return "";
+  const bool student = result.noise && result.noise->model.kind == NoiseModelKind::student;
   Interval sd = found.noise_variance.interval;
   sd.lower = std::sqrt(sd.lower);
   sd.upper = std::sqrt(sd.upper);
   const auto row = [](const char* name, double estimate, const Interval& interval) {
     return std::vector<std::string>{name, shown_number(estimate), shown_interval(interval), ""};
   };
-  return '\n' +
-         aligned_table({{"variance components", "REML", percent(found.time.interval.level) + " interval", ""},
-                        row("tau", found.time.estimate, found.time.interval),
-                        row("noise sd", std::sqrt(found.noise_variance.estimate), sd),
-                        row("signal share", found.signal_share.estimate, found.signal_share.interval),
-                        row("dof of ridge", found.effective_dof.estimate, found.effective_dof.interval)});
+  return '\n' + aligned_table(
+                    {{"variance components", "REML", percent(found.time.interval.level) + " interval", ""},
+                     row("tau", found.time.estimate, found.time.interval),
+                     row(student ? "noise scale" : "noise sd", std::sqrt(found.noise_variance.estimate), sd),
+                     row("signal share", found.signal_share.estimate, found.signal_share.interval),
+                     row("dof of ridge", found.effective_dof.estimate, found.effective_dof.interval)});
 }
 
 std::string residuals_text(const JobResult& result) {
@@ -246,7 +247,7 @@ std::string text_report(const Job& job, const JobResult& result) {
   if (result.noise && result.noise->applied) as_given += ", under normal noise";
   return test_verdict(analysis.test, job.analysis.level, as_given) + stop_verdict(job, analysis) +
          size_verdict(result) + '\n' + choice_text(result.prepared) + noise_text(result) +
-         rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + components_text(analysis) +
+         rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + components_text(result) +
          residuals_text(result) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
          fixed_effects_text(result) + text_warnings(all_warnings(result.prepared, &analysis));
 }

@@ -103,7 +103,7 @@ double log_student_convolution(double e, double V, double s2, double dof);
 double student_convolution_tail(double e, double V, double s2, double dof);
 
 /// The value that E exceeds with probability 1 - p, 0 < p < 1: the root of student_convolution_tail() to
-/// 1e-10 relative (near p = 1/2: to 1e-12 of its scale), some 15 evaluations. V >= 0, s2 >= 0 (both 0: 0),
+/// 1e-10 relative (near p = 1/2: to 3e-10 of its scale), some 15 evaluations. V >= 0, s2 >= 0 (both 0: 0),
 /// dof > 0. Throws InputError otherwise.
 double student_convolution_quantile(double p, double V, double s2, double dof);
 
