@@ -78,7 +78,7 @@ Score score_of(const Sample& train, const Sample& fresh, const std::string& mode
   points.add(fresh.X.data(), fresh.X.rows(), 5, 1, fresh.X.rows());
   Job job;
   job.source.columns = &table;
-  job.dataset.target = "y";
+  job.dataset.target = std::string("y");
   job.noise = options_of(model_name);
   JobResult result = run(job);
   Score score;
@@ -164,6 +164,6 @@ int main(int argc, char** argv) {
     for (const std::string model : models)
       all["cells"].push_back(report(noise, model, scores[model], scores["normal"]));
   }
-  if (!out.empty()) write_file_atomically(out, all.dump(1) + "\n");
+  if (!out.empty()) write_file_atomically(out, fmt::format("{}\n", all.dump(1)));
   return 0;
 }

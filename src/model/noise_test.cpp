@@ -43,7 +43,7 @@ struct Sample {
   Job job(const NoiseOptions& noise) const {
     Job job;
     job.source.columns = &table;
-    job.dataset.target = "y";
+    job.dataset.target = std::string("y");
     job.noise = noise;
     return job;
   }
