@@ -6,13 +6,15 @@
 #include <cmath>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/random.h"
 
 namespace gradflow {
 namespace {
 
 Matrix rotation(Index p, std::uint64_t seed) {
-  return Eigen::HouseholderQR<Matrix>(RandomStream(seed, "rotation").normals(p, p)).householderQ();
+  const Matrix A = RandomStream(seed, "rotation").normals(p, p);
+  return symmetric_eigen(A + A.transpose()).vectors;
 }
 
 /// The corners of a simplex about the origin, at this distance from it, in the first K - 1 of the turned
