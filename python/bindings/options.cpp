@@ -27,6 +27,7 @@ const std::map<std::string, std::string Settings::*>& text_options() {
       {"relevances", &Settings::relevances},
       {"transform", &Settings::transform},
       {"selection_rows", &Settings::selection_rows},
+      {"noise", &Settings::noise_model},
       {"loss", &Settings::loss},
       {"pvalue", &Settings::p_value},
       {"level", &Settings::level},
@@ -82,6 +83,8 @@ cli::Settings to_settings(const Options& options) {
   const auto covariates = options.lists.find("covariates");
   if (covariates != options.lists.end() && !covariates->second.empty())
     settings.covariates = covariates->second.front();  // that there are some is what is checked
+  const auto noise = options.lists.find("noise_columns");
+  if (noise != options.lists.end() && !noise->second.empty()) settings.noise_columns = noise->second.front();
   const auto also = options.lists.find("also");
   if (also != options.lists.end()) settings.also = also->second;
   return settings;
@@ -108,7 +111,7 @@ void set_lists(const Options& options, DatasetOptions& dataset) {
       dataset.exclude = columns;
     else if (name == "categorical")
       dataset.categorical = columns;
-    else if (name != "also" && name != "group")
+    else if (name != "also" && name != "group" && name != "noise_columns")
       throw InputError(fmt::format("unknown list '{}'", name));
   }
 }

@@ -11,6 +11,8 @@ namespace {
 Job make_job(const Options& options, const Columns& columns, Progress& progress) {
   Job job = cli::make_job(to_settings(options), cli::Purpose::inference);
   set_lists(options, job.dataset);
+  const auto noise = options.lists.find("noise_columns");
+  if (noise != options.lists.end()) job.noise.columns = noise->second;
   job.source = {};
   job.source.columns = &columns.table();
   job.analysis.progress = &progress;
@@ -30,7 +32,9 @@ nb::tuple fit(const Options& options, const Columns& columns, nb::object callbac
   nb::dict arrays = analysis_arrays(result.analysis);
   arrays["ids"] = result.prepared.dataset.ids;
   arrays["json"] = json;
-  const bool has_model = result.analysis.is_usable() && std::isfinite(result.analysis.rule().time);
+  const bool noise_known = !result.noise || result.noise->is_usable();
+  const bool has_model =
+      result.analysis.is_usable() && std::isfinite(result.analysis.rule().time) && noise_known;
   if (!has_model) return nb::make_tuple(nb::none(), arrays);
   FittedModel model = make_model(job, std::move(result));
   model.run = run_for_model(json);

@@ -5,7 +5,7 @@ import numbers
 from gradflow import _core
 
 FLAGS = ("no_bias", "no_intercept", "paper", "select", "kernel_grid", "likelihood_ratio", "binary")
-LISTS = ("covariates", "columns", "exclude", "categorical", "also", "group")
+LISTS = ("covariates", "columns", "exclude", "categorical", "also", "group", "noise_columns")
 
 
 def as_text(name, value):

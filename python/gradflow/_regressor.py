@@ -102,6 +102,11 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         "log", "box-cox", "yeo-johnson", ("box-cox", 0.5), or "auto".
     selection_rows : int, default 1500
         Most rows that `select` and `response_transform` look at.
+    noise : {"normal", "student", "student=NU", "fitted"}, default "normal"
+        Student's t noise with NU degrees of freedom (chosen without a number), or a variance that depends on
+        the fitted mean. The test stays that of normal noise.
+    noise_columns : list of columns, default None
+        Features or covariates that the noise variance depends on, log-linearly.
     engine, storage, precision, max_memory, krylov_steps, probes, rules, checkpoint
         How to compute; as the command line's.
     covariates, columns, exclude, categorical : list of columns, default None
@@ -131,6 +136,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         signal_share and effective_dof of ridge; dense engine only.
     residual_check_ : dict, whether the residuals are normal and independent along the rows; dense engine.
     loo_residuals_ : leave-one-out residuals, in the rows of `rows_used_`.
+    noise_ : dict, the noise model where one was asked for: its coefficients or degrees of freedom, and the
+        estimated weights of the rows used.
     data_report_, encoding_, operator_, kernel_, choice_, plan_, krylov_, warnings_, seconds_ : what was done.
     result_ : dict, the whole JSON document of `gradflow fit --json`.
     n_features_in_, feature_names_in_ : as scikit-learn's.
@@ -142,7 +149,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
                  sw2=None, sb2=None, seed=1, no_intercept=False, paper=False, pvalue="exact", level=0.95,
                  rule=None, path="flow", decay_rate=None, implicit_steps=None, learning_rate=None,
                  loss="half-mse", validation_fraction=0.2, select=False, candidates=None, relevances="each",
-                 response_transform=None, selection_rows=1500, engine="auto", storage="auto", precision="auto",
+                 response_transform=None, selection_rows=1500, noise="normal",
+                 noise_columns=None, engine="auto", storage="auto", precision="auto",
                  max_memory=None, krylov_steps=None, probes=None, rules="all", checkpoint=None, covariates=None, columns=None,
                  exclude=None, categorical=None, copies="once", missing="drop", standardize="both",
                  interval="model", threads=None, verbose=False):
@@ -170,6 +178,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self.relevances = relevances
         self.response_transform = response_transform
         self.selection_rows = selection_rows
+        self.noise = noise
+        self.noise_columns = noise_columns
         self.engine = engine
         self.storage = storage
         self.precision = precision
@@ -212,8 +222,12 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         document = self._set_common(facts)
         set_analysis(self, document, facts)
         self.choice_ = document["choice"]
+        self.noise_ = document["noise"]
         if self._model is None:
-            sentence = f"No usable stopping time: {self.reason_}; predict will raise."
+            without_noise = self.noise_ is not None and self.noise_["outcome"] != "converged"
+            missing = "noise model" if without_noise else "stopping time"
+            reason = self.noise_["reason"] if without_noise else self.reason_
+            sentence = f"No usable {missing}: {reason}; predict will raise."
             self.warnings_ = [*self.warnings_, sentence]
         self._warn(self.warnings_)
         return self

@@ -134,6 +134,24 @@ def test_constant_columns_are_left_out_with_a_warning(friedman):
         NTKRegressor().fit(X, y)
 
 
+def test_noise_models_find_planted_outliers_and_the_column_that_the_noise_grows_with(friedman):
+    X, y = friedman
+    rng = np.random.default_rng(4)
+    spoiled = y.copy()
+    spoiled[[3, 11, 20]] += [15.0, -12.0, 18.0]
+    robust = NTKRegressor(noise="student").fit(X, spoiled)
+    assert robust.noise_["dof"] <= 5
+    assert {row["row"] - 1 for row in robust.noise_["lightest_rows"]} >= {3, 11, 20}
+    assert NTKRegressor().fit(X, y).noise_ is None
+
+    noisy = y + np.exp(2.0 * X[:, 3]) * rng.standard_normal(len(y))
+    model = NTKRegressor(noise_columns=[3]).fit(X, noisy)
+    slope = model.noise_["coefficients"][0]
+    assert slope["estimate"] > 3 * slope["standard_error"]
+    with pytest.raises(ValueError, match="must be normal, student"):
+        NTKRegressor(noise="cauchy").fit(X, y)
+
+
 def test_equal_row_weights_change_nothing_and_a_noisy_row_counts_less(friedman):
     X, y = friedman
     plain = NTKRegressor().fit(X, y)

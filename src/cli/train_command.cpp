@@ -17,10 +17,6 @@
 namespace gradflow::cli {
 namespace {
 
-constexpr const char* network_group = "Network";
-constexpr const char* training_group = "Training";
-constexpr const char* output_group = "Output";
-
 TrainingSet make_set(const Dataset& data, bool intercept) {
   TrainingSet set{data.X, data.y, Matrix(data.X.rows(), data.Z.cols() + (intercept ? 1 : 0))};
   if (intercept) set.design.col(0).setOnes();
@@ -46,69 +42,90 @@ Dataset load(const Job& job, const Settings& s) {
   return data;
 }
 
-}  // namespace
+// The options of one group.
+class Group {
+ public:
+  Group(CLI::App& command, const char* name) : command_(command), name_(name) {}
 
-void add_training_options(CLI::App& command, Settings& s) {
-  const auto option = [&](const std::string& names, std::string& target, const std::string& help,
-                          const char* type, const char* group = training_group) {
-    command.add_option(names, target, help)->group(group)->type_name(type)->capture_default_str();
-  };
-  const auto flag = [&](const std::string& names, bool& target, const std::string& help,
-                        const char* group = training_group) {
-    command.add_flag(names, target, help)->group(group);
-  };
-  option("--network", s.network,
-         "ACTIVATION:WIDTHxLAYERS (default: relu:128x2), layers as 'dense:64 relu dense:1', or FILE.json",
-         "TEXT", network_group);
-  option("--width", s.width, "Of the hidden layers, instead of --network", "INTEGER", network_group);
-  option("--depth", s.depth, "Number of hidden layers, instead of --network", "INTEGER", network_group);
-  option("--activation", s.activation, "Instead of --network", "NAME", network_group);
-  option("--weights", s.weights, "Start from these: NPZ or safetensors", "FILE", network_group);
-  option("--parameterization", s.parameterization, "standard (PyTorch's default) or ntk", "KIND",
-         network_group);
-  flag("--no-bias", s.no_bias, "A network without biases", network_group);
-  option("--sw2", s.sw2, "Weight variance under ntk (default: 2)", "NUMBER", network_group);
-  option("--sb2", s.sb2, "Bias variance under ntk (default: 0.1)", "NUMBER", network_group);
-  option("--center", s.center, "Output zero at the start: none, copies or zero-last-layer", "HOW",
-         network_group);
-  option("--seed", s.seed, "Of weights, batches, held-out rows and probes", "INTEGER", network_group);
-  flag("--no-intercept", s.no_intercept, "No intercept beside the network", network_group);
+  void option(const std::string& names, std::string& target, const std::string& help, const char* type) {
+    command_.add_option(names, target, help)->group(name_)->type_name(type)->capture_default_str();
+  }
+  void flag(const std::string& names, bool& target, const std::string& help) {
+    command_.add_flag(names, target, help)->group(name_);
+  }
 
-  option("--optimizer", s.optimizer, "gd, momentum, nesterov, adam or adamw", "NAME");
-  option("--learning-rate,--lr", s.learning_rate,
-         "Default: from the operator's largest eigenvalue; 0.001 for adam and adamw", "NUMBER");
-  option("--momentum", s.momentum, "Of momentum and nesterov (default: 0.9)", "NUMBER");
-  option("--weight-decay", s.weight_decay, "d >= 0", "NUMBER");
-  option("--decay-to", s.decay_to, "Where weight decay draws to: zero or initial", "WHERE");
-  option("--schedule", s.schedule, "Of the learning rate: constant, step (a tenth each period) or cosine",
-         "NAME");
-  option("--schedule-period", s.schedule_period, "Steps (default: from --steps)", "INTEGER");
-  option("--warm-up", s.warm_up, "Steps over which the learning rate rises", "INTEGER");
-  option("--batch", s.batch, "Rows of a step (default: all)", "INTEGER");
-  flag("--classes", s.target_is_class, "The target column is a class: one output for each", "Classes");
-  option(
+ private:
+  CLI::App& command_;
+  const char* name_;
+};
+
+void add_network_options(Group group, Settings& s) {
+  group.option(
+      "--network", s.network,
+      "ACTIVATION:WIDTHxLAYERS (default: relu:128x2), layers as 'dense:64 relu dense:1', or FILE.json",
+      "TEXT");
+  group.option("--width", s.width, "Of the hidden layers, instead of --network", "INTEGER");
+  group.option("--depth", s.depth, "Number of hidden layers, instead of --network", "INTEGER");
+  group.option("--activation", s.activation, "Instead of --network", "NAME");
+  group.option("--weights", s.weights, "Start from these: NPZ or safetensors", "FILE");
+  group.option("--parameterization", s.parameterization, "standard (PyTorch's default) or ntk", "KIND");
+  group.flag("--no-bias", s.no_bias, "A network without biases");
+  group.option("--sw2", s.sw2, "Weight variance under ntk (default: 2)", "NUMBER");
+  group.option("--sb2", s.sb2, "Bias variance under ntk (default: 0.1)", "NUMBER");
+  group.option("--center", s.center, "Output zero at the start: none, copies or zero-last-layer", "HOW");
+  group.option("--seed", s.seed, "Of weights, batches, held-out rows and probes", "INTEGER");
+  group.flag("--no-intercept", s.no_intercept, "No intercept beside the network");
+}
+
+void add_optimiser_options(Group group, Settings& s) {
+  group.option("--optimizer", s.optimizer, "gd, momentum, nesterov, adam or adamw", "NAME");
+  group.option("--learning-rate,--lr", s.learning_rate,
+               "Default: from the operator's largest eigenvalue; 0.001 for adam and adamw", "NUMBER");
+  group.option("--momentum", s.momentum, "Of momentum and nesterov (default: 0.9)", "NUMBER");
+  group.option("--weight-decay", s.weight_decay, "d >= 0", "NUMBER");
+  group.option("--decay-to", s.decay_to, "Where weight decay draws to: zero or initial", "WHERE");
+  group.option("--schedule", s.schedule,
+               "Of the learning rate: constant, step (a tenth each period) or cosine", "NAME");
+  group.option("--schedule-period", s.schedule_period, "Steps (default: from --steps)", "INTEGER");
+  group.option("--warm-up", s.warm_up, "Steps over which the learning rate rises", "INTEGER");
+  group.option("--batch", s.batch, "Rows of a step (default: all)", "INTEGER");
+  group.option(
       "--loss", s.training_loss,
       "half-mse, 1/(2n) sum (f-y)^2 (default), or mse, without 1/2; of classes cross-entropy (default), or "
       "these on the indicators",
       "NAME");
-  option("--precision", s.training_precision, "Of the passes: float64 or float32", "TYPE");
-  option("--stop", s.stop,
-         "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation or steps; of classes "
-         "validation (default), steps, and with squared loss reml-risk or reml-flow",
-         "RULE");
-  option("--steps", s.steps, "Stop after so many steps", "INTEGER");
-  option("--max-steps", s.max_steps, "Most steps of a rule", "INTEGER");
-  option("--validation-fraction", s.validation_fraction, "Part of the rows that stop validation holds out",
-         "NUMBER");
-  flag("--no-refit", s.no_refit, "Stop validation: keep the weights trained without the rows held out");
-  option("--checkpoint", s.checkpoint, "State of the training: the same command goes on from it", "FILE");
-  option("--checkpoint-seconds", s.checkpoint_seconds, "Between two checkpoints", "NUMBER");
+  group.option("--precision", s.training_precision, "Of the passes: float64 or float32", "TYPE");
+  group.option(
+      "--stop", s.stop,
+      "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation or steps; of classes "
+      "validation (default), steps, and with squared loss reml-risk or reml-flow",
+      "RULE");
+  group.option("--steps", s.steps, "Stop after so many steps", "INTEGER");
+  group.option("--max-steps", s.max_steps, "Most steps of a rule", "INTEGER");
+  group.option("--validation-fraction", s.validation_fraction,
+               "Part of the rows that stop validation holds out", "NUMBER");
+  group.flag("--no-refit", s.no_refit, "Stop validation: keep the weights trained without the rows held out");
+  group.option("--checkpoint", s.checkpoint, "State of the training: the same command goes on from it",
+               "FILE");
+  group.option("--checkpoint-seconds", s.checkpoint_seconds, "Between two checkpoints", "NUMBER");
+}
 
-  option("-o,--output,--out", s.output, "Weights as a PyTorch state_dict, safetensors, in raw units", "FILE",
-         output_group);
-  option("--onnx", s.onnx, "The same network as ONNX", "FILE", output_group);
-  option("--watch", s.watch, "What was seen of the training, as JSON", "FILE", output_group);
-  flag("--no-watch", s.no_watch, "Do not watch", output_group);
+void add_training_outputs(Group group, Settings& s) {
+  group.option("-o,--output,--out", s.output, "Weights as a PyTorch state_dict, safetensors, in raw units",
+               "FILE");
+  group.option("--onnx", s.onnx, "The same network as ONNX", "FILE");
+  group.option("--watch", s.watch, "What was seen of the training, as JSON", "FILE");
+  group.flag("--no-watch", s.no_watch, "Do not watch");
+}
+
+}  // namespace
+
+void add_training_options(CLI::App& command, Settings& s) {
+  add_network_options({command, "Network"}, s);
+  Group(command, "Classes")
+      .flag("--classes", s.target_is_class, "The target column is a class: one output for each");
+  add_optimiser_options({command, "Training"}, s);
+  add_training_outputs({command, "Output"}, s);
 }
 
 int train_command(Invocation& invocation) {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "cli/run_program.h"
+#include "gradflow/base/parallel.h"
 #include "gradflow/data/safetensors.h"
 #include "gradflow/model/fitted_model.h"
 #include "gradflow/operators/finite_ntk.h"
@@ -101,6 +102,7 @@ TEST_F(Program, StopReportsTheContractFields) {
 }
 
 TEST_F(Program, StopEqualsTheLibrary) {
+  set_threads(0);  // as the program does, whatever the environment asks of BLAS
   const Job job = data_job(folder);
   const JobResult expected = gradflow::run(job);
 
