@@ -8,13 +8,12 @@
 
 #include "cli/bad_input.h"
 #include "cli/process.h"
+#include "cli/train_program.h"
 #include "gradflow/base/random.h"
 #include "gradflow/data/table.h"
 
 namespace gradflow::cli_test {
 namespace {
-
-using Words = std::vector<std::string>;
 
 /// Three classes whose centres lie 2 sqrt(3) apart in the plane, with unit normal noise: the best rule, the
 /// nearest centre, errs in at most 2 Phi(-sqrt(3)) = 8.3 % of the rows.
@@ -30,7 +29,7 @@ std::string three_classes(Index n, std::uint64_t seed) {
   return text;
 }
 
-class TrainClasses : public testing::Test {
+class TrainClasses : public TrainFolder {
  protected:
   void SetUp() override {
     folder.write("train.csv", three_classes(150, 1));
@@ -47,7 +46,6 @@ class TrainClasses : public testing::Test {
     EXPECT_EQ(result.exit_code, 2) << result.out;
     return result.err;
   }
-  nlohmann::json json(const std::string& name) const { return nlohmann::json::parse(folder.read(name)); }
   /// The share of the rows of new.csv whose class w.safetensors predicts.
   double predicted_share() const {
     const ProgramResult result =
@@ -59,19 +57,6 @@ class TrainClasses : public testing::Test {
     for (Index i = 0; i < truth.rows(); ++i) right += rows.cell(i, 1) == truth.cell(i, 3) ? 1 : 0;
     return right / static_cast<double>(truth.rows());
   }
-
-  bool has_module(const std::string& module) const {
-    return std::system(fmt::format("{} -c 'import {}' 2>/dev/null", python, module).c_str()) == 0;
-  }
-  int run_python(const std::string& code) const {
-    folder.write("check.py", code);
-    return std::system(fmt::format("cd '{}' && {} check.py", folder.path(), python).c_str());
-  }
-
-  TemporaryFolder folder;
-  const std::string python = std::getenv("GRADFLOW_TEST_PYTHON") != nullptr
-                                 ? std::getenv("GRADFLOW_TEST_PYTHON")
-                                 : "/usr/bin/python3";
 };
 
 // The best rule: 91.7 % or more, of 300 rows with standard deviation 1.6 %; three of these and 3 % for
