@@ -181,6 +181,7 @@ Json training_json(const TrainReport& report) {
           {"steps", report.run.steps},
           {"time", number(report.run.time)},
           {"planned_time", number(report.planned_time)},
+          {"planned_log_time_standard_error", number(report.planned_log_time_standard_error)},
           {"matched_time", number(report.matched_time)},
           {"learning_rate", number(report.learning_rate)},
           {"learning_rate_chosen", report.learning_rate_chosen},

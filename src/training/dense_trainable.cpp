@@ -7,6 +7,7 @@
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/finite_ntk.h"
+#include "gradflow/operators/jacobian_operator.h"
 #include "training/dense_pass.h"
 
 namespace gradflow {
@@ -64,6 +65,12 @@ class DenseTrainable final : public TrainableNetwork {
     if (precision_ == Precision::float32)
       return std::make_unique<DensePass<float>>(architecture_.activation, layers_, theta_);
     return std::make_unique<DensePass<double>>(architecture_.activation, layers_, theta_);
+  }
+
+  Precision precision() const override { return precision_; }
+
+  std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {
+    return std::make_unique<JacobianOperator>(dense(), X, JacobianOptions{.precision = precision_});
   }
 
   Matrix kernel(ConstBlock X) const override {

@@ -3,6 +3,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/network/layered_pass.h"
 #include "gradflow/operators/finite_ntk.h"
+#include "gradflow/operators/jacobian_operator.h"
 #include "training/dense_pass.h"
 
 namespace gradflow {
@@ -66,6 +67,9 @@ class LayeredTrainable final : public TrainableNetwork {
   }
 
   std::unique_ptr<NetworkPass> make_pass() const override { return std::make_unique<LayersPass>(network_); }
+  std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {
+    return std::make_unique<JacobianOperator>(network_, X);
+  }
   Matrix kernel(ConstBlock X) const override { return ntk_gram(network_, X); }
   Matrix kernel_cross(ConstBlock X_new, ConstBlock X) const override { return ntk_cross(network_, X_new, X); }
   std::vector<Matrix> features(ConstBlock X) const override { return network_.features(X); }

@@ -108,6 +108,27 @@ class SideBySide {
   bool shared_ = true;  // no weights yet: both have the same values
 };
 
+/// (H_1 + H_2) / 2.
+class MeanOperator final : public TrainingOperator {
+ public:
+  MeanOperator(std::unique_ptr<TrainingOperator> first, std::unique_ptr<TrainingOperator> second)
+      : first_(std::move(first)), second_(std::move(second)) {}
+
+  Index size() const noexcept override { return first_->size(); }
+  std::string description() const override { return fmt::format("{}, two copies", first_->description()); }
+
+ private:
+  void do_apply(ConstBlock X, Block Y) const override {
+    Matrix other(X.rows(), X.cols());
+    first_->apply(X, Y);
+    second_->apply(X, other);
+    Y = 0.5 * (Y + other);
+  }
+  Vector do_diagonal() const override { return 0.5 * (first_->diagonal() + second_->diagonal()); }
+
+  std::unique_ptr<TrainingOperator> first_, second_;
+};
+
 class Paired final : public TrainableNetwork {
  public:
   Paired(std::unique_ptr<TrainableNetwork> first, std::unique_ptr<TrainableNetwork> second)
@@ -146,7 +167,12 @@ class Paired final : public TrainableNetwork {
     return std::make_unique<PairedPass>(first_->make_pass(), second_->make_pass());
   }
 
+  Precision precision() const override { return first_->precision(); }
+
   // J = [J_1, -J_2] / sqrt(2)
+  std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {
+    return std::make_unique<MeanOperator>(first_->products(X), second_->products(X));
+  }
   Matrix kernel(ConstBlock X) const override { return 0.5 * (first_->kernel(X) + second_->kernel(X)); }
   Matrix kernel_cross(ConstBlock X_new, ConstBlock X) const override {
     return 0.5 * (first_->kernel_cross(X_new, X) + second_->kernel_cross(X_new, X));

@@ -11,6 +11,7 @@
 #include "gradflow/base/random.h"
 #include "gradflow/data/file_stamp.h"
 #include "gradflow/inference/stopping.h"
+#include "gradflow/training/planned_time.h"
 #include "gradflow/training/rate_follower.h"
 #include "training/validation_stop.h"
 
@@ -75,6 +76,8 @@ class Training {
     if (request_.stop != TrainingStop::steps && report_.run.end == TrainingEnd::steps) {
       report_.outcome = Outcome::iteration_limit;
       report_.reason = fmt::format("{} steps were done before the stop", report_.run.steps);
+      if (report_.planned_time > 0.0 && report_.run.time > 0.0)
+        report_.reason += fmt::format(", flow time {:.4g} of {:.4g}", report_.run.time, report_.planned_time);
     }
     return finish(trainer);
   }
@@ -94,15 +97,25 @@ class Training {
           fmt::format("stop {} is for one output, and the network has {}: give steps, validation, reml-risk "
                       "or reml-flow",
                       to_string(request_.stop), network_.outputs()));
+    const bool one_shot = needs_flow(request_.stop) && !follows(request_.stop);
+    if (needs_flow(request_.stop) && !small() &&
+        !(one_shot && network_.outputs() == 1 && has_flow_time(request_.trainer.optimiser.kind)))
+      throw InputError(fmt::format(
+          "stop {} with {}: for more than {} rows, and there are {}, give reml-risk or reml-flow with gd, "
+          "momentum or nesterov and one output, or validation or steps",
+          to_string(request_.stop), to_string(request_.trainer.optimiser.kind), InitialFlow::most_rows,
+          data_.X.rows()));
   }
+
+  // Whether the operator at the start is made as a matrix.
+  bool small() const { return data_.X.rows() <= InitialFlow::most_rows; }
 
   // lambda_1, from the spectrum where that is made anyway, and the learning rate with its limit.
   void choose_rate() {
     OptimiserOptions& optimiser = request_.trainer.optimiser;
     TrainerOptions any = request_.trainer;
     any.optimiser.learning_rate = 1.0;
-    const bool affordable = data_.X.rows() <= InitialFlow::most_rows && squared(request_);
-    if (needs_flow(request_.stop) || (request_.watch && affordable))
+    if (small() && squared(request_) && (needs_flow(request_.stop) || request_.watch))
       flow_ = std::make_unique<InitialFlow>(Trainer(network_, data_, any));
     // With K > 1 the flow's operator is a mean, and steps are limited by the whole one.
     report_.largest_eigenvalue =
@@ -140,7 +153,7 @@ class Training {
     switch (request_.stop) {
       case TrainingStop::steps: return true;
       case TrainingStop::reml_risk:
-      case TrainingStop::reml_flow: return set_time(options);
+      case TrainingStop::reml_flow: return set_time(trainer, options);
       case TrainingStop::follow:
       case TrainingStop::follow_flow:
       case TrainingStop::follow_gcv: {
@@ -155,8 +168,32 @@ class Training {
     throw InternalError("unnamed stop");
   }
 
-  bool set_time(RunOptions& options) {
-    const SpectralData& data = flow_->data();
+  bool set_time(const Trainer& trainer, RunOptions& options) {
+    if (flow_)
+      plan(flow_->data());
+    else
+      plan_by_products(trainer);
+    if (!usable(report_.outcome) || report_.planned_time == 0.0) return false;
+    if (has_flow_time(request_.trainer.optimiser.kind)) {
+      options.stop_time = report_.planned_time;
+      return true;
+    }
+    matched_ = std::make_unique<MatchedTimeStop>(*flow_, report_.planned_time);
+    options.monitors.push_back(matched_.get());
+    return true;
+  }
+
+  void plan_by_products(const Trainer& trainer) {
+    const bool risk = request_.stop == TrainingStop::reml_risk;
+    const StoppingRule rule =
+        planned_time(trainer, risk ? RuleKind::reml_risk : RuleKind::reml_path, request_.progress);
+    report_.outcome = rule.outcome;
+    report_.reason = rule.reason;
+    if (usable(rule.outcome)) report_.planned_time = rule.time;
+    report_.planned_log_time_standard_error = rule.log_time_standard_error;
+  }
+
+  void plan(const SpectralData& data) {
     if (request_.stop == TrainingStop::reml_flow) {
       const RemlFit fit = fit_reml(data, Path{});
       report_.outcome = fit.outcome;
@@ -171,14 +208,6 @@ class Training {
         report_.reason = "least expected error at the operator at the start";
       }
     }
-    if (!usable(report_.outcome) || report_.planned_time == 0.0) return false;
-    if (has_flow_time(request_.trainer.optimiser.kind)) {
-      options.stop_time = report_.planned_time;
-      return true;
-    }
-    matched_ = std::make_unique<MatchedTimeStop>(*flow_, report_.planned_time);
-    options.monitors.push_back(matched_.get());
-    return true;
   }
 
   // Where the learning rate is ours: the user's is kept.

@@ -57,6 +57,7 @@ struct TrainReport {
   double largest_eigenvalue = std::numeric_limits<double>::quiet_NaN();
   double stable_rate = std::numeric_limits<double>::quiet_NaN();  ///< largest stable learning rate at theta_0
   double planned_time = std::numeric_limits<double>::quiet_NaN();  ///< of the rule at theta_0
+  double planned_log_time_standard_error = 0.0;  ///< of its logarithm, where random probes were needed
   double matched_time = std::numeric_limits<double>::quiet_NaN();  ///< at the end: where along theta_0's flow
   TrainingRun run{};
   double start_loss = std::numeric_limits<double>::quiet_NaN();
@@ -75,10 +76,11 @@ struct TrainReport {
 
 /// Trains the network, which then has the weights of the stop. Divergence, a rule without a usable time and a
 /// limit reached are outcomes. The same bits for any number of threads: BLAS runs on one. Throws InputError
-/// for options out of range, a learning rate at or above the largest stable one, rules beyond
-/// InitialFlow::most_rows rows or with cross-entropy (stop `steps` and `validation` are for all), and
-/// following rules with K > 1. `reml_risk` and `reml_flow` take K outputs as sharing one operator and one
-/// time (initial_flow.h).
+/// for options out of range, a learning rate at or above the largest stable one, rules with cross-entropy
+/// (stop `steps` and `validation` are for all), and following rules with K > 1. `reml_risk` and `reml_flow`
+/// take K outputs as sharing one operator and one time (initial_flow.h). Beyond InitialFlow::most_rows rows
+/// their time comes from products with the operator (planned_time.h), which is for one output and
+/// optimisers with a flow time; other rules are refused there.
 TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request);
 
 /// lambda_1 of M at the network's theta, which is moved and put back: 40 power iterations with J' and central

@@ -7,6 +7,7 @@
 #include "gradflow/network/dense_network.h"
 #include "gradflow/network/layered_network.h"
 #include "gradflow/operators/precision.h"
+#include "gradflow/operators/training_operator.h"
 
 namespace gradflow {
 
@@ -50,6 +51,10 @@ class TrainableNetwork {
   virtual std::unique_ptr<NetworkPass> make_pass() const = 0;
   Matrix output(ConstBlock X) const { return make_pass()->forward(X); }  ///< n x K
 
+  virtual Precision precision() const { return Precision::float64; }  ///< of passes and products
+  /// H = J J' / n of the rows through products with vectors alone (operators/jacobian_operator.h), of this
+  /// theta from now on. Throws InputError for K > 1.
+  virtual std::unique_ptr<TrainingOperator> products(ConstBlock X) const = 0;
   /// The neural tangent kernel Theta = J J' of the rows, n x n; with K > 1 the mean over the outputs of each
   /// one's own. Cost as operators/finite_ntk.h.
   virtual Matrix kernel(ConstBlock X) const = 0;
