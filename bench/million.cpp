@@ -18,8 +18,7 @@ AnalysisOptions options_for_float32() {
   options.engine = Engine::krylov;
   options.rule = RuleKind::reml_path;
   options.krylov.all_rules = false;
-  options.krylov.time_tolerance = 1e-6;
-  options.krylov.fit_tolerance = 5e-3;
+  options.loosen_for_float32();  // as the program does
   return options;
 }
 

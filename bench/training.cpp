@@ -49,8 +49,7 @@ Json whole_run(RuleKind rule, double noise) {
     options.rule = rule;
     options.krylov.all_rules = false;
     options.krylov.loo_probes = 0;
-    options.krylov.time_tolerance = 1e-6;  // what the program asks of float32 operators
-    options.krylov.fit_tolerance = 5e-3;
+    options.loosen_for_float32();  // as the program does
     const Observations observations{data.y, H.output(), Matrix(n, 0), {}, {}};
     const Analysis analysis = analyse(H, observations, options);
     const Vector prediction = network.output(X_new) + network.jvp(X_new, H.pullback(analysis.fit.alpha)) +

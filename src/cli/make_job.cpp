@@ -314,16 +314,10 @@ NoiseOptions make_noise(const Settings& s) {
   if (fitted || !noise.columns.empty()) noise.kind = NoiseModelKind::variance;
   if (equals != std::string::npos) {
     noise.dof = finite_number("--noise student", s.noise_model.substr(equals + 1));
-    if (!(*noise.dof > 2.0 && *noise.dof <= NoiseOptions::largest_dof))
-      throw InputError(fmt::format(
-          "--noise {}: the degrees of freedom must be > 2 (below, the variance is infinite) and at most {:g} "
-          "(above, take normal noise)",
-          s.noise_model, NoiseOptions::largest_dof));
+    if (!NoiseOptions::takes_dof(*noise.dof))
+      throw InputError(fmt::format("--noise {}: the degrees of freedom {}", s.noise_model,
+                                   NoiseOptions::dof_requirement()));
   }
-  if (!noise.estimates()) return noise;
-  if (s.paper) throw InputError("--noise and --paper: the paper's method has normal noise");
-  if (s.engine == "krylov")
-    throw InputError("--noise and --engine krylov: noise models need the dense engine");
   return noise;
 }
 

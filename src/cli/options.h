@@ -12,12 +12,11 @@ namespace gradflow::cli {
 /// The one option table: each function adds a group of options to a command. Numbers are checked while they
 /// are parsed (InputError "--level 2: must be between 0 and 1").
 void add_data_options(CLI::App& command, Settings& settings);  ///< a table or arrays, and how to encode them
-void add_network_options(CLI::App& command, Settings& settings);   ///< network, kernel or matrix
-void add_test_options(CLI::App& command, Settings& settings);      ///< the test and the fixed effects
-void add_stopping_options(CLI::App& command, Settings& settings);  ///< rules, paths and steps
-void add_choice_options(CLI::App& command, Settings& settings);    ///< what the likelihood chooses
-/// Of stop and fit: the score test has normal noise.
-void add_noise_options(CLI::App& command, Settings& s);
+void add_network_options(CLI::App& command, Settings& settings);      ///< network, kernel or matrix
+void add_test_options(CLI::App& command, Settings& settings);         ///< the test and the fixed effects
+void add_stopping_options(CLI::App& command, Settings& settings);     ///< rules, paths and steps
+void add_choice_options(CLI::App& command, Settings& settings);       ///< what the likelihood chooses
+void add_noise_options(CLI::App& command, Settings& settings);        ///< of stop and fit: the noise model
 void add_computation_options(CLI::App& command, Settings& settings);  ///< engine, memory, checkpoint
 void add_rules_option(CLI::App& command, Settings& settings);         ///< all rules or one
 void add_new_row_options(CLI::App& command, Settings& settings);     ///< the model and new rows, of `predict`

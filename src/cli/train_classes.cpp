@@ -1,7 +1,6 @@
 #include "cli/train_classes.h"
 
 #include "cli/class_command.h"
-#include "cli/make_job.h"
 #include "cli/new_rows.h"
 #include "cli/output.h"
 #include "cli/train_network.h"
@@ -20,10 +19,8 @@ void check_supported(const Settings& s) {
     throw InputError("--weights is not for train --classes, whose weights are drawn by --seed");
 }
 
-Job job_of(Settings s) {
-  s.learning_rate.clear();  // make_job() checks the options of inference too: only those of data are ours
-  s.checkpoint.clear();
-  Job job = make_job(s, Purpose::inference);
+Job job_of(const Settings& s) {
+  Job job = training_job(s);
   if (job.operator_spec.layered)
     throw InputError(
         fmt::format("--network {}: train --classes takes dense networks, as relu:128x2", s.network));
@@ -58,11 +55,8 @@ TrainingContext make_context(const ClassDataset& data, TrainRequest request,
 }  // namespace
 
 int train_classes(Invocation& invocation) {
-  Settings s = invocation.settings;
-  check_outputs(s);
+  const Settings s = training_settings(invocation.settings);
   check_supported(s);
-  s.network = network_text(s);
-  check_parameterization(s);
   const Job job = job_of(s);
   const ClassDataset data = load_class_dataset(job.source, job.dataset);
   TrainRequest request = make_request(s, data.data.X.rows());
@@ -84,7 +78,6 @@ int train_classes(Invocation& invocation) {
         make_trained_class_model(data, *network, context.request.trainer.loss, intercept);
     if (!s.output.empty()) model.save(s.output);
     if (!s.onnx.empty()) model.save_onnx(s.onnx);
-    context.weights_written = !s.output.empty();
   }
   return give_training(invocation, s, context, report,
                        logits
@@ -95,12 +88,7 @@ int train_classes(Invocation& invocation) {
 
 int predict_trained_classes(Invocation& invocation) {
   const Settings& s = invocation.settings;
-  if (!s.level.empty() || s.interval != "model")
-    throw InputError(
-        fmt::format("'{}' is a trained network of classes: its predictions come without intervals", s.model));
-  if (!s.cross.empty() || !s.cross_diagonal.empty())
-    throw InputError(
-        fmt::format("--cross is for models of --operator, and '{}' is a trained network", s.model));
+  check_trained_prediction(s, "a trained network of classes");
   const TrainedClassModel model = TrainedClassModel::load(s.model);
   const NewRows rows = read_new_rows(s, model.recipe);
   const ClassPredictions predictions = predict(model, rows);

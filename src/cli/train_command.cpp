@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "cli/make_job.h"
 #include "cli/new_rows.h"
 #include "cli/output.h"
 #include "cli/train_classes.h"
@@ -130,14 +129,8 @@ void add_training_options(CLI::App& command, Settings& s) {
 
 int train_command(Invocation& invocation) {
   if (invocation.settings.target_is_class) return train_classes(invocation);
-  Settings s = invocation.settings;
-  check_outputs(s);
-  s.network = network_text(s);
-  check_parameterization(s);
-  Settings data_settings = s;  // make_job() checks the options of inference too: only those of data are ours
-  data_settings.learning_rate.clear();
-  data_settings.checkpoint.clear();
-  const Job job = make_job(data_settings, Purpose::inference);
+  const Settings s = training_settings(invocation.settings);
+  const Job job = training_job(s);
   check_supported(s);
   const Dataset data = load(job, s);
   const auto network = make_network(s, job, data);
@@ -152,25 +145,17 @@ int train_command(Invocation& invocation) {
                           .response_scale = data.recipe.target_scale};
   invocation.record.seed = context.request.trainer.seed;
   const TrainReport report = train_with_progress(*network, set, context, s);
-  std::string written;
+  std::string note;
   if (has_weights(report)) {
     const double intercept = s.no_intercept ? 0.0 : report.coefficients(0, 0);
-    written = write_network(s, job, data, *network, intercept);
-    context.weights_written = !s.output.empty();
+    note = write_network(s, job, data, *network, intercept);
   }
-  const int status = give_training(invocation, s, context, report);
-  if (!s.quiet) print(written);
-  return status;
+  return give_training(invocation, s, context, report, note);
 }
 
 int predict_trained(Invocation& invocation) {
   const Settings& s = invocation.settings;
-  if (!s.level.empty() || s.interval == "jackknife+" || s.interval == "leave-one-out")
-    throw InputError(
-        fmt::format("'{}' is a trained network: its predictions come without intervals", s.model));
-  if (!s.cross.empty() || !s.cross_diagonal.empty())
-    throw InputError(
-        fmt::format("--cross is for models of --operator, and '{}' is a trained network", s.model));
+  check_trained_prediction(s, "a trained network");
   const auto give = [&](const auto& model) {
     const NewRows rows = read_new_rows(s, model.recipe);
     const Predictions predictions = predict(model, rows);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "cli/make_job.h"
 #include "cli/numbers.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
@@ -55,9 +56,6 @@ Schedule make_schedule(const Settings& s, Index steps) {
   return schedule;
 }
 
-}  // namespace
-
-// --width, --depth and --activation are another way to say --network.
 std::string network_text(const Settings& s) {
   const bool parts = !s.width.empty() || !s.depth.empty() || !s.activation.empty();
   if (!s.network.empty() && parts)
@@ -89,6 +87,29 @@ void check_outputs(const Settings& s) {
                                      outputs[i].second));
   }
   if (!s.watch.empty() && s.no_watch) throw InputError("--watch and --no-watch: give one");
+}
+
+}  // namespace
+
+Settings training_settings(const Settings& settings) {
+  Settings s = settings;
+  check_outputs(s);
+  s.network = network_text(s);
+  check_parameterization(s);
+  return s;
+}
+
+Job training_job(Settings s) {
+  s.learning_rate.clear();
+  s.checkpoint.clear();
+  return make_job(s, Purpose::inference);
+}
+
+void check_trained_prediction(const Settings& s, const std::string& what) {
+  if (!s.level.empty() || (s.interval != "model" && s.interval != "none"))
+    throw InputError(fmt::format("'{}' is {}: its predictions come without intervals", s.model, what));
+  if (!s.cross.empty() || !s.cross_diagonal.empty())
+    throw InputError(fmt::format("--cross is for models of --operator, and '{}' is {}", s.model, what));
 }
 
 TrainRequest make_request(const Settings& s, Index rows) {
@@ -138,15 +159,18 @@ bool has_weights(const TrainReport& report) {
 }
 
 int give_training(Invocation& invocation, const Settings& s, const TrainingContext& context,
-                  const TrainReport& report, const std::string& written) {
+                  const TrainReport& report, const std::string& note) {
   const bool is_usable = usable(report.outcome);
   invocation.document = json_training_report(invocation.record, context, report);
   if (!s.json.empty()) write_file_atomically(s.json, invocation.document);
   if (!s.watch.empty()) write_file_atomically(s.watch, json_watch_report(invocation.record, report));
   if (!s.quiet) print(text_training_report(context, report));
   if (!is_usable) std::fputs(fmt::format("gradflow: {}\n", report.reason).c_str(), stderr);
-  if (context.weights_written && !s.quiet)
-    print(fmt::format("Weights written to {}.\n{}", s.output, written));
+  if (has_weights(report) && !s.quiet) {
+    if (!s.output.empty()) print(fmt::format("Weights written to {}.\n", s.output));
+    if (!s.onnx.empty()) print(fmt::format("ONNX written to {}.\n", s.onnx));
+    if (!s.output.empty() || !s.onnx.empty()) print(note);
+  }
   return is_usable ? exit_usable : exit_not_usable;
 }
 

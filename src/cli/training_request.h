@@ -3,16 +3,19 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "gradflow/model/job.h"
 #include "gradflow/report/training_report.h"
 
 /// What `train` does alike for responses that are numbers and for classes.
 namespace gradflow::cli {
 
-/// --width, --depth and --activation are another way to say --network; the text of either.
-std::string network_text(const Settings& settings);
-void check_parameterization(const Settings& settings);
-/// Files that cannot be written, or are named twice.
-void check_outputs(const Settings& settings);
+/// The settings with --width, --depth and --activation, another way to say --network, as its text. Throws
+/// InputError for files that cannot be written or are named twice, and for an unknown --parameterization.
+Settings training_settings(const Settings& settings);
+/// The data and the network; make_job() without the options that mean something else in inference.
+Job training_job(Settings settings);
+/// Throws InputError for options of `predict` that a trained network, called `what`, has no answer to.
+void check_trained_prediction(const Settings& settings, const std::string& what);
 
 /// What is asked of the training itself. Throws InputError for options that contradict each other.
 TrainRequest make_request(const Settings& settings, Index rows);
@@ -24,8 +27,8 @@ TrainReport train_with_progress(TrainableNetwork& network, const TrainingSet& se
 /// Whether a training left weights worth writing: usable, diverged (the last good ones) or out of steps.
 bool has_weights(const TrainReport& report);
 
-/// The report to its files and the terminal; `written` is said after where the weights are. The exit code.
+/// The report to its files and the terminal; `note` is said of weights that were written. The exit code.
 int give_training(Invocation& invocation, const Settings& settings, const TrainingContext& context,
-                  const TrainReport& report, const std::string& written = "");
+                  const TrainReport& report, const std::string& note = "");
 
 }  // namespace gradflow::cli

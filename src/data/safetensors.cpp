@@ -1,6 +1,8 @@
 #include "gradflow/data/safetensors.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -36,14 +38,20 @@ struct Reader {
   }
 };
 
-// The file's parts: header and data.
-std::pair<std::string_view, std::string_view> split(std::string_view bytes, const Reader& reader) {
-  reader.check(bytes.size() >= length_bytes, fmt::format("{} bytes are too few", bytes.size()));
-  const std::uint64_t length = little_endian(bytes, length_bytes);
+// From the first bytes of a file of `size` bytes.
+std::uint64_t header_length(std::string_view first, std::uint64_t size, const Reader& reader) {
+  reader.check(first.size() >= length_bytes, fmt::format("{} bytes are too few", first.size()));
+  const std::uint64_t length = little_endian(first, length_bytes);
   reader.check(length <= longest_header,
                fmt::format("its header length {} exceeds the limit of {} bytes", length, longest_header));
-  reader.check(length <= bytes.size() - length_bytes,
-               fmt::format("its header of {} bytes ends beyond the file of {} bytes", length, bytes.size()));
+  reader.check(length <= size - length_bytes,
+               fmt::format("its header of {} bytes ends beyond the file of {} bytes", length, size));
+  return length;
+}
+
+// The file's parts: header and data.
+std::pair<std::string_view, std::string_view> split(std::string_view bytes, const Reader& reader) {
+  const std::uint64_t length = header_length(bytes, bytes.size(), reader);
   bytes.remove_prefix(length_bytes);
   return {bytes.substr(0, length), bytes.substr(length)};
 }
@@ -209,6 +217,25 @@ TensorFile parse_safetensors(std::string_view bytes, const std::string& source) 
 
 TensorFile read_safetensors(const std::string& path) {
   return parse_safetensors(read_file_bytes(path), path);
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(const std::string& path) {
+  const Reader reader{path};
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(path, error);
+  std::ifstream stream(path, std::ios::binary);
+  if (error || !stream) throw FileError(fmt::format("cannot read '{}'", path));
+  std::string bytes(std::min<std::uint64_t>(size, length_bytes), '\0');
+  stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  const std::uint64_t length = header_length(bytes, size, reader);
+  bytes.resize(length);
+  if (!stream.read(bytes.data(), static_cast<std::streamsize>(length)))
+    throw FileError(fmt::format("cannot read '{}'", path));
+  const json header = parse_header(bytes, reader);
+  TensorFile file;
+  if (const auto metadata = header.find("__metadata__"); metadata != header.end())
+    read_metadata(*metadata, reader, file);
+  return file.metadata;
 }
 
 void write_safetensors(const std::string& path, const TensorFile& file) {

@@ -322,6 +322,12 @@ void KrylovOptions::check() const {
   require(max_probes >= 2, "largest number of probes", max_probes, "must be >= 2");
 }
 
+void AnalysisOptions::loosen_for_float32() {
+  krylov.time_tolerance = std::max(krylov.time_tolerance, 1e-6);
+  krylov.fit_tolerance = std::max(krylov.fit_tolerance, 5e-3);
+  largest_shrinkage = std::min(largest_shrinkage, 1e6);
+}
+
 void AnalysisOptions::check() const {
   krylov.check();
   require(level > 0.0 && level < 1.0, "level", level, "must be between 0 and 1");

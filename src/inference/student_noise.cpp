@@ -66,14 +66,6 @@ Attempt attempt(const WeightedRefit& refit, const Vector& start, double dof,
   return result;
 }
 
-// Sum of the rows' differences and its standard error.
-std::pair<double, double> gain(const Vector& scores, const Vector& reference) {
-  const Vector difference = scores - reference;
-  const auto n = static_cast<double>(difference.size());
-  const double variance = (difference.array() - difference.mean()).square().sum() / (n - 1.0);
-  return {difference.sum(), std::sqrt(n * variance)};
-}
-
 std::string describe(const StudentNoise& noise, bool given) {
   if (given)
     return fmt::format(
@@ -97,6 +89,13 @@ void StudentNoiseOptions::check() const {
   require(!given || dof.size() == 1, "dof.size()", dof.size(), "must be 1 where dof is given");
   require(max_iterations >= 1, "max_iterations", max_iterations, "must be >= 1");
   require(tolerance > 0.0, "tolerance", tolerance, "must be positive");
+}
+
+std::pair<double, double> score_gain(const Vector& scores, const Vector& reference) {
+  const Vector difference = scores - reference;
+  const auto n = static_cast<double>(difference.size());
+  const double variance = (difference.array() - difference.mean()).square().sum() / (n - 1.0);
+  return {difference.sum(), std::sqrt(n * variance)};
 }
 
 double student_bound(const WeightedFit& fit, const Vector& weights, double dof) {
@@ -179,7 +178,7 @@ StudentNoise student_noise(const WeightedRefit& refit, Index n, const StudentNoi
     result.weights = std::move(tried.weights);
     result.fit = std::move(tried.fit);
   }
-  std::tie(result.score_gain, result.score_gain_standard_error) = gain(best_scores, normal_scores);
+  std::tie(result.score_gain, result.score_gain_standard_error) = score_gain(best_scores, normal_scores);
   result.noise_variance =
       result.fit.noise_variance * (std::isinf(result.dof) ? 1.0 : result.dof / (result.dof - 2.0));
   result.reason = describe(result, options.given && !std::isinf(result.dof));

@@ -87,7 +87,8 @@ ClassFit read_fit(const FieldReader& fields, Index n, Index K, TensorReader& ten
 }
 
 ClassModel from_tensors(TensorFile file, const std::string& source) {
-  const nlohmann::json document = read_description(file, class_model_key, ClassModel::format_version, source);
+  const nlohmann::json document =
+      read_description(file.metadata, class_model_key, ClassModel::format_version, source);
   const FieldReader fields(document, source);
   TensorReader tensors(file, source);
   ClassModel model;

@@ -1,7 +1,6 @@
 #include "gradflow/model/further_tests.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <functional>
@@ -12,6 +11,7 @@
 #include "gradflow/model/memory.h"
 #include "gradflow/operators/scaled_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
+#include "model/column_names.h"
 
 namespace gradflow {
 namespace {
@@ -103,16 +103,6 @@ NamedGridTest test_grid(const Problem& problem) {
   return grid;
 }
 
-// "#3" is the third input column.
-std::string column_name(const std::string& text, const Recipe& recipe) {
-  if (!text.starts_with('#')) return text;
-  std::size_t position = 0;
-  const auto [end, error] = std::from_chars(text.data() + 1, text.data() + text.size(), position);
-  const bool known = error == std::errc() && end == text.data() + text.size() && position >= 1 &&
-                     position <= recipe.input_columns.size();
-  return known ? recipe.input_columns[position - 1] : text;
-}
-
 std::string feature_names(const Recipe& recipe) {
   std::vector<std::string> names;
   for (const ColumnRecipe& column : recipe.columns)
@@ -151,7 +141,7 @@ Split split_features(const Problem& problem) {
   const Recipe& recipe = problem.prepared.dataset.recipe;
   Split split;
   for (const std::string& text : problem.options.group) {
-    const std::string name = column_name(text, recipe);
+    const std::string name = column_name(recipe, text);
     if (std::find(split.names.begin(), split.names.end(), name) != split.names.end())
       throw InputError(fmt::format("--group '{}': the column is named twice", name));
     const std::vector<Index> columns = encoded_columns(name, recipe);

@@ -92,8 +92,6 @@ std::vector<std::string> changed_files(const PreparedJob& prepared) {
   return warnings;
 }
 
-constexpr double float32_time_tolerance = 1e-6, float32_fit_tolerance = 5e-3, float32_shrinkage = 1e6;
-
 // What the plan decides for the analysis.
 AnalysisOptions planned(const Job& job, const Plan& plan) {
   AnalysisOptions options = job.analysis;
@@ -104,14 +102,9 @@ AnalysisOptions planned(const Job& job, const Plan& plan) {
   krylov.loo_probes = std::min(krylov.loo_probes, plan.loo_probes);
   krylov.basis = plan.basis;
   krylov.all_rules = job.all_rules;
-  // A float32 operator is itself only known to about 1e-6.
   const bool narrow = plan.form != Plan::Form::matrix &&
                       (plan.precision == Precision::float32 || plan.storage == KernelStorage::float32);
-  if (narrow) {
-    krylov.time_tolerance = std::max(krylov.time_tolerance, float32_time_tolerance);
-    krylov.fit_tolerance = std::max(krylov.fit_tolerance, float32_fit_tolerance);
-    options.largest_shrinkage = std::min(options.largest_shrinkage, float32_shrinkage);
-  }
+  if (narrow) options.loosen_for_float32();
   return options;
 }
 
@@ -202,10 +195,19 @@ ScoreTest test_as_given(const Job& job) {
   return run_test(given).second;
 }
 
-void check_noise(const Job& job, const Plan& plan, Index n, Question question) {
-  const bool has_part = question == Question::every_rule || question == Question::one_rule;
-  if (!has_part || !job.noise.estimates()) return;
+bool models_noise(const Job& job, Question question) {
+  return job.noise.estimates() && (question == Question::every_rule || question == Question::one_rule);
+}
+
+void check_noise(const Job& job, Question question) {
+  if (!models_noise(job, question)) return;
   if (job.analysis.paper) throw InputError("--noise and --paper: the paper's method has normal noise");
+  if (job.compute.engine == EngineChoice::krylov)
+    throw InputError("--noise and --engine krylov: noise models need the dense engine");
+}
+
+void check_noise(const Job& job, const Plan& plan, Index n, Question question) {
+  if (!models_noise(job, question)) return;
   if (plan.engine != Engine::dense)
     throw InputError(fmt::format(
         "--noise: noise models need the dense engine, and for {} rows the Krylov engine is planned "
@@ -237,6 +239,7 @@ void model_noise(const Job& job, JobResult& result) {
 
 PreparedJob prepare(const Job& job, Question question) {
   job.analysis.check();
+  check_noise(job, question);
   PreparedJob prepared;
   Stopwatch watch(prepared);
   const bool user_matrix = job.operator_spec.kind == OperatorKind::matrix;
@@ -251,6 +254,12 @@ PreparedJob prepare(const Job& job, Question question) {
 
   OperatorSpec spec = job.operator_spec;
   spec.take_shape(prepared.dataset.recipe.options.feature_shape);
+  const auto plan_of = [&] {
+    return make_plan(prepared.dataset.y.size(), prepared.dataset.X.cols(), prepared.dataset.Z.cols() + 1,
+                     spec, question, job.compute);
+  };
+  // A choice may take minutes: what it cannot change is refused before it.
+  if (job.choice.chooses()) check_noise(job, plan_of(), prepared.dataset.y.size(), question);
   choose(job, spec, prepared);
   transform_response(prepared.dataset, prepared.transform);
   const bool merge = !user_matrix && !job.every_row && !job.noise.estimates();
@@ -262,8 +271,7 @@ PreparedJob prepare(const Job& job, Question question) {
     spec.network = prepared.kernel->network()->architecture();
   if (prepared.kernel && prepared.kernel->layered())
     spec.layered = prepared.kernel->layered()->architecture();
-  prepared.plan =
-      make_plan(n, prepared.dataset.X.cols(), prepared.dataset.Z.cols() + 1, spec, question, job.compute);
+  prepared.plan = plan_of();
   check_noise(job, prepared.plan, n, question);
   if (job.announce) job.announce(prepared.plan, n);
   const std::string stage = fmt::format(
@@ -285,6 +293,7 @@ PreparedJob prepare(const Job& job, Question question) {
 PreparedJob prepare(const Job& job, std::unique_ptr<TrainingOperator> H, Observations observations,
                     Question question) {
   job.analysis.check();
+  check_noise(job, question);
   const Index n = H->size();
   if (observations.y.size() != n)
     throw InputError(

@@ -189,7 +189,7 @@ void read_fixed_effects(FittedModel& model, const FieldReader& fields, TensorRea
 
 FittedModel from_tensors(TensorFile file, const std::string& source) {
   const nlohmann::json document =
-      read_description(file, fitted_model_key, FittedModel::format_version, source);
+      read_description(file.metadata, fitted_model_key, FittedModel::format_version, source);
   const FieldReader fields(document, source);
   TensorReader tensors(file, source);
   FittedModel model;

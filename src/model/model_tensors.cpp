@@ -1,9 +1,9 @@
 #include "model/model_tensors.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
 namespace gradflow {
@@ -45,6 +45,29 @@ KernelSum read_kernel(const std::string& text, bool scaled, Index d, TensorReade
   }
   kernel.check(d);
   return kernel;
+}
+
+struct Kind {
+  const char* key;
+  const char* what;    // of a file of this kind
+  const char* wanted;  // where one is needed
+  const char* writer;
+};
+constexpr std::array kinds{
+    Kind{class_model_key, "a model of classes (gradflow fit --classes)", "one of classes", "gradflow fit"},
+    Kind{fitted_model_key, "a model of a numeric response", "one of a numeric response", "gradflow fit"},
+    Kind{trained_key, "a trained network (gradflow train)", "one of a numeric response", "gradflow train"},
+    Kind{trained_classes_key, "a trained network of classes (gradflow train --classes)", "one of classes",
+         "gradflow train"}};
+
+[[noreturn]] void refuse_kind(const std::map<std::string, std::string>& metadata, const std::string& key,
+                              const std::string& source) {
+  const auto& asked = *std::find_if(kinds.begin(), kinds.end(), [&](const Kind& k) { return k.key == key; });
+  for (const Kind& kind : kinds)
+    if (metadata.contains(kind.key))
+      throw InputError(fmt::format("{}: {}, where {} is needed", source, kind.what, asked.wanted));
+  throw InputError(fmt::format("{}: a safetensors file, but not a gradflow model ({} writes those)", source,
+                               asked.writer));
 }
 
 }  // namespace
@@ -93,19 +116,10 @@ void TensorReader::fail(const std::string& reason) const {
   throw InputError(fmt::format("{}: damaged gradflow model: {}", source_, reason));
 }
 
-nlohmann::json read_description(const TensorFile& file, const std::string& key, int newest,
-                                const std::string& source) {
-  const auto found = file.metadata.find(key);
-  if (found == file.metadata.end() && file.metadata.contains(class_model_key))
-    throw InputError(fmt::format(
-        "{}: a model of classes (gradflow fit --classes), where one of a numeric response is needed",
-        source));
-  if (found == file.metadata.end() && file.metadata.contains(fitted_model_key))
-    throw InputError(
-        fmt::format("{}: a model of a numeric response, where one of classes is needed", source));
-  if (found == file.metadata.end())
-    throw InputError(
-        fmt::format("{}: a safetensors file, but not a gradflow model (gradflow fit writes those)", source));
+nlohmann::json read_description(const std::map<std::string, std::string>& metadata, const std::string& key,
+                                int newest, const std::string& source) {
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) refuse_kind(metadata, key, source);
   nlohmann::json document = nlohmann::json::parse(found->second, nullptr, false);
   if (document.is_discarded())
     throw InputError(fmt::format("{}: damaged gradflow model: its description is not valid JSON", source));
@@ -161,18 +175,11 @@ KernelSource read_kernel_source(const FieldReader& fields, Index d, TensorReader
 bool has_metadata(const std::string& path_name, const std::string& key) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path_name, ignored)) return false;  // a pipe is read only once
-  std::ifstream file(path_name, std::ios::binary);
-  std::array<unsigned char, 8> prefix{};
-  if (!file.read(reinterpret_cast<char*>(prefix.data()), prefix.size())) return false;
-  std::uint64_t length = 0;
-  for (std::size_t i = 0; i < prefix.size(); ++i) length |= std::uint64_t{prefix[i]} << (8 * i);
-  if (length > std::filesystem::file_size(path_name, ignored)) return false;
-  std::string text(length, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(length))) return false;
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object()) return false;
-  const auto metadata = json.find("__metadata__");
-  return metadata != json.end() && metadata->is_object() && metadata->contains(key);
+  try {
+    return read_safetensors_metadata(path_name).contains(key);
+  } catch (const InputError&) {
+    return false;
+  }
 }
 
 }  // namespace gradflow

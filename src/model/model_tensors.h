@@ -11,9 +11,11 @@
 /// What the model files have in common: one safetensors file, arrays as tensors, all else as JSON.
 namespace gradflow {
 
-/// Metadata keys of the two kinds of models.
+/// Metadata keys of the kinds of models.
 inline constexpr const char* fitted_model_key = "gradflow_model";
 inline constexpr const char* class_model_key = "gradflow_class_model";
+inline constexpr const char* trained_key = "gradflow_trained";
+inline constexpr const char* trained_classes_key = "gradflow_trained_classes";
 /// Metadata key of the run that fitted the model, either kind's; absent where it was not kept.
 inline constexpr const char* run_key = "gradflow_run";
 
@@ -68,10 +70,10 @@ void naming_file(const std::string& source, const TensorReader& tensors, Read re
 /// Whether a regular file is a safetensors file with this metadata key; reads its header alone.
 bool has_metadata(const std::string& path_name, const std::string& key);
 
-/// The JSON under `key`. Throws InputError: no such key (a model of the other kind is named as what it is),
-/// no JSON, a format newer than `newest`.
-nlohmann::json read_description(const TensorFile& file, const std::string& key, int newest,
-                                const std::string& source);
+/// The JSON under `key`, one of the above. Throws InputError: no such key (a model of another kind is named
+/// as what it is), no JSON, a format newer than `newest`.
+nlohmann::json read_description(const std::map<std::string, std::string>& metadata, const std::string& key,
+                                int newest, const std::string& source);
 
 void add_parameters(TensorFile& file, const std::string& prefix, const Parameters& parameters);
 Parameters read_parameters(const std::string& prefix, bool bias, Index layers, TensorReader& tensors);

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <tuple>
 
 #include "gradflow/base/error.h"
 #include "gradflow/operators/scaled_operator.h"
+#include "model/column_names.h"
 
 namespace gradflow {
 namespace {
@@ -112,11 +114,8 @@ void estimate_variance(const NoiseOptions& noise, const Dataset& dataset, const 
   if (estimate.applied) {
     estimate.model = {.kind = NoiseModelKind::variance, .terms = terms_of(variance, columns)};
     estimate.weights = variance.weights;
-    const Vector gain = normal_scores(variance.fit) - normal_scores(refit(Vector::Ones(n)));
-    const auto rows = static_cast<double>(n);
-    estimate.score_gain = gain.sum();
-    estimate.score_gain_standard_error =
-        std::sqrt(rows / (rows - 1.0)) * (gain.array() - gain.mean()).matrix().norm();
+    std::tie(estimate.score_gain, estimate.score_gain_standard_error) =
+        score_gain(normal_scores(variance.fit), normal_scores(refit(Vector::Ones(n))));
   }
   variance.fit = {};
 }
@@ -151,15 +150,6 @@ std::vector<std::string> encoded_names(const Recipe& recipe, const std::string& 
   return names;
 }
 
-std::string name_of(const Recipe& recipe, const std::string& column) {
-  if (!column.starts_with('#') || column.find_first_not_of("0123456789", 1) != std::string::npos ||
-      column.size() < 2 || column.size() > 8)
-    return column;
-  const std::size_t position = std::stoul(column.substr(1));
-  return position >= 1 && position <= recipe.input_columns.size() ? recipe.input_columns[position - 1]
-                                                                  : column;
-}
-
 }  // namespace
 
 std::string_view to_string(NoiseModelKind kind) {
@@ -171,10 +161,14 @@ std::string_view to_string(NoiseModelKind kind) {
   return "normal";
 }
 
+std::string NoiseOptions::dof_requirement() {
+  return fmt::format(
+      "must be > 2 (below, the variance is infinite) and at most {:g} (above, take normal noise)",
+      largest_dof);
+}
+
 void NoiseOptions::check() const {
-  require(!dof || (*dof > 2.0 && *dof <= largest_dof), "degrees of freedom of the noise", dof.value_or(3.0),
-          fmt::format("must be > 2 (below, the variance is infinite) and <= {:g} (above, take normal noise)",
-                      largest_dof));
+  require(!dof || takes_dof(*dof), "degrees of freedom of the noise", dof.value_or(3.0), dof_requirement());
   require(kind != NoiseModelKind::variance || on_fitted_mean || !columns.empty(), "noise columns",
           columns.size(), "there must be one, or the fitted mean");
 }
@@ -182,7 +176,7 @@ void NoiseOptions::check() const {
 NoiseColumns noise_columns(const Dataset& dataset, const std::vector<std::string>& columns) {
   NoiseColumns result;
   for (const std::string& given : columns) {
-    const std::string column = name_of(dataset.recipe, given);
+    const std::string column = column_name(dataset.recipe, given);
     const std::vector<std::string> names = encoded_names(dataset.recipe, column);
     const std::vector<std::string>& constant = dataset.report.removed_constant;
     if (names.empty() && std::ranges::find(constant, column) != constant.end())

@@ -10,11 +10,11 @@
 #include "gradflow/training/export.h"
 #include "model/model_tensors.h"
 #include "model/recipe_json.h"
+#include "model/trained_header.h"
 
 namespace gradflow {
 namespace {
 
-constexpr const char* key = "gradflow_trained_classes";
 constexpr int format_version = 1;
 
 std::map<std::string, std::string> metadata(const TrainedClassModel& model) {
@@ -24,17 +24,7 @@ std::map<std::string, std::string> metadata(const TrainedClassModel& model) {
                                     {"loss", to_string(model.loss)},
                                     {"classes", model.classes},
                                     {"recipe", to_json(model.recipe)}};
-  return {{key, json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)}};
-}
-
-// Features in their own units, as the network takes them.
-Matrix raw_features(const Recipe& recipe, const Matrix& encoded) {
-  Matrix X = encoded;
-  for (Index j = 0; j < X.cols(); ++j) {
-    const EncodedColumn& column = recipe.features[static_cast<std::size_t>(j)];
-    X.col(j) = column.scale * X.col(j).array() + column.center;
-  }
-  return X;
+  return {{trained_classes_key, json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)}};
 }
 
 }  // namespace
@@ -42,13 +32,8 @@ Matrix raw_features(const Recipe& recipe, const Matrix& encoded) {
 TrainedClassModel make_trained_class_model(const ClassDataset& data, const TrainableNetwork& network,
                                            TrainingLoss loss, const Vector& intercept) {
   const Recipe& recipe = data.data.recipe;
-  const auto d = static_cast<Index>(recipe.features.size());
-  Vector center(d), scale(d);
-  for (Index j = 0; j < d; ++j) {
-    center(j) = recipe.features[static_cast<std::size_t>(j)].center;
-    scale(j) = recipe.features[static_cast<std::size_t>(j)].scale;
-  }
-  return {recipe, data.classes, loss, class_network(network, center, scale, intercept)};
+  return {recipe, data.classes, loss,
+          class_network(network, input_centers(recipe), input_scales(recipe), intercept)};
 }
 
 void TrainedClassModel::save(const std::string& path) const {
@@ -62,15 +47,8 @@ void TrainedClassModel::save_onnx(const std::string& path) const {
 
 TrainedClassModel TrainedClassModel::load(const std::string& path) {
   TensorFile file = read_safetensors(path);
-  const auto found = file.metadata.find(key);
-  if (found == file.metadata.end())
-    throw InputError(fmt::format("'{}' is not a file of gradflow train --classes", path));
-  const nlohmann::json json = nlohmann::json::parse(found->second, nullptr, false);
-  if (!json.is_object()) throw InputError(fmt::format("{}: damaged gradflow model: no JSON object", path));
+  const nlohmann::json json = read_description(file.metadata, trained_classes_key, format_version, path);
   const FieldReader fields(json, path);
-  const Index format = fields.count("format_version", 1000000);
-  if (format > format_version)
-    throw InputError(fmt::format("{}: written by a newer gradflow: format {}", path, format));
   TrainedClassModel model;
   const TensorReader tensors(file, path);
   naming_file(path, tensors, [&] {
@@ -87,7 +65,7 @@ TrainedClassModel TrainedClassModel::load(const std::string& path) {
   return model;
 }
 
-bool is_trained_class_model(const std::string& path) { return has_metadata(path, key); }
+bool is_trained_class_model(const std::string& path) { return has_metadata(path, trained_classes_key); }
 
 ClassPredictions predict(const TrainedClassModel& model, const NewRows& rows) {
   const auto m = static_cast<Index>(rows.ids.size());

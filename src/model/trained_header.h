@@ -13,12 +13,14 @@ struct TrainedHeader {
   std::string network;  ///< its text
 };
 std::map<std::string, std::string> trained_metadata(const Recipe& recipe, const std::string& network);
-/// Throws InputError as TrainedModel::load().
+/// Reads the file's header alone. Throws InputError as TrainedModel::load().
 TrainedHeader read_trained_header(const std::string& path);
 
 /// Those of the recipe's features, in order.
 Vector input_centers(const Recipe& recipe);
 Vector input_scales(const Recipe& recipe);
+/// Encoded features in their own units, as a trained network takes them.
+Matrix raw_features(const Recipe& recipe, const Matrix& encoded);
 
 Predictions predict_mean(const Recipe& recipe, const Network& network, const NewRows& rows);
 

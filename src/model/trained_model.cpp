@@ -15,7 +15,6 @@
 namespace gradflow {
 namespace {
 
-constexpr const char* key = "gradflow_trained";
 constexpr int format_version = 1;
 
 }  // namespace
@@ -25,7 +24,7 @@ std::map<std::string, std::string> trained_metadata(const Recipe& recipe, const 
                                     {"gradflow_version", version},
                                     {"network", network},
                                     {"recipe", to_json(recipe)}};
-  return {{key, json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)}};
+  return {{trained_key, json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)}};
 }
 
 Vector input_centers(const Recipe& recipe) {
@@ -38,6 +37,15 @@ Vector input_scales(const Recipe& recipe) {
   Vector scales(static_cast<Index>(recipe.features.size()));
   for (Index j = 0; j < scales.size(); ++j) scales(j) = recipe.features[static_cast<std::size_t>(j)].scale;
   return scales;
+}
+
+Matrix raw_features(const Recipe& recipe, const Matrix& encoded) {
+  Matrix X = encoded;
+  for (Index j = 0; j < X.cols(); ++j) {
+    const EncodedColumn& column = recipe.features[static_cast<std::size_t>(j)];
+    X.col(j) = column.scale * X.col(j).array() + column.center;
+  }
+  return X;
 }
 
 TrainedModel make_trained_model(const Recipe& recipe, const DenseNetwork& network, double intercept) {
@@ -57,16 +65,9 @@ void TrainedModel::save_onnx(const std::string& path) const {
 }
 
 TrainedHeader read_trained_header(const std::string& path) {
-  const TensorFile file = read_safetensors(path);
-  const auto found = file.metadata.find(key);
-  if (found == file.metadata.end())
-    throw InputError(fmt::format("'{}' is not a file of gradflow train", path));
-  const nlohmann::json json = nlohmann::json::parse(found->second, nullptr, false);
-  if (!json.is_object()) throw InputError(fmt::format("{}: damaged gradflow model: no JSON object", path));
+  const nlohmann::json json =
+      read_description(read_safetensors_metadata(path), trained_key, format_version, path);
   const FieldReader fields(json, path);
-  if (fields.count("format_version", 1000000) > format_version)
-    throw InputError(fmt::format("{}: written by a newer gradflow: format {}", path,
-                                 fields.count("format_version", 1000000)));
   return {recipe_from(fields.object("recipe")), fields.text("network")};
 }
 
@@ -79,7 +80,7 @@ TrainedModel TrainedModel::load(const std::string& path) {
   return {std::move(header.recipe), std::move(network)};
 }
 
-bool is_trained_model(const std::string& path) { return has_metadata(path, key); }
+bool is_trained_model(const std::string& path) { return has_metadata(path, trained_key); }
 
 Predictions predict(const TrainedModel& model, const NewRows& rows) {
   return predict_mean(model.recipe, model.network, rows);
@@ -92,13 +93,8 @@ Predictions predict_mean(const Recipe& recipe, const Network& network, const New
   out.ids = rows.ids;
   out.mean = out.sd = out.lower = out.upper = out.location = out.scale = unknown;
   out.warnings = rows.warnings;
-  Matrix X = rows.X;
-  for (Index j = 0; j < X.cols(); ++j) {
-    const EncodedColumn& column = recipe.features[static_cast<std::size_t>(j)];
-    X.col(j) = column.scale * X.col(j).array() + column.center;
-  }
-  if (X.rows() == 0) return out;
-  const Vector f = network.output(X);
+  if (rows.X.rows() == 0) return out;
+  const Vector f = network.output(raw_features(recipe, rows.X));
   for (std::size_t i = 0; i < rows.row.size(); ++i) out.mean(rows.row[i]) = f(static_cast<Index>(i));
   return out;
 }

@@ -70,7 +70,8 @@ class DenseTrainable final : public TrainableNetwork {
   Precision precision() const override { return precision_; }
 
   std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {
-    return std::make_unique<JacobianOperator>(dense(), X, JacobianOptions{.precision = precision_});
+    return std::make_unique<JacobianOperator>(
+        dense(), X, JacobianOptions{.precision = precision_, .cache_bytes = kept_sweep_bytes});
   }
 
   Matrix kernel(ConstBlock X) const override {

@@ -4,6 +4,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/data/safetensors.h"
+#include "training/raw_units.h"
 
 namespace gradflow {
 namespace {
@@ -21,30 +22,13 @@ Array row_major(const Matrix& W) {
 
 DenseNetwork in_raw_units(const DenseNetwork& network, const Vector& input_center, const Vector& input_scale,
                           double output_center, double output_scale, double intercept) {
-  require(input_center.size() == network.inputs(), "centers of the inputs", input_center.size(),
-          "must be as many as the network's inputs");
-  require(input_scale.size() == network.inputs(), "scales of the inputs", input_scale.size(),
-          "must be as many as the network's inputs");
+  check_input_units(network, input_center, input_scale);
   Architecture architecture = network.architecture();
   architecture.parameterization = Parameterization::standard;
   architecture.bias = true;
-  Parameters parameters;
-  for (Index l = 0; l < network.layers(); ++l) {
-    const auto at = static_cast<std::size_t>(l);
-    Matrix W = network.weight_scale(l) * network.parameters().weights[at];
-    Vector b = Vector::Zero(W.rows());
-    if (network.architecture().bias) b = network.bias_scale() * network.parameters().biases[at];
-    if (l == 0) {
-      W = (W.array().rowwise() / input_scale.transpose().array()).eval();
-      b -= W * input_center;
-    }
-    if (l + 1 == network.layers()) {
-      W *= output_scale;
-      b = (output_scale * (b.array() + intercept) + output_center).eval();
-    }
-    parameters.weights.push_back(std::move(W));
-    parameters.biases.push_back(std::move(b));
-  }
+  Parameters parameters = standard_entries(network);
+  fold_input_units(input_center, input_scale, parameters);
+  fold_output_units(output_center, output_scale, intercept, parameters);
   return DenseNetwork(architecture, std::move(parameters));
 }
 

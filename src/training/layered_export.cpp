@@ -3,6 +3,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/data/safetensors.h"
 #include "gradflow/training/export.h"
+#include "training/raw_units.h"
 
 namespace gradflow {
 namespace {
@@ -37,27 +38,13 @@ void put_before(const Vector& center, const Vector& scale, LayeredArchitecture& 
 LayeredNetwork in_raw_units(const LayeredNetwork& network, const Vector& input_center,
                             const Vector& input_scale, double output_center, double output_scale,
                             double intercept) {
-  require(input_center.size() == network.inputs(), "centers of the inputs", input_center.size(),
-          "must be as many as the network's inputs");
-  require(input_scale.size() == network.inputs(), "scales of the inputs", input_scale.size(),
-          "must be as many as the network's inputs");
+  check_input_units(network, input_center, input_scale);
   LayeredArchitecture architecture{.input = network.architecture().input,
                                    .layers = network.architecture().layers};
-  Parameters parameters;
-  for (Index l = 0; l < network.layers(); ++l) {
-    const auto at = static_cast<std::size_t>(l);
-    parameters.weights.emplace_back(network.weight_scale(l) * network.parameters().weights[at]);
-    parameters.biases.emplace_back(Vector::Zero(parameters.weights[at].rows()));
-    if (network.architecture().bias)
-      parameters.biases[at] = network.bias_scale() * network.parameters().biases[at];
-  }
-  parameters.weights.back() *= output_scale;
-  parameters.biases.back() =
-      (output_scale * (parameters.biases.back().array() + intercept) + output_center).matrix();
+  Parameters parameters = standard_entries(network);
+  fold_output_units(output_center, output_scale, intercept, parameters);
   if (architecture.layers.front().kind == LayerKind::dense) {
-    Matrix& W = parameters.weights.front();
-    W = (W.array().rowwise() / input_scale.transpose().array()).eval();
-    parameters.biases.front() -= W * input_center;
+    fold_input_units(input_center, input_scale, parameters);
   } else if ((input_center.array() != 0.0).any() || (input_scale.array() != 1.0).any()) {
     put_before(input_center, input_scale, architecture, parameters);
   }

@@ -68,7 +68,7 @@ class LayeredTrainable final : public TrainableNetwork {
 
   std::unique_ptr<NetworkPass> make_pass() const override { return std::make_unique<LayersPass>(network_); }
   std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {
-    return std::make_unique<JacobianOperator>(network_, X);
+    return std::make_unique<JacobianOperator>(network_, X, JacobianOptions{.cache_bytes = kept_sweep_bytes});
   }
   Matrix kernel(ConstBlock X) const override { return ntk_gram(network_, X); }
   Matrix kernel_cross(ConstBlock X_new, ConstBlock X) const override { return ntk_cross(network_, X_new, X); }

@@ -16,10 +16,7 @@ StoppingRule planned_time(const Trainer& trainer, RuleKind rule, Progress* progr
   options.engine = Engine::krylov;
   options.krylov.all_rules = false;
   options.krylov.loo_probes = 0;
-  if (trainer.network().precision() == Precision::float32) {
-    options.krylov.time_tolerance = 1e-6;
-    options.krylov.fit_tolerance = 5e-3;
-  }
+  if (trainer.network().precision() == Precision::float32) options.loosen_for_float32();
   options.progress = progress;
   const Observations observations{.y = trainer.data().Y.col(0),
                                   .f0 = trainer.output().col(0),

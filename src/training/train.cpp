@@ -97,9 +97,9 @@ class Training {
           fmt::format("stop {} is for one output, and the network has {}: give steps, validation, reml-risk "
                       "or reml-flow",
                       to_string(request_.stop), network_.outputs()));
-    const bool one_shot = needs_flow(request_.stop) && !follows(request_.stop);
-    if (needs_flow(request_.stop) && !small() &&
-        !(one_shot && network_.outputs() == 1 && has_flow_time(request_.trainer.optimiser.kind)))
+    const bool by_products =
+        !follows(request_.stop) && network_.outputs() == 1 && has_flow_time(request_.trainer.optimiser.kind);
+    if (needs_flow(request_.stop) && !small() && !by_products)
       throw InputError(fmt::format(
           "stop {} with {}: for more than {} rows, and there are {}, give reml-risk or reml-flow with gd, "
           "momentum or nesterov and one output, or validation or steps",
@@ -239,13 +239,17 @@ class Training {
                                     : Matrix(static_cast<Index>(which.size()), 0)};
   }
 
-  // At the network's present weights; NaN where the responses are no indicators.
-  double accuracy_of(const TrainingSet& set, const Matrix& coefficients) const {
-    const Labels labels = labels_of_indicators(set.Y);
-    if (labels.empty()) return std::numeric_limits<double>::quiet_NaN();
+  // At the network's present weights.
+  Matrix scores_of(const TrainingSet& set, const Matrix& coefficients) const {
     Matrix scores = network_.output(set.X);
     if (set.design.cols() > 0) scores += set.design * coefficients;
-    return accuracy(scores, labels);
+    return scores;
+  }
+
+  // NaN where the responses are no indicators.
+  static double accuracy_of(const Matrix& scores, const Matrix& Y) {
+    const Labels labels = labels_of_indicators(Y);
+    return labels.empty() ? std::numeric_limits<double>::quiet_NaN() : accuracy(scores, labels);
   }
 
   // Stop validation without refit: the best weights seen, of the rows `in`.
@@ -257,7 +261,7 @@ class Training {
     report_.reason = fmt::format("least loss on {} held-out rows, trained on {}", held, in.X.rows());
     report_.coefficients = best.best_coefficients();
     report_.loss = best.best_training_loss();
-    report_.accuracy = accuracy_of(in, report_.coefficients);
+    report_.accuracy = accuracy_of(scores_of(in, report_.coefficients), in.Y);
     if (watch_) {
       watch_->cut(best.best_steps());
       report_.watch = watch_->records();
@@ -272,18 +276,19 @@ class Training {
     const Index held =
         std::clamp<Index>(std::lround(request_.validation_fraction * static_cast<double>(n)), 1, n - 1);
     const std::vector<Index> order = RandomStream(request_.trainer.seed, "validation split").permutation(n);
-    const std::vector<Index> out(order.begin(), order.begin() + held), in(order.begin() + held, order.end());
+    const TrainingSet out = rows({order.begin(), order.begin() + held}),
+                      in = rows({order.begin() + held, order.end()});
     const Vector start = network_.parameters();
     TrainerOptions options = request_.trainer;
     options.batch = std::min<Index>(options.batch, n - held);
-    Trainer part(network_, rows(in), options);
-    ValidationStop validation(part, rows(out));
+    Trainer part(network_, in, options);
+    ValidationStop validation(part, out);
     RunOptions first = run_options(network_);
     first.max_steps = request_.max_steps;
     first.monitors = {&validation};
     if (!request_.checkpoint.empty()) first.checkpoint += ".validation";
     if (!request_.refit && request_.watch) {  // with refit it is the training on all rows that is watched
-      watch_ = std::make_unique<Watch>(part, nullptr, rows(out), request_.watching);
+      watch_ = std::make_unique<Watch>(part, nullptr, out, request_.watching);
       first.monitors.insert(first.monitors.begin(), watch_.get());
     }
     const auto follower = rate_follower(part);
@@ -293,8 +298,8 @@ class Training {
     report_.validation_steps = validation.best_steps();
     if (held_out_run.end == TrainingEnd::diverged) report_.warnings.push_back(held_out_run.reason);
     network_.set_parameters(validation.best_parameters());
-    report_.validation_accuracy = accuracy_of(rows(out), validation.best_coefficients());
-    if (!request_.refit) return keep(validation, held_out_run, rows(in), held);
+    report_.validation_accuracy = accuracy_of(scores_of(out, validation.best_coefficients()), out.Y);
+    if (!request_.refit) return keep(validation, held_out_run, in, held);
     network_.set_parameters(start);
     RunOptions again = run_options(network_);
     again.max_steps = request_.max_steps;
@@ -311,7 +316,7 @@ class Training {
   TrainReport finish(const Trainer& trainer) {
     report_.loss = trainer.loss();
     report_.coefficients = trainer.coefficients();
-    report_.accuracy = accuracy_of(data_, report_.coefficients);
+    report_.accuracy = accuracy_of(trainer.fitted(), data_.Y);
     if (flow_) report_.matched_time = flow_->matched_time(trainer.residual());
     if (follow_) report_.follow = follow_->records();
     if (watch_) {

@@ -19,6 +19,9 @@ struct TensorFile {
 /// overlapping or not covering the data, shape and byte length that disagree, unknown dtype.
 TensorFile read_safetensors(const std::string& path);
 TensorFile parse_safetensors(std::string_view bytes, const std::string& source);
+/// The metadata alone, from the header of a regular file: the tensors are neither read nor checked. Throws
+/// InputError as read_safetensors() of a header.
+std::map<std::string, std::string> read_safetensors_metadata(const std::string& path);
 
 /// Writes F64 tensors in the order of their names, atomically; the header is padded with spaces to a multiple
 /// of 8 bytes, so that the data are aligned. Throws InputError for a tensor whose shape and number of values

@@ -65,6 +65,9 @@ struct AnalysisOptions {
   bool diagnostics = false;
   Progress* progress = nullptr;
   void check() const;  ///< throws InputError naming the field
+  /// Asks of a float32 operator, itself only known to about 1e-6, no more than that: loosens
+  /// krylov.time_tolerance to 1e-6, krylov.fit_tolerance to 5e-3 and largest_shrinkage to 1e6, where tighter.
+  void loosen_for_float32();
 };
 
 /// The data as inference sees them, in the units in which the answers are wanted. With weights, Var(y_i) = s2

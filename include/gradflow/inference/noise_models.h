@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gradflow/inference/posterior.h"
@@ -94,6 +95,9 @@ Vector student_t_weights(const WeightedFit& fit, const Vector& weights, double d
 /// a = (nu + 1)/2. Exact at nu infinite, so that comparing nu by it leans to the normal. NaN where the
 /// likelihood is not known.
 double student_bound(const WeightedFit& fit, const Vector& weights, double dof);
+
+/// Sum of the rows' scores above the reference's and its standard error, rows taken as independent.
+std::pair<double, double> score_gain(const Vector& scores, const Vector& reference);
 
 /// log p(e), e ~ N(0, V) + s t_nu (nu infinite: N(0, V + s2)); trapezoidal rule in log q, about 1e-10
 /// relative.

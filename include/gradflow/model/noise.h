@@ -29,6 +29,8 @@ struct NoiseOptions {
   bool on_fitted_mean = false;         ///< variance
   std::vector<std::string> columns{};  ///< variance: features or covariates, by name or position "#3"
 
+  static bool takes_dof(double dof) { return dof > 2.0 && dof <= largest_dof; }
+  static std::string dof_requirement();  ///< "must be > 2 ... and at most ..."
   bool estimates() const { return kind != NoiseModelKind::normal; }
   void check() const;  ///< throws InputError
 };

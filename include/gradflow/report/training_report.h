@@ -20,7 +20,6 @@ struct TrainingContext {
   double response_scale = 1.0;         ///< losses are of the response divided by this
   std::vector<std::string> classes{};  ///< names; empty: the response is a number
   std::vector<Index> class_rows{};     ///< rows of each
-  bool weights_written = false;
 };
 
 /// The end of the training, its time in steps and along the flow, the losses, the verdict of the watch, the

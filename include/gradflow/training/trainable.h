@@ -53,7 +53,7 @@ class TrainableNetwork {
 
   virtual Precision precision() const { return Precision::float64; }  ///< of passes and products
   /// H = J J' / n of the rows through products with vectors alone (operators/jacobian_operator.h), of this
-  /// theta from now on. Throws InputError for K > 1.
+  /// theta from now on; sweeps below 2 GiB are kept. Throws InputError for K > 1.
   virtual std::unique_ptr<TrainingOperator> products(ConstBlock X) const = 0;
   /// The neural tangent kernel Theta = J J' of the rows, n x n; with K > 1 the mean over the outputs of each
   /// one's own. Cost as operators/finite_ntk.h.
