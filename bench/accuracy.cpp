@@ -24,6 +24,8 @@ namespace {
 
 using namespace gradflow;
 using bench::Json;
+using bench::Mean;
+using bench::mean_of;
 namespace fs = std::filesystem;
 
 struct Settings {
@@ -112,21 +114,6 @@ Score score(const DataSet& data, const std::string& method, int split, const std
   return result;
 }
 
-struct Mean {
-  double mean = 0.0, standard_error = 0.0;
-};
-
-template <typename Get>
-Mean mean_of(const std::vector<Score>& scores, Get get) {
-  Mean result;
-  const auto n = static_cast<double>(scores.size());
-  for (const Score& each : scores) result.mean += get(each) / n;
-  double square = 0.0;
-  for (const Score& each : scores) square += std::pow(get(each) - result.mean, 2);
-  if (n > 1.0) result.standard_error = std::sqrt(square / (n - 1.0) / n);
-  return result;
-}
-
 Json pair(const Mean& mean) { return Json{mean.mean, mean.standard_error}; }
 
 Json run_method(const DataSet& data, const std::string& method, int splits, const std::string& scratch) {
@@ -193,6 +180,8 @@ Settings parse(int argc, char** argv) {
       settings.folders.push_back(value());
     else if (argument == "--peers")
       settings.peers = value();
+    else if (argument.starts_with("-"))
+      throw std::runtime_error(argument + ": there are --splits, --method, --data and --peers");
     else
       settings.out = argument;
   }

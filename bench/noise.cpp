@@ -18,6 +18,7 @@ namespace {
 
 using namespace gradflow;
 using bench::Json;
+using bench::Mean;
 
 constexpr std::array noises{"normal", "t3", "variance"};
 constexpr std::array models{"normal", "student", "student=4", "fitted", "columns x4"};
@@ -103,22 +104,13 @@ Score score_of(const Sample& train, const Sample& fresh, const std::string& mode
   return score;
 }
 
-struct Mean {
-  double mean, standard_error;
-};
-template <typename Get>
-Mean mean_of(const std::vector<Score>& scores, Get get) {
-  Vector values(static_cast<Index>(scores.size()));
-  for (std::size_t r = 0; r < scores.size(); ++r) values(static_cast<Index>(r)) = get(r);
-  const auto count = static_cast<double>(values.size());
-  return {values.mean(), std::sqrt((values.array() - values.mean()).square().sum() / (count - 1.0) / count)};
-}
-
 Json report(const std::string& noise, const std::string& model, const std::vector<Score>& scores,
             const std::vector<Score>& normal) {
   Json json{{"noise", noise}, {"model", model}};
   const auto add = [&](const char* name, auto get) {
-    const Mean value = mean_of(scores, get);
+    std::vector<double> values;
+    for (std::size_t r = 0; r < scores.size(); ++r) values.push_back(get(r));
+    const Mean value = bench::mean_of(values);
     json[name] = {{"mean", value.mean}, {"standard_error", value.standard_error}};
     return value;
   };

@@ -14,6 +14,8 @@ namespace {
 
 using namespace gradflow;
 using bench::Json;
+using bench::Mean;
+using bench::mean_of;
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
@@ -252,26 +254,10 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   return scores;
 }
 
-struct MeanAndError {
-  double mean = nan, standard_error = nan;
-};
-
-MeanAndError mean_of(const std::vector<double>& values) {
-  const auto n = static_cast<double>(values.size());
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
-  double square = 0.0;
-  for (const double v : values) square += (v - mean) * (v - mean);
-  return {mean, std::sqrt(square / (n - 1.0) / n)};
-}
-
 Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
   Json json{{"problem", name}};
-  const auto mean = [&](auto get) {
-    std::vector<double> values;
-    for (const StopScores& s : all) values.push_back(get(s));
-    return mean_of(values);
-  };
-  const MeanAndError oracle = mean([](const auto& s) { return s.oracle; });
+  const auto mean = [&](auto get) { return mean_of(all, get); };
+  const Mean oracle = mean([](const auto& s) { return s.oracle; });
   json["oracle_rmse"] = oracle.mean;
   json["oracle_rmse_se"] = oracle.standard_error;
   json["oracle_time_lambda1"] = mean([](const auto& s) { return s.times.at("oracle"); }).mean;
@@ -283,8 +269,8 @@ Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
       json["drift"].get<double>(), mean([](const auto& s) { return s.steps; }).mean);
   for (const auto& entry : all.front().errors) {
     const std::string& rule = entry.first;
-    const MeanAndError ratio = mean([&](const auto& s) { return s.errors.at(rule) / s.oracle; });
-    const MeanAndError time = mean([&](const auto& s) { return std::log10(1e-12 + s.times.at(rule)); });
+    const Mean ratio = mean([&](const auto& s) { return s.errors.at(rule) / s.oracle; });
+    const Mean time = mean([&](const auto& s) { return std::log10(1e-12 + s.times.at(rule)); });
     fmt::print("  {:<32} {:>8.4f} ± {:.4f}   t lambda_1 {:>9.3g}\n", rule, ratio.mean, ratio.standard_error,
                std::pow(10.0, time.mean));
     json["rules"][rule] = {{"ratio", ratio.mean},
@@ -362,7 +348,7 @@ Json rate(int seeds) {
       const Matrix before = static_cast<double>(n) * H.entries();
       drifts.push_back((network->kernel(set.X) - before).norm() / before.norm());
     }
-    const MeanAndError distance = mean_of(distances);
+    const Mean distance = mean_of(distances);
     log_width.push_back(std::log(static_cast<double>(width)));
     log_distance.push_back(std::log(distance.mean));
     fmt::print("  {:>6} {:>12.5f} ± {:.5f} {:>12.3g} {:>10.4f}\n", width, distance.mean,
