@@ -22,7 +22,7 @@ function(gradflow_test target)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS;COMMAND_ARGS" ${ARGN})
   add_executable(${target} ${ARG_SOURCES})
   gradflow_compile_options(${target})
-  target_link_libraries(${target} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main)
+  target_link_libraries(${target} PRIVATE ${ARG_LINK} gradflow_test_support GTest::gmock GTest::gtest_main)
   target_precompile_headers(${target} PRIVATE <gtest/gtest.h> <Eigen/Dense>)
   target_compile_definitions(${target} PRIVATE
     GRADFLOW_SOURCE_DIR="${PROJECT_SOURCE_DIR}"

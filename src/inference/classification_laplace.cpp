@@ -1,6 +1,5 @@
 #include "inference/classification_laplace.h"
 
-#include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/random/sobol.hpp>
@@ -108,11 +107,11 @@ Matrix contrast_root(const Matrix& S) {
   const Index K = S.rows();
   const Matrix centring = Matrix::Identity(K, K) - Matrix::Constant(K, K, 1.0 / static_cast<double>(K));
   const Matrix centred = centring * S * centring;
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(centred);
-  Vector root = eigen.eigenvalues().cwiseMax(0.0).cwiseSqrt();
+  const SymmetricEigen eigen = symmetric_eigen(centred);
+  Vector root = eigen.values.cwiseMax(0.0).cwiseSqrt();
   for (Index k = 0; k < K; ++k)
-    if (eigen.eigenvectors().col(k).array().cube().sum() < 0.0) root(k) = -root(k);
-  return (eigen.eigenvectors() * root.asDiagonal()).rowwise().reverse().leftCols(K - 1);
+    if (eigen.vectors.col(k).array().cube().sum() < 0.0) root(k) = -root(k);
+  return (eigen.vectors * root.asDiagonal()).rowwise().reverse().leftCols(K - 1);
 }
 
 }  // namespace

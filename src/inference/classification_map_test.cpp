@@ -4,6 +4,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -86,7 +87,7 @@ TEST(ProbabilityMap, TheFitIsAMaximum) {
     const Matrix covariance = Matrix(0.25 * Matrix::Identity(3, 3)) + Matrix::Constant(3, 3, 4.0);
     const Vector away = m.slope.array() - 1.5;
     return 200.0 * log_loss(m.apply(data.scores), data.labels) +
-           0.5 * away.dot(covariance.partialPivLu().solve(away)) + 0.5 * m.offset.squaredNorm() / 0.49;
+           0.5 * away.dot(Vector(reference::solve(covariance, away))) + 0.5 * m.offset.squaredNorm() / 0.49;
   };
 
   const double best = objective(map);

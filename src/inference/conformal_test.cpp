@@ -3,13 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -51,14 +51,12 @@ TextbookFit textbook(const Matrix& inputs, const Matrix& X, const Vector& y, con
                      const Matrix& new_X, double tau) {
   const Index n = y.size();
   const Matrix V = Matrix::Identity(n, n) + tau * gaussian_kernel(inputs, inputs);
-  const Eigen::LDLT<Matrix> solver(V);
-  const Matrix information = X.transpose() * solver.solve(X);
-  const Vector beta = information.ldlt().solve(X.transpose() * solver.solve(y));
+  const Matrix W = reference::inverse(V), covariance = reference::inverse(X.transpose() * W * X);
+  const Vector beta = covariance * (X.transpose() * (W * y));
   const Matrix k = tau * gaussian_kernel(new_inputs, inputs);
-  const Matrix R = new_X - k * solver.solve(X);
-  const Matrix reduction = k * solver.solve(k.transpose()),
-               trend = R * information.ldlt().solve(R.transpose());
-  return {new_X * beta + k * solver.solve(y - X * beta),
+  const Matrix R = new_X - k * W * X;
+  const Matrix reduction = k * W * k.transpose(), trend = R * covariance * R.transpose();
+  return {new_X * beta + k * (W * (y - X * beta)),
           (1.0 + tau - reduction.diagonal().array() + trend.diagonal().array()).matrix()};
 }
 

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -18,6 +17,7 @@
 #include "gradflow/spectrum/lanczos.h"
 #include "gradflow/spectrum/projected_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -97,7 +97,7 @@ Planted plant(const Family& family, Index n, std::uint64_t seed) {
   const FixedEffects fixed = FixedEffects::intercept(n);
   const Index N = n - 1;
   const Vector values = family.spectrum(N, random);
-  const Matrix U = Eigen::HouseholderQR<Matrix>(random.normals(N, N)).householderQ();
+  const Matrix U = reference::orthogonal_basis(random.normals(N, N));
   const Matrix basis = fixed.lift(U);
   const Vector one = Vector::Constant(n, 1.0 / std::sqrt(real(n))),
                beside = basis * random.normals(N) / real(N);

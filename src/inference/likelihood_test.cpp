@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <cmath>
 #include <numbers>
 
@@ -11,6 +10,7 @@
 #include "gradflow/inference/reml.h"
 #include "gradflow/operators/scaled_family.h"
 #include "inference/test_families.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -61,9 +61,8 @@ TEST(RestrictedLikelihood, EqualsTheSpectralCriterionOfTheRidgePath) {
   const Vector y = random.normals(n), p{{-0.3, 0.2, -2.0}};
   const RestrictedLikelihood likelihood(family, {.y = y}, fixed);
   const SpectralData spectrum = [&] {
-    const Eigen::SelfAdjointEigenSolver<Matrix> eigen(fixed.project(family.at(p)->H()));
-    return SpectralData{eigen.eigenvalues().cwiseMax(0.0),
-                        eigen.eigenvectors().transpose() * fixed.reduce(y)};
+    const auto [values, vectors] = reference::symmetric_spectrum(fixed.project(family.at(p)->H()));
+    return SpectralData{values.cwiseMax(0.0), vectors.transpose() * fixed.reduce(y)};
   }();
 
   for (const double tau : {1e-3, 1.0, 50.0, 1e4}) {
@@ -158,11 +157,12 @@ TEST(RestrictedLikelihood, LeaveOneOutEqualsRefitsWithoutTheRow) {
     for (Index j = 0; j < n; ++j)
       if (j != i) kept.push_back(j);
     // Universal kriging: generalised least squares for beta, then the conditional mean.
-    const Matrix W = V(kept, kept).inverse(), Xk = X(kept, Eigen::all), XWX = Xk.transpose() * W * Xk;
-    const Vector v = V(kept, i), yk = y(kept), beta = XWX.inverse() * (Xk.transpose() * W * yk);
+    const Matrix W = reference::inverse(V(kept, kept)), Xk = X(kept, Eigen::all);
+    const Matrix inverse = reference::inverse(Xk.transpose() * W * Xk);
+    const Vector v = V(kept, i), yk = y(kept), beta = inverse * (Xk.transpose() * W * yk);
     const Vector x = X.row(i).transpose(), c = x - Xk.transpose() * W * v;
     const double e = y(i) - x.dot(beta) - v.dot(W * (yk - Xk * beta));
-    const double variance = value.noise_variance * (V(i, i) - v.dot(W * v) + c.dot(XWX.inverse() * c));
+    const double variance = value.noise_variance * (V(i, i) - v.dot(W * v) + c.dot(inverse * c));
     log_density -= 0.5 * (std::log(2.0 * std::numbers::pi * variance) + e * e / variance);
 
     EXPECT_NEAR(value.leave_one_out_residual(i), e, 1e-9);
@@ -189,13 +189,14 @@ TEST(RestrictedLikelihood, LeavesOutAllObservationsOfARowTogether) {
   for (Index row = 0; row < n; ++row) {
     std::vector<Index> out, kept;
     for (Index i = 0; i < total; ++i) (rows[static_cast<std::size_t>(i)] == row ? out : kept).push_back(i);
-    const Matrix W = V(kept, kept).inverse(), Xk = all_X(kept, Eigen::all), v = V(kept, out);
-    const Matrix XWX = (Xk.transpose() * W * Xk).inverse();
+    const Matrix W = reference::inverse(V(kept, kept)), Xk = all_X(kept, Eigen::all), v = V(kept, out);
+    const Matrix XWX = reference::inverse(Xk.transpose() * W * Xk);
     const Matrix c = all_X(out, Eigen::all).transpose() - Xk.transpose() * W * v;
     const Vector yk = y(kept), beta = XWX * (Xk.transpose() * W * yk);
     const Vector e = y(out) - all_X(out, Eigen::all) * beta - v.transpose() * W * (yk - Xk * beta);
     const Matrix S = value.noise_variance * (V(out, out) - v.transpose() * W * v + c.transpose() * XWX * c);
-    log_density -= 0.5 * (std::log((2.0 * std::numbers::pi * S).determinant()) + e.dot(S.inverse() * e));
+    log_density -=
+        0.5 * (reference::log_determinant(2.0 * std::numbers::pi * S) + e.dot(reference::inverse(S) * e));
   }
   EXPECT_NEAR(value.leave_one_out_log_density, log_density, 1e-8);
 }

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
@@ -10,6 +9,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -32,7 +32,7 @@ WeightedRefit regression(Matrix X, Vector y, bool with_operator) {
   return [X = std::move(X), y = std::move(y), with_operator](const Vector& weights) {
     const Vector root = weights.cwiseSqrt();
     const Matrix weighted = root.asDiagonal() * X;
-    const Matrix hat = weighted * (weighted.transpose() * weighted).ldlt().solve(weighted.transpose());
+    const Matrix hat = weighted * reference::inverse(weighted.transpose() * weighted) * weighted.transpose();
     Matrix R = Matrix::Identity(y.size(), y.size()) - hat;
     const Vector residuals = R * root.cwiseProduct(y);
     WeightedFit fit;
@@ -40,7 +40,7 @@ WeightedRefit regression(Matrix X, Vector y, bool with_operator) {
     fit.noise_variance = residuals.squaredNorm() / static_cast<double>(X.rows() - X.cols());
     fit.log_likelihood =
         -0.5 * (static_cast<double>(X.rows() - X.cols()) * (std::log(2.0 * M_PI * fit.noise_variance) + 1.0) -
-                weights.array().log().sum() + std::log((weighted.transpose() * weighted).determinant()));
+                weights.array().log().sum() + reference::log_determinant(weighted.transpose() * weighted));
     fit.residuals = residuals.cwiseQuotient(R.diagonal().cwiseProduct(root));
     fit.variances = fit.noise_variance * R.diagonal().cwiseProduct(weights).cwiseInverse();
     fit.fitted = y - residuals.cwiseQuotient(root);
@@ -57,7 +57,7 @@ TEST(RidgeRefit, EqualsExplicitLeaveOneOutFitsWithWeights) {
   const Vector y = random.normals(n), weights = random.normals(n).array().exp();
   const WeightedFit fit = ridge_refit(DenseOperator(K), FixedEffects::intercept(n), y, tau)(weights);
   const Matrix V = tau * K + Matrix(weights.cwiseInverse().asDiagonal());
-  const Matrix inverse = V.inverse();
+  const Matrix inverse = reference::inverse(V);
   const double b = (X.transpose() * inverse * y)(0) / (X.transpose() * inverse * X)(0);
   const Vector r = y - Vector::Constant(n, b);
 
@@ -67,7 +67,7 @@ TEST(RidgeRefit, EqualsExplicitLeaveOneOutFitsWithWeights) {
     std::vector<Index> kept;
     for (Index i = 0; i < n; ++i)
       if (i != left) kept.push_back(i);
-    const Matrix V_inverse = V(kept, kept).inverse();
+    const Matrix V_inverse = reference::inverse(V(kept, kept));
     const Vector ones = Vector::Ones(n - 1), y_kept = y(kept), k = tau * K(kept, left);
     const double information = ones.dot(V_inverse * ones), mean = ones.dot(V_inverse * y_kept) / information;
     const double trend = 1.0 - k.dot(V_inverse * ones);
@@ -321,10 +321,10 @@ TEST(HeteroscedasticNoise, MaximisesTheRestrictedLikelihood) {
   const auto criterion = [&](const Vector& gamma) {
     const Vector weights = (-(p.U * gamma).array()).exp();
     const Matrix information = p.X.transpose() * weights.asDiagonal() * p.X;
-    const Vector r = p.y - p.X * information.ldlt().solve(p.X.transpose() * weights.cwiseProduct(p.y));
+    const Vector r = p.y - p.X * reference::solve(information, p.X.transpose() * weights.cwiseProduct(p.y));
     const double s2 = r.dot(weights.cwiseProduct(r)) / static_cast<double>(n - 2);
     return static_cast<double>(n - 2) * std::log(s2) - weights.array().log().sum() +
-           std::log(information.determinant());
+           reference::log_determinant(information);
   };
   const Vector estimate{{noise.coefficients[0].estimate, noise.coefficients[1].estimate}};
   const double h = 1e-3;

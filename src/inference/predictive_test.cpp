@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
@@ -12,6 +11,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -120,7 +120,7 @@ TEST(RidgePredictive, WithoutASignalIsTheStudentIntervalOfOrdinaryRegression) {
   const RidgePredictive integrated =
       RidgePredictive::integrated(H, fixed, project(H, fixed), p.response, {.largest_shrinkage = 1e-7});
   const RidgePredictive delta = RidgePredictive::delta(H, fixed, p.response, 0.0, 0.0);
-  const Matrix inverse = (p.design.transpose() * p.design).inverse();
+  const Matrix inverse = reference::inverse(p.design.transpose() * p.design);
   const Vector beta = inverse * p.design.transpose() * p.response;
   const double s2 = (p.response - p.design * beta).squaredNorm() / 10.0;
   const double t = boost::math::quantile(boost::math::students_t(10.0), 0.975);
@@ -224,7 +224,7 @@ TEST(RidgePredictive, IsCalibratedOverItsPriorWhereThePlugInNormalIsNot) {
     all << p.inputs, p.new_inputs;
     Matrix V = tau * gaussian_kernel(all, all);
     V.diagonal().array() += 1.0;
-    const Vector y = V.llt().matrixL() * random.normals(n + 1);
+    const Vector y = reference::cholesky(V) * random.normals(n + 1);
     p.response = y.head(n);
     u.push_back(RidgePredictive::integrated(H, fixed, spectrum, p.response).at(p.points()).cdf(y.tail(1))(0));
     integrated += u.back() > 0.05 && u.back() < 0.95 ? 1 : 0;

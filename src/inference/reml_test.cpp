@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <cmath>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -98,14 +98,13 @@ TEST(RidgeReml, CriterionEqualsTheTextbookRestrictedLikelihood) {
   const Matrix G = random.normals(n, n), X = random.normals(n, q);
   const Matrix H = G * G.transpose() / static_cast<double>(n);
   const Vector y = random.normals(n);
-  const Matrix Q = Eigen::HouseholderQR<Matrix>(X).householderQ() * Matrix::Identity(n, n).rightCols(n - q);
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(Q.transpose() * H * Q);
-  const SpectralData data{eigen.eigenvalues().cwiseMax(0.0),
-                          eigen.eigenvectors().transpose() * Q.transpose() * y};
+  const Matrix Q = reference::orthogonal_basis(X).rightCols(n - q);
+  const auto [values, vectors] = reference::symmetric_spectrum(Q.transpose() * H * Q);
+  const SpectralData data{values.cwiseMax(0.0), vectors.transpose() * Q.transpose() * y};
   const auto textbook = [&](double tau) {
-    const Matrix V = Matrix::Identity(n, n) + tau * H, W = V.inverse();
-    const Matrix P = W - W * X * (X.transpose() * W * X).inverse() * X.transpose() * W;
-    return std::log(V.determinant()) + std::log((X.transpose() * W * X).determinant()) +
+    const Matrix V = Matrix::Identity(n, n) + tau * H, W = reference::inverse(V);
+    const Matrix P = W - W * X * reference::inverse(X.transpose() * W * X) * X.transpose() * W;
+    return reference::log_determinant(V) + reference::log_determinant(X.transpose() * W * X) +
            static_cast<double>(n - q) * std::log(y.dot(P * y));
   };
   const auto ours = [&](double tau) {

@@ -8,6 +8,7 @@
 #include "gradflow/base/random.h"
 #include "gradflow/model/reanalyse.h"
 #include "gradflow/operators/dense_operator.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -61,7 +62,7 @@ WithoutRow fitted_without(const Made& made, Index left_out) {
   std::vector<Index> kept;
   for (Index i = 0; i < n; ++i)
     if (i != left_out) kept.push_back(i);
-  const Matrix inverse = Matrix(V(kept, kept)).inverse();
+  const Matrix inverse = reference::inverse(V(kept, kept));
   const Vector y = observations.y(kept), ones = Vector::Ones(n - 1),
                c = V(kept, std::vector<Index>{left_out});
   const double information = ones.dot(inverse * ones), b = ones.dot(inverse * y) / information;

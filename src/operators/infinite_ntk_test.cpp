@@ -9,6 +9,7 @@
 #include "gradflow/operators/finite_ntk.h"
 #include "gradflow/operators/make_operator.h"
 #include "laws/training_operator_laws.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -26,9 +27,7 @@ std::vector<InfiniteArchitecture> kernels() {
   return all;
 }
 
-double least_eigenvalue(const Matrix& K) {
-  return Eigen::SelfAdjointEigenSolver<Matrix>(K, Eigen::EigenvaluesOnly).eigenvalues()[0];
-}
+double least_eigenvalue(const Matrix& K) { return reference::symmetric_spectrum(K).values(0); }
 
 TEST(InfiniteArchitecture, TextFormsAreInverse) {
   for (const char* text :

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <cmath>
 #include <limits>
 
@@ -10,6 +9,7 @@
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/spectrum/lanczos.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -36,7 +36,7 @@ Case make_case(Index rows, Index columns, BasisPrecision precision) {
 
 Case orthonormal_case(Index rows, Index columns, BasisPrecision precision) {
   Case made = make_case(rows, columns, precision);
-  made.V = Eigen::HouseholderQR<Matrix>(made.V).householderQ() * Matrix::Identity(rows, columns);
+  made.V = reference::orthogonal_basis(made.V).leftCols(columns);
   made.basis = KrylovBasis(rows, precision);
   for (Index j = 0; j < columns; ++j) made.basis.append(made.V.col(j));
   return made;
@@ -149,7 +149,7 @@ struct Flat {
     RandomStream random(8, "flat spectrum");
     Matrix frame = random.normals(n, n);
     frame.col(0) = one;
-    const Matrix Q = Matrix(Eigen::HouseholderQR<Matrix>(frame).householderQ()).rightCols(n - 1);
+    const Matrix Q = reference::orthogonal_basis(frame).rightCols(n - 1);
     const Vector values = Vector::NullaryExpr(n - 1, [&](Index) { return random.uniform(0.9999, 1.0); });
     const Vector beside = Q * random.normals(n - 1) / static_cast<double>(n);
     H = Q * values.asDiagonal() * Q.transpose() + one * beside.transpose() + beside * one.transpose() +

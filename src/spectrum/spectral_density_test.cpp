@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -13,6 +12,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -63,7 +63,7 @@ class Planted {
   }
 
  private:
-  Matrix orthogonal(Index N) { return Eigen::HouseholderQR<Matrix>(random_.normals(N, N)).householderQ(); }
+  Matrix orthogonal(Index N) { return reference::orthogonal_basis(random_.normals(N, N)); }
 
   Vector values_;
   RandomStream random_;

@@ -1,10 +1,10 @@
 #include "gradflow/training/collapse.h"
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
 
 namespace gradflow {
 namespace {
@@ -55,12 +55,12 @@ ClassMeans means_of(ConstBlock features, const Labels& labels, Index K) {
 // With M / sqrt(K) = U S V': tr(S_W S_B^+) = sum_j v_j'S_W v_j / s_j^2.
 double spread_of(ConstBlock features, const Labels& labels, const ClassMeans& groups, const Matrix& M) {
   const auto K = static_cast<double>(M.rows());
-  const Eigen::SelfAdjointEigenSolver<Matrix> gram(M * M.transpose() / K);
-  const Vector& squares = gram.eigenvalues();
+  const SymmetricEigen gram = symmetric_eigen(M * M.transpose() / K);
+  const Vector& squares = gram.values;
   double trace = 0.0;
   for (Index j = 0; j < squares.size(); ++j) {
     if (squares(j) <= zero_eigenvalue * squares.maxCoeff()) continue;
-    const Vector v = M.transpose() * gram.eigenvectors().col(j) / std::sqrt(K * squares(j));
+    const Vector v = M.transpose() * gram.vectors.col(j) / std::sqrt(K * squares(j));
     const Vector along = features * v, centre = groups.means * v;
     double variance = 0.0;
     for (Index i = 0; i < along.size(); ++i) {

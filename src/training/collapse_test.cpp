@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <Eigen/QR>
 #include <cmath>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/random.h"
+#include "support/reference.h"
 
 namespace gradflow {
 namespace {
@@ -22,8 +22,7 @@ Matrix rotation(Index p, std::uint64_t seed) {
 Matrix simplex(Index K, double radius, const Matrix& turned) {
   const double k = static_cast<double>(K);
   const Matrix centred = Matrix::Identity(K, K).array() - 1.0 / k;  // rank K - 1
-  const Eigen::HouseholderQR<Matrix> qr(centred.leftCols(K - 1));
-  const Matrix basis = qr.householderQ() * Matrix::Identity(K, K - 1);
+  const Matrix basis = reference::orthogonal_basis(centred.leftCols(K - 1)).leftCols(K - 1);
   return radius * std::sqrt(k / (k - 1.0)) * centred * basis * turned.leftCols(K - 1).transpose();
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "gradflow/base/error.h"
+#include "support/reference.h"
 #include "training/test_problems.h"
 
 namespace gradflow {
@@ -83,10 +84,8 @@ TEST(Watch, GoesOnFromACheckpoint) {
 }
 
 TEST(Watch, StableRankIsThatOfThePlantedSingularValues) {
-  const Matrix U = Eigen::HouseholderQR<Matrix>(RandomStream(1, "u").normals(20, 3)).householderQ() *
-                   Matrix::Identity(20, 3);
-  const Matrix V = Eigen::HouseholderQR<Matrix>(RandomStream(2, "v").normals(9, 3)).householderQ() *
-                   Matrix::Identity(9, 3);
+  const Matrix U = reference::orthogonal_basis(RandomStream(1, "u").normals(20, 3)).leftCols(3);
+  const Matrix V = reference::orthogonal_basis(RandomStream(2, "v").normals(9, 3)).leftCols(3);
 
   EXPECT_NEAR(stable_rank(U * Eigen::Vector3d(3.0, 1.0, 0.5).asDiagonal() * V.transpose()), 10.25 / 9.0,
               1e-10);

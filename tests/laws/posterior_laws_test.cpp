@@ -1,9 +1,8 @@
 // Uncertainty and error estimates against computations written independently here.
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
-
 #include "laws/problems.h"
+#include "support/reference.h"
 
 namespace gradflow::laws {
 namespace {
@@ -16,8 +15,8 @@ struct Kriging {
 
 Kriging universal_kriging(const Matrix& H, const NewPoints& at, const Matrix& X, const Vector& y,
                           double tau) {
-  const Matrix V_inverse = (Matrix::Identity(y.size(), y.size()) + tau * H).inverse();
-  const Matrix information = (X.transpose() * V_inverse * X).inverse();
+  const Matrix V_inverse = reference::inverse(Matrix::Identity(y.size(), y.size()) + tau * H);
+  const Matrix information = reference::inverse(X.transpose() * V_inverse * X);
   const Vector beta = information * (X.transpose() * V_inverse * y);
   Kriging result{Vector(at.H_self.size()), Vector(at.H_self.size())};
   for (Index i = 0; i < at.H_self.size(); ++i) {

@@ -2,11 +2,9 @@
 // model.
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
-#include <unsupported/Eigen/MatrixFunctions>
-
 #include "gradflow/base/parallel.h"
 #include "laws/problems.h"
+#include "support/reference.h"
 
 namespace gradflow::laws {
 namespace {
@@ -18,9 +16,8 @@ FixedEffects intercept_and_slope(const Problem& p) {
 }
 
 Matrix phi_of(const Matrix& H, const Path& path) {
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(H);
-  return eigen.eigenvectors() * path.phi(eigen.eigenvalues().cwiseMax(0.0)).asDiagonal() *
-         eigen.eigenvectors().transpose();
+  const auto [values, vectors] = reference::symmetric_spectrum(H);
+  return vectors * path.phi(values.cwiseMax(0.0)).asDiagonal() * vectors.transpose();
 }
 
 TEST(Training, FitIsTheBestLinearUnbiasedPredictorOnEveryPath) {
@@ -30,9 +27,9 @@ TEST(Training, FitIsTheBestLinearUnbiasedPredictorOnEveryPath) {
   const ProjectedSpectrum spectrum = project(H, fixed);
   for (const Path& path : all_paths()) {
     // y = g + e, Var g = s2 (phi^-1 - I), Var e = s2 I: BLUP of g is Var(g) Var(y)^-1 y.
-    const Matrix Var_y = phi_of(H.entries(), path).inverse();
+    const Matrix Var_y = reference::inverse(phi_of(H.entries(), path));
     const Matrix Var_g = Var_y - Matrix::Identity(p.n(), p.n());
-    const Vector blup = Var_g * Var_y.ldlt().solve(p.observations.y);
+    const Vector blup = Var_g * reference::solve(Var_y, p.observations.y);
 
     const DualFit fit = dual_fit(H, fixed, spectrum, p.observations.y, path);
 
@@ -45,10 +42,10 @@ TEST(Training, FlowSolvesItsDifferentialEquationWithFixedEffectsTrainedInfinitel
   const DenseOperator H = p.H();
   const FixedEffects fixed = intercept_and_slope(p);
   const Matrix& X = fixed.design();
-  const Matrix P = Matrix::Identity(p.n(), p.n()) - X * (X.transpose() * X).inverse() * X.transpose();
+  const Matrix P = Matrix::Identity(p.n(), p.n()) - X * reference::inverse(X.transpose() * X) * X.transpose();
   const double t = 5.0;
   // Residual r = P r, dr/dt = -P H P r.
-  const Vector residual = Matrix((-t * (P * H.entries() * P)).exp()) * (P * p.observations.y);
+  const Vector residual = reference::exponential(-t * (P * H.entries() * P)) * (P * p.observations.y);
 
   const DualFit fit =
       dual_fit(H, fixed, project(H, fixed), p.observations.y, Path{.kind = PathKind::flow, .time = t});
@@ -81,7 +78,7 @@ TEST(Training, ImplicitIsThatManyProximalSteps) {
   // f <- argmin |f - y|^2/2 + (f - f_old)'H^-1(f - f_old)/(2 tau): residual r <- (I + tau H)^-1 r
   Vector residual = p.observations.y;
   for (int k = 0; k < 4; ++k)
-    residual = (Matrix::Identity(p.n(), p.n()) + path.time * H.entries()).llt().solve(residual).eval();
+    residual = reference::solve(Matrix::Identity(p.n(), p.n()) + path.time * H.entries(), residual);
 
   const FixedEffects fixed = FixedEffects::none(p.n());
   const DualFit fit = dual_fit(H, fixed, project(H, fixed), p.observations.y, path);
@@ -101,7 +98,7 @@ TEST(Training, DecayIsGradientFlowPulledBackToTheInitialWeights) {
   system.topRightCorner(n, 1) = p.observations.y;
   Vector start = Vector::Zero(n + 1);
   start(n) = 1.0;
-  const Vector alpha = (Matrix((path.time * system).exp()) * start).head(n);
+  const Vector alpha = (reference::exponential(path.time * system) * start).head(n);
 
   const FixedEffects fixed = FixedEffects::none(n);
   const DualFit fit = dual_fit(H, fixed, project(H, fixed), p.observations.y, path);
