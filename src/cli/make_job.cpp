@@ -51,14 +51,14 @@ void check_data(const Settings& s, Purpose purpose) {
                   s.table));
   if (!table && !arrays)
     throw InputError("no data: give a table DATA.csv with --target, or --features with --response");
-  if (table && s.target.empty() && purpose == Purpose::inference)
+  if (table && s.target.empty() && purpose != Purpose::kernel)
     throw InputError(fmt::format("--target is needed: the name of the response column in '{}'", s.table));
   if (!arrays) return;
   if (!s.target.empty())
     throw InputError("--target names a column of a table; with --features the response is --response");
   if (s.features.empty() && s.operator_matrix.empty())
     throw InputError("--response without --features: only --operator needs no features");
-  if (s.response.empty() && purpose == Purpose::inference)
+  if (s.response.empty() && purpose != Purpose::kernel)
     throw InputError("--features without --response: the response is needed");
 }
 
@@ -113,15 +113,15 @@ Architecture make_architecture(const Settings& s) {
 }
 
 // The text of layers, or a file of JSON.
-LayeredArchitecture make_layers(const Settings& s) {
+LayeredArchitecture make_layers(const Settings& s, Index outputs) {
   LayeredArchitecture layers;
   if (s.network.ends_with(".json")) {
     std::ifstream file(s.network);
     const std::string json{std::istreambuf_iterator<char>(file), {}};
     if (!file.is_open() || file.bad()) throw FileError(fmt::format("--network: cannot read '{}'", s.network));
-    layers = layered_architecture_from_json(json);
+    layers = layered_architecture_from_json(json, outputs);
   } else {
-    layers = parse_layered_architecture(s.network);
+    layers = parse_layered_architecture(s.network, outputs);
   }
   if (s.no_bias) layers.bias = false;
   if (s.parameterization == "ntk") layers.parameterization = Parameterization::ntk;
@@ -132,7 +132,7 @@ LayeredArchitecture make_layers(const Settings& s) {
     if (!s.sw2.empty()) layers.sw2 = positive_number("--sw2", s.sw2);
     if (!s.sb2.empty()) layers.sb2 = nonnegative_number("--sb2", s.sb2);
   }
-  layers.check();
+  layers.check(outputs);
   return layers;
 }
 
@@ -158,7 +158,7 @@ KernelSum make_kernel(const Settings& s) {
   return kernel;
 }
 
-OperatorSpec make_operator_spec(const Settings& s) {
+OperatorSpec make_operator_spec(const Settings& s, Purpose purpose) {
   OperatorSpec spec;
   spec.seed = whole_number("--seed", s.seed);
   if (!s.operator_matrix.empty()) {
@@ -167,7 +167,8 @@ OperatorSpec make_operator_spec(const Settings& s) {
   } else if (!s.network.empty() || !s.weights.empty()) {
     spec.kind = OperatorKind::finite;
     if (is_layered_text(s.network) || s.network.ends_with(".json"))
-      spec.layered = make_layers(s);
+      spec.layered = make_layers(
+          s, purpose == Purpose::training && s.target_is_class ? LayeredArchitecture::any_outputs : 1);
     else
       spec.network = make_architecture(s);
     spec.weights = s.weights;
@@ -378,7 +379,7 @@ Job make_job(const Settings& settings, Purpose purpose) {
                  .standardize = parse_standardize(settings.standardize),
                  .row_weights = settings.row_weights,
                  .copies = parse_copies(settings.copies)};
-  job.operator_spec = make_operator_spec(settings);
+  job.operator_spec = make_operator_spec(settings, purpose);
   if (purpose == Purpose::inference) {
     check_inference(settings);
     job.analysis = make_analysis(settings);

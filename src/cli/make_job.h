@@ -5,11 +5,12 @@
 
 namespace gradflow::cli {
 
-/// What a command does with the data: `kernel` needs no response, and `matrix` operators need no features.
-enum class Purpose { inference, kernel };
+/// What a command does with the data: `kernel` needs no response, `training` of classes takes networks of
+/// layers with any number of outputs.
+enum class Purpose { inference, kernel, training };
 
-/// The job that the settings describe. Throws InputError for options that contradict each other or make no
-/// sense.
+/// The job that the settings describe; for `kernel` and `training` the data and the operator alone. Throws
+/// InputError for options that contradict each other or make no sense.
 Job make_job(const Settings& settings, Purpose purpose);
 
 TableOptions make_table_options(const Settings& settings);

@@ -1,6 +1,7 @@
 #include "cli/train_classes.h"
 
 #include "cli/class_command.h"
+#include "cli/make_job.h"
 #include "cli/new_rows.h"
 #include "cli/output.h"
 #include "cli/train_network.h"
@@ -19,12 +20,10 @@ void check_supported(const Settings& s) {
     throw InputError("--weights is not for train --classes, whose weights are drawn by --seed");
 }
 
-Job job_of(const Settings& s) {
-  Job job = training_job(s);
-  if (job.operator_spec.layered)
-    throw InputError(
-        fmt::format("--network {}: train --classes takes dense networks, as relu:128x2", s.network));
-  return job;
+ClassDataset load(const Job& job) {
+  DatasetOptions options = job.dataset;
+  options.feature_shape = job.operator_spec.array_shape();
+  return load_class_dataset(job.source, options);
 }
 
 // Squared loss has an intercept for each class beside the network, cross-entropy none.
@@ -57,33 +56,31 @@ TrainingContext make_context(const ClassDataset& data, TrainRequest request,
 int train_classes(Invocation& invocation) {
   const Settings s = training_settings(invocation.settings);
   check_supported(s);
-  const Job job = job_of(s);
-  const ClassDataset data = load_class_dataset(job.source, job.dataset);
+  const Job job = make_job(s, Purpose::training);
+  const ClassDataset data = load(job);
   TrainRequest request = make_request(s, data.data.X.rows());
   const bool logits = request.trainer.loss == TrainingLoss::cross_entropy;
   if (logits && s.no_intercept)
     throw InputError("--no-intercept is for squared loss: cross-entropy has no intercept beside the network");
   const auto K = static_cast<Index>(data.classes.size());
-  const auto network =
-      make_trainable(job.operator_spec.network, data.data.X.cols(), K, job.operator_spec.seed,
-                     parse_centring(s.center), training_precision(s));
+  const auto network = make_class_network(s, job, data);
   const TrainingSet set = make_set(data, !logits && !s.no_intercept);
   TrainingContext context = make_context(data, std::move(request), *network);
   invocation.record.seed = context.request.trainer.seed;
   const TrainReport report = train_with_progress(*network, set, context, s);
-  if (has_weights(report)) {
+  std::string note;
+  if (has_weights(report) && !(s.output.empty() && s.onnx.empty())) {
     const Vector intercept =
         set.design.cols() > 0 ? Vector(report.coefficients.row(0).transpose()) : Vector(Vector::Zero(K));
     const TrainedClassModel model =
         make_trained_class_model(data, *network, context.request.trainer.loss, intercept);
     if (!s.output.empty()) model.save(s.output);
     if (!s.onnx.empty()) model.save_onnx(s.onnx);
+    note = standardising_note(network->layered(), model.network);
+    if (!logits)
+      note += "Their predictions are classes without probabilities, which squared loss does not give.\n";
   }
-  return give_training(invocation, s, context, report,
-                       logits
-                           ? ""
-                           : "Their predictions are classes without probabilities, which squared loss does "
-                             "not give.\n");
+  return give_training(invocation, s, context, report, note);
 }
 
 int predict_trained_classes(Invocation& invocation) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/make_job.h"
 #include "cli/new_rows.h"
 #include "cli/output.h"
 #include "cli/train_classes.h"
@@ -61,7 +62,8 @@ class Group {
 void add_network_options(Group group, Settings& s) {
   group.option(
       "--network", s.network,
-      "ACTIVATION:WIDTHxLAYERS (default: relu:128x2), layers as 'dense:64 relu dense:1', or FILE.json",
+      "ACTIVATION:WIDTHxLAYERS (default: relu:128x2), layers as 'dense:64 relu dense:1' (dense:K of K "
+      "classes), or FILE.json",
       "TEXT");
   group.option("--width", s.width, "Of the hidden layers, instead of --network", "INTEGER");
   group.option("--depth", s.depth, "Number of hidden layers, instead of --network", "INTEGER");
@@ -130,7 +132,7 @@ void add_training_options(CLI::App& command, Settings& s) {
 int train_command(Invocation& invocation) {
   if (invocation.settings.target_is_class) return train_classes(invocation);
   const Settings s = training_settings(invocation.settings);
-  const Job job = training_job(s);
+  const Job job = make_job(s, Purpose::training);
   check_supported(s);
   const Dataset data = load(job, s);
   const auto network = make_network(s, job, data);

@@ -15,6 +15,16 @@ void save(const Settings& s, const Model& model) {
   if (!s.onnx.empty()) model.save_onnx(s.onnx);
 }
 
+std::unique_ptr<TrainableNetwork> trained_layers(const Settings& s, const LayeredNetwork& start) {
+  const Centring centring = parse_centring(s.center);
+  if (training_precision(s) == Precision::float32)
+    throw InputError(
+        fmt::format("--precision float32 is for dense networks: '{}' is trained in float64", start.text()));
+  auto network = make_trainable(start, centring);
+  if (!s.output.empty() || !s.onnx.empty()) network->layered();  // throws where it cannot be written
+  return network;
+}
+
 }  // namespace
 
 Precision training_precision(const Settings& s) {
@@ -27,15 +37,31 @@ std::unique_ptr<TrainableNetwork> make_network(const Settings& s, const Job& job
   OperatorSpec spec = job.operator_spec;
   spec.take_shape(data.recipe.options.feature_shape);
   const KernelSource source = KernelSource::make(spec, data.X.cols());
-  const Centring centring = parse_centring(s.center);
-  const Precision precision = training_precision(s);
-  if (!source.layered()) return make_trainable(*source.network(), centring, precision);
-  if (precision == Precision::float32)
-    throw InputError(fmt::format("--precision float32 is for dense networks: '{}' is trained in float64",
-                                 source.layered()->text()));
-  auto network = make_trainable(*source.layered(), centring);
-  if (!s.output.empty() || !s.onnx.empty()) network->layered();
-  return network;
+  if (!source.layered())
+    return make_trainable(*source.network(), parse_centring(s.center), training_precision(s));
+  return trained_layers(s, *source.layered());
+}
+
+std::unique_ptr<TrainableNetwork> make_class_network(const Settings& s, const Job& job,
+                                                     const ClassDataset& data) {
+  OperatorSpec spec = job.operator_spec;
+  spec.take_shape(data.data.recipe.options.feature_shape);
+  const Index inputs = data.data.X.cols();
+  const auto K = static_cast<Index>(data.classes.size());
+  if (!spec.layered)
+    return make_trainable(spec.network, inputs, K, spec.seed, parse_centring(s.center),
+                          training_precision(s));
+  if (spec.layered->outputs() != K)
+    throw InputError(
+        fmt::format("--network: the last layer is {}: must be dense:{}, an output for each class",
+                    to_string(spec.layered->layers.back()), K));
+  return trained_layers(s, LayeredNetwork::initialise(*spec.layered, inputs, spec.seed));
+}
+
+std::string standardising_note(const LayeredNetwork& trained, const LayeredNetwork& written) {
+  if (written.sequence().size() == trained.sequence().size()) return {};
+  return fmt::format("Module 0, {}, standardises the features; those trained are 1 to {}.\n",
+                     to_string(written.sequence().front().layer), trained.sequence().size());
 }
 
 std::string write_network(const Settings& s, const Job& job, const Dataset& data,
@@ -48,9 +74,7 @@ std::string write_network(const Settings& s, const Job& job, const Dataset& data
   const LayeredNetwork trained = network.layered();
   const TrainedLayers model = make_trained_layers(data.recipe, trained, intercept);
   save(s, model);
-  if (model.network.sequence().size() == trained.sequence().size()) return {};
-  return fmt::format("Module 0, {}, standardises the features; those trained are 1 to {}.\n",
-                     to_string(model.network.sequence().front().layer), trained.sequence().size());
+  return standardising_note(trained, model.network);
 }
 
 }  // namespace gradflow::cli

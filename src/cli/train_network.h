@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/settings.h"
-#include "gradflow/data/dataset.h"
+#include "gradflow/data/class_dataset.h"
 #include "gradflow/model/job.h"
 #include "gradflow/training/trainable.h"
 
@@ -16,6 +16,13 @@ Precision training_precision(const Settings& settings);
 /// The network of --network, --weights, --center and --precision for these data. Throws InputError where it
 /// could not be written to the files asked for.
 std::unique_ptr<TrainableNetwork> make_network(const Settings& settings, const Job& job, const Dataset& data);
+
+/// That of --classes, with an output for each class: of --network, --center and --precision.
+std::unique_ptr<TrainableNetwork> make_class_network(const Settings& settings, const Job& job,
+                                                     const ClassDataset& data);
+
+/// Whether a module was put before those trained (training/export.h): a sentence, or nothing.
+std::string standardising_note(const LayeredNetwork& trained, const LayeredNetwork& written);
 
 /// Writes -o and --onnx, as far as given. What the user must know of them, or nothing.
 std::string write_network(const Settings& settings, const Job& job, const Dataset& data,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/make_job.h"
 #include "cli/numbers.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
@@ -97,12 +96,6 @@ Settings training_settings(const Settings& settings) {
   s.network = network_text(s);
   check_parameterization(s);
   return s;
-}
-
-Job training_job(Settings s) {
-  s.learning_rate.clear();
-  s.checkpoint.clear();
-  return make_job(s, Purpose::inference);
 }
 
 void check_trained_prediction(const Settings& s, const std::string& what) {

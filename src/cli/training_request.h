@@ -12,8 +12,6 @@ namespace gradflow::cli {
 /// The settings with --width, --depth and --activation, another way to say --network, as its text. Throws
 /// InputError for files that cannot be written or are named twice, and for an unknown --parameterization.
 Settings training_settings(const Settings& settings);
-/// The data and the network; make_job() without the options that mean something else in inference.
-Job training_job(Settings settings);
 /// Throws InputError for options of `predict` that a trained network, called `what`, has no answer to.
 void check_trained_prediction(const Settings& settings, const std::string& what);
 

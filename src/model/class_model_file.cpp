@@ -93,7 +93,7 @@ ClassModel from_tensors(TensorFile file, const std::string& source) {
   TensorReader tensors(file, source);
   ClassModel model;
   if (file.metadata.contains(run_key)) model.run = file.metadata.at(run_key);
-  naming_file(source, tensors, [&] {
+  naming_file(source, [&] {
     model.gradflow_version = fields.text("gradflow_version");
     model.recipe = recipe_from(fields.object("recipe"));
     model.classes = fields.texts("classes");

@@ -194,7 +194,7 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
   TensorReader tensors(file, source);
   FittedModel model;
   if (file.metadata.contains(run_key)) model.run = file.metadata.at(run_key);
-  naming_file(source, tensors, [&] {
+  naming_file(source, [&] {
     read_numbers(model, fields);
     model.recipe = recipe_from(fields.object("recipe"));
     model.alpha = tensors.vector("alpha", -1);

@@ -112,8 +112,10 @@ Matrix TensorReader::matrix(const std::string& name, Index rows, Index cols) {
   return array.as_matrix(name);
 }
 
-void TensorReader::fail(const std::string& reason) const {
-  throw InputError(fmt::format("{}: damaged gradflow model: {}", source_, reason));
+void TensorReader::fail(const std::string& reason) const { refuse_damaged(source_, reason); }
+
+void refuse_damaged(const std::string& source, const std::string& reason) {
+  throw InputError(fmt::format("{}: damaged gradflow model: {}", source, reason));
 }
 
 nlohmann::json read_description(const std::map<std::string, std::string>& metadata, const std::string& key,

@@ -55,15 +55,18 @@ TensorFile as_model(const std::string& source, Read read) {
   }
 }
 
-/// Runs `read`; what it refuses without naming the file is refused as a part of that file.
+/// Throws InputError: the model's file is damaged, and why.
+[[noreturn]] void refuse_damaged(const std::string& source, const std::string& reason);
+
+/// The result of `read`; what it refuses without naming the file is refused as a part of that file.
 template <typename Read>
-void naming_file(const std::string& source, const TensorReader& tensors, Read read) {
+auto naming_file(const std::string& source, Read read) {
   try {
-    read();
+    return read();
   } catch (const InputError& error) {
     const std::string message = error.what();
-    if (message.starts_with(source)) throw;
-    tensors.fail(message);
+    if (message.find(source) != std::string::npos) throw;
+    refuse_damaged(source, message);
   }
 }
 

@@ -18,13 +18,18 @@ namespace {
 constexpr int format_version = 1;
 
 std::map<std::string, std::string> metadata(const TrainedClassModel& model) {
-  const nlohmann::ordered_json json{{"format_version", format_version},
-                                    {"gradflow_version", version},
-                                    {"network", to_string(model.network.architecture)},
-                                    {"loss", to_string(model.loss)},
-                                    {"classes", model.classes},
-                                    {"recipe", to_json(model.recipe)}};
+  const nlohmann::ordered_json json{{"format_version", format_version}, {"gradflow_version", version},
+                                    {"network", model.network.text()},  {"loss", to_string(model.loss)},
+                                    {"classes", model.classes},         {"recipe", to_json(model.recipe)}};
   return {{trained_classes_key, json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)}};
+}
+
+// A dense network's text says nothing of its outputs.
+LayeredArchitecture layers_of(const std::string& text, Index outputs) {
+  if (is_layered_text(text)) return parse_layered_architecture(text, outputs);
+  LayeredArchitecture layers = layered(parse_architecture(text));
+  layers.layers.back().width = outputs;
+  return layers;
 }
 
 }  // namespace
@@ -33,36 +38,31 @@ TrainedClassModel make_trained_class_model(const ClassDataset& data, const Train
                                            TrainingLoss loss, const Vector& intercept) {
   const Recipe& recipe = data.data.recipe;
   return {recipe, data.classes, loss,
-          class_network(network, input_centers(recipe), input_scales(recipe), intercept)};
+          in_raw_units(network.layered(), input_centers(recipe), input_scales(recipe), 0.0, 1.0, intercept)};
 }
 
 void TrainedClassModel::save(const std::string& path) const {
-  write_state_dict(path, network.parameters, metadata(*this));
+  write_state_dict(path, network, metadata(*this));
 }
 
 void TrainedClassModel::save_onnx(const std::string& path) const {
-  write_onnx(path, network.architecture.activation, network.parameters,
-             loss == TrainingLoss::cross_entropy ? "logits" : "scores", metadata(*this));
+  write_onnx(path, network, metadata(*this), loss == TrainingLoss::cross_entropy ? "logits" : "scores");
 }
 
 TrainedClassModel TrainedClassModel::load(const std::string& path) {
-  TensorFile file = read_safetensors(path);
-  const nlohmann::json json = read_description(file.metadata, trained_classes_key, format_version, path);
+  const nlohmann::json json =
+      read_description(read_safetensors_metadata(path), trained_classes_key, format_version, path);
   const FieldReader fields(json, path);
-  TrainedClassModel model;
-  const TensorReader tensors(file, path);
-  naming_file(path, tensors, [&] {
-    model.recipe = recipe_from(fields.object("recipe"));
-    model.classes = fields.texts("classes");
-    model.loss = parse_training_loss(fields.text("loss"));
-    model.network = class_network_from(file, parse_architecture(fields.text("network")), path);
+  return naming_file(path, [&] {
+    Recipe recipe = recipe_from(fields.object("recipe"));
+    std::vector<std::string> classes = fields.texts("classes");
+    if (classes.size() < 2) fields.fail("classes", "at least 2 names");
+    const TrainingLoss loss = parse_training_loss(fields.text("loss"));
+    const auto layers = layers_of(fields.text("network"), static_cast<Index>(classes.size()));
+    LayeredNetwork network =
+        LayeredNetwork::from_file(path, layers, static_cast<Index>(recipe.features.size()));
+    return TrainedClassModel{std::move(recipe), std::move(classes), loss, std::move(network)};
   });
-  if (model.network.outputs() != static_cast<Index>(model.classes.size()) || model.classes.size() < 2)
-    fields.fail("classes", "as many names as the network has outputs, at least 2");
-  if (model.network.inputs() != static_cast<Index>(model.recipe.features.size()))
-    throw InputError(fmt::format("{}: damaged gradflow model: {} features for {} inputs", path,
-                                 model.recipe.features.size(), model.network.inputs()));
-  return model;
 }
 
 bool is_trained_class_model(const std::string& path) { return has_metadata(path, trained_classes_key); }

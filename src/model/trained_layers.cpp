@@ -4,6 +4,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/training/export.h"
+#include "model/model_tensors.h"
 #include "model/trained_header.h"
 
 namespace gradflow {
@@ -13,7 +14,7 @@ TrainedLayers make_trained_layers(const Recipe& recipe, const LayeredNetwork& ne
     throw InputError(
         "covariates are fitted beside the network, whose weights alone do not predict: leave them out");
   return {recipe, in_raw_units(network, input_centers(recipe), input_scales(recipe), recipe.target_center,
-                               recipe.target_scale, intercept)};
+                               recipe.target_scale, Vector::Constant(1, intercept))};
 }
 
 void TrainedLayers::save(const std::string& path) const {
@@ -29,8 +30,9 @@ TrainedLayers TrainedLayers::load(const std::string& path) {
   if (!is_layered_text(header.network))
     throw InputError(fmt::format("'{}' is of a dense network, '{}'", path, header.network));
   const auto inputs = static_cast<Index>(header.recipe.features.size());
-  LayeredNetwork network =
-      LayeredNetwork::from_file(path, parse_layered_architecture(header.network), inputs);
+  LayeredNetwork network = naming_file(path, [&] {
+    return LayeredNetwork::from_file(path, parse_layered_architecture(header.network), inputs);
+  });
   return {std::move(header.recipe), std::move(network)};
 }
 

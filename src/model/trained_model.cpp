@@ -68,12 +68,15 @@ TrainedHeader read_trained_header(const std::string& path) {
   const nlohmann::json json =
       read_description(read_safetensors_metadata(path), trained_key, format_version, path);
   const FieldReader fields(json, path);
-  return {recipe_from(fields.object("recipe")), fields.text("network")};
+  return naming_file(path, [&] {
+    return TrainedHeader{recipe_from(fields.object("recipe")), fields.text("network")};
+  });
 }
 
 TrainedModel TrainedModel::load(const std::string& path) {
   TrainedHeader header = read_trained_header(path);
-  DenseNetwork network = DenseNetwork::from_file(path, parse_architecture(header.network));
+  DenseNetwork network =
+      naming_file(path, [&] { return DenseNetwork::from_file(path, parse_architecture(header.network)); });
   if (network.inputs() != static_cast<Index>(header.recipe.features.size()))
     throw InputError(fmt::format("{}: damaged gradflow model: {} features for {} inputs", path,
                                  header.recipe.features.size(), network.inputs()));

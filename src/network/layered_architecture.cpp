@@ -104,7 +104,7 @@ TensorShape LayeredArchitecture::input_shape(Index features) const {
   return shape;
 }
 
-void LayeredArchitecture::check() const {
+void LayeredArchitecture::check(Index outputs) const {
   Index count = 0, entries = 1;
   check_layers(layers, count);
   require(input.size() <= 3, "dimensions of the input", input.size(), "must be <= 3");
@@ -113,9 +113,10 @@ void LayeredArchitecture::check() const {
             fmt::format("must be >= 1, and their product at most {}", most_entries));
     entries *= extent;
   }
-  const Layer output{.kind = LayerKind::dense, .width = 1};
-  require(!layers.empty() && layers.back() == output, "last layer",
-          layers.empty() ? std::string("none") : to_string(layers.back()), "must be dense:1");
+  const bool dense = !layers.empty() && layers.back().kind == LayerKind::dense;
+  require(dense && (outputs == any_outputs || layers.back().width == outputs), "last layer",
+          layers.empty() ? std::string("none") : to_string(layers.back()),
+          outputs == any_outputs ? "must be dense:K with K outputs" : fmt::format("must be dense:{}", outputs));
   if (parameterization == Parameterization::ntk) {
     require(sw2 > 0.0 && std::isfinite(sw2), "network sw2", sw2, "must be > 0 and finite");
     require(sb2 >= 0.0 && std::isfinite(sb2), "network sb2", sb2, "must be >= 0 and finite");

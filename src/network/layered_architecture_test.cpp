@@ -123,6 +123,12 @@ TEST(LayeredArchitecture, NonsenseIsRefusedWithItsPositionAndWhatIsAllowed) {
             "network 'res() dense:1', character 1: 'res()': a residual block needs layers");
   EXPECT_EQ(message("dense:8 relu"), "network 'dense:8 relu': last layer = relu: must be dense:1");
   EXPECT_EQ(message(""), "network '': last layer = none: must be dense:1");
+  EXPECT_EQ(message("dense:8 relu dense:3"),
+            "network 'dense:8 relu dense:3': last layer = dense:3: must be dense:1");
+  EXPECT_EQ(parse_layered_architecture("dense:8 relu dense:3", 3).outputs(), 3);
+  EXPECT_EQ(parse_layered_architecture("dense:3", LayeredArchitecture::any_outputs).outputs(), 3);
+  EXPECT_THROW(parse_layered_architecture("dense:8 relu dense:3", 2), InputError);
+  EXPECT_THROW(parse_layered_architecture("dense:8 relu", LayeredArchitecture::any_outputs), InputError);
   EXPECT_EQ(message("dense:0 dense:1"),
             "network 'dense:0 dense:1': layer 1 width = 0: must be from 1 to "
             "1000000");

@@ -124,7 +124,7 @@ double read_variance(const Json& document, const char* name, double otherwise) {
 
 }  // namespace
 
-LayeredArchitecture layered_architecture_from_json(const std::string& json) {
+LayeredArchitecture layered_architecture_from_json(const std::string& json, Index outputs) {
   const Json document = Json::parse(json, nullptr, false);
   if (document.is_discarded() || !document.is_object())
     throw InputError("network in JSON: not a valid JSON object");
@@ -151,7 +151,7 @@ LayeredArchitecture layered_architecture_from_json(const std::string& json) {
   architecture.sw2 = read_variance(document, "sw2", architecture.sw2);
   architecture.sb2 = read_variance(document, "sb2", architecture.sb2);
   try {
-    architecture.check();
+    architecture.check(outputs);
   } catch (const InputError& error) {
     throw InputError(fmt::format("network in JSON: {}", error.what()));
   }

@@ -128,7 +128,7 @@ Parameters zeros_like(const Parameters& like) {
 LayeredNetwork::LayeredNetwork(LayeredArchitecture architecture, Parameters parameters)
     : architecture_(std::move(architecture)), parameters_(std::move(parameters)) {
   require(!architecture_.input.empty(), "shape of the network's input", "none", "must be given");
-  architecture_.check();
+  architecture_.check(LayeredArchitecture::any_outputs);
   Index entries = 1;
   for (const Index extent : architecture_.input) entries *= extent;
   layers_ = Placing(architecture_).place(architecture_.layers, architecture_.input_shape(entries), "");
@@ -148,7 +148,7 @@ LayeredNetwork LayeredNetwork::initialise(const LayeredArchitecture& architectur
   LayeredArchitecture complete = architecture;
   if (complete.input.empty()) complete.input = {inputs};
   complete.input_shape(inputs);
-  complete.check();
+  complete.check(LayeredArchitecture::any_outputs);
   const auto layers = Placing(complete).place(complete.layers, complete.input_shape(inputs), "");
   std::vector<PlacedLayer> weighted;
   collect(layers, weighted);
@@ -219,18 +219,39 @@ Index LayeredNetwork::block_rows() const noexcept {
   return std::clamp<Index>(block_entries / kept_entries_, 1, most_block_rows);
 }
 
+void LayeredNetwork::check_one_output() const {
+  if (outputs() != 1)
+    throw InputError(fmt::format("'{}' has {} outputs, where one is needed", text(), outputs()));
+}
+
+LayeredNetwork LayeredNetwork::one_output(Index k) const {
+  require(k >= 0 && k < outputs(), "output", k, "must be one of the network's");
+  LayeredArchitecture architecture = architecture_;
+  architecture.layers.back().width = 1;
+  Parameters parameters = parameters_;
+  parameters.weights.back() = parameters_.weights.back().row(k);
+  if (!parameters.biases.empty()) parameters.biases.back() = parameters_.biases.back().segment(k, 1);
+  return {std::move(architecture), std::move(parameters)};
+}
+
 Vector LayeredNetwork::output(ConstBlock X) const {
+  check_one_output();
+  return scores(X).col(0);
+}
+
+Matrix LayeredNetwork::scores(ConstBlock X) const {
   check_inputs(X);
-  Vector f(X.rows());
+  Matrix F(X.rows(), outputs());
   const LayerPasses passes{parameters_, bias_scale()};
   const SerialBlas serial;
   parallel_for(X.rows(), block_rows(), [&](Index begin, Index end) {
-    f.segment(begin, end - begin) = passes.forward(layers_, X.middleRows(begin, end - begin), nullptr).col(0);
+    F.middleRows(begin, end - begin) = passes.forward(layers_, X.middleRows(begin, end - begin), nullptr);
   });
-  return f;
+  return F;
 }
 
 Sweep LayeredNetwork::sweep(ConstBlock X) const {
+  check_one_output();
   check_inputs(X);
   const LayerPasses passes{parameters_, bias_scale()};
   Sweep sweep;
@@ -245,6 +266,7 @@ Sweep LayeredNetwork::sweep(ConstBlock X) const {
 }
 
 Vector LayeredNetwork::jvp(ConstBlock X, const Parameters& direction) const {
+  check_one_output();
   check_inputs(X);
   check_parameters(weighted_, architecture_.bias, direction);
   Vector Jv(X.rows());
@@ -259,18 +281,23 @@ Vector LayeredNetwork::jvp(ConstBlock X, const Parameters& direction) const {
 }
 
 Parameters LayeredNetwork::vjp(ConstBlock X, ConstVector u) const {
+  check_one_output();
   require(u.size() == X.rows(), "LayeredNetwork::vjp u.size", u.size(), "must equal the number of examples");
+  return pull_back_at(X, u);
+}
+
+Parameters LayeredNetwork::pull_back_at(ConstBlock X, ConstBlock U) const {
   check_inputs(X);
   const LayerPasses passes{parameters_, bias_scale()};
-  return pull_back(u, [&](Index begin, Index rows, std::vector<LayerTape>& own) -> std::vector<LayerTape>& {
+  return pull_back(U, [&](Index begin, Index rows, std::vector<LayerTape>& own) -> std::vector<LayerTape>& {
     passes.forward(layers_, X.middleRows(begin, rows), &own);
     return own;
   });
 }
 
-Parameters LayeredNetwork::pull_back(ConstVector u, const TapesOf& tapes_of) const {
+Parameters LayeredNetwork::pull_back(ConstBlock U, const TapesOf& tapes_of) const {
   const LayerPasses passes{parameters_, bias_scale()};
-  const Index n = u.size(), blocks = (n + block_rows() - 1) / block_rows();
+  const Index n = U.rows(), blocks = (n + block_rows() - 1) / block_rows();
   const Index per_group = std::max<Index>(1, (blocks + most_groups - 1) / most_groups) * block_rows();
   std::vector<Parameters> sums(static_cast<std::size_t>((n + per_group - 1) / per_group));
   const SerialBlas serial;
@@ -280,7 +307,7 @@ Parameters LayeredNetwork::pull_back(ConstVector u, const TapesOf& tapes_of) con
     for (Index begin = first; begin < last; begin += block_rows()) {
       const Index rows = std::min(block_rows(), last - begin);
       std::vector<LayerTape> own;
-      passes.reverse(layers_, tapes_of(begin, rows, own), u.segment(begin, rows), false,
+      passes.reverse(layers_, tapes_of(begin, rows, own), U.middleRows(begin, rows), false,
                      [&](Index layer, Matrix& inputs, Matrix& gradients) {
                        const auto l = static_cast<std::size_t>(layer);
                        multiply(gradients, Transpose::yes, inputs, Transpose::no, sum.weights[l],

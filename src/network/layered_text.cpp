@@ -28,7 +28,7 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 /// Reads the text from left to right; `at_` is where it is.
 class LayerParser {
  public:
-  explicit LayerParser(const std::string& text) : text_(text), view_(text) {}
+  LayerParser(const std::string& text, Index outputs) : text_(text), view_(text), outputs_(outputs) {}
 
   LayeredArchitecture parse() {
     LayeredArchitecture architecture;
@@ -45,7 +45,7 @@ class LayerParser {
       at_ = end + 1;
     }
     try {
-      architecture.check();
+      architecture.check(outputs_);
     } catch (const InputError& error) {
       throw InputError(fmt::format("network '{}': {}", text_, error.what()));
     }
@@ -146,6 +146,7 @@ class LayerParser {
   const std::string& text_;
   std::string_view view_;
   std::size_t at_ = 0, end_ = 0, count_ = 0;
+  Index outputs_;
 };
 
 std::string join(const std::vector<Layer>& layers) {
@@ -175,7 +176,9 @@ std::string to_string(const Layer& layer) {
   return text;
 }
 
-LayeredArchitecture parse_layered_architecture(const std::string& text) { return LayerParser(text).parse(); }
+LayeredArchitecture parse_layered_architecture(const std::string& text, Index outputs) {
+  return LayerParser(text, outputs).parse();
+}
 
 std::string to_string(const LayeredArchitecture& architecture) {
   std::string text;

@@ -249,7 +249,7 @@ std::string json_trained_prediction_report(const RunRecord& record, const std::s
 std::string json_trained_class_prediction_report(const RunRecord& record, const TrainedClassModel& model,
                                                  const ClassPredictions& predictions) {
   Json json = record_json(record);
-  json["model"] = {{"network", to_string(model.network.architecture)}, {"loss", to_string(model.loss)}};
+  json["model"] = {{"network", model.network.text()}, {"loss", to_string(model.loss)}};
   add_class_predictions(json, model.classes, predictions);
   return dump(json);
 }

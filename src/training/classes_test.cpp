@@ -6,7 +6,6 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/inference/stopping.h"
-#include "gradflow/training/class_network.h"
 #include "gradflow/training/export.h"
 #include "gradflow/training/train.h"
 #include "training/test_problems.h"
@@ -186,11 +185,24 @@ TEST(Classes, GoOnFromACheckpointWithTheSameBits) {
   }
 }
 
-TEST(ClassNetwork, IsEachOutputAndTheLastLayerOfTheTrainedOne) {
-  const Matrix X = RandomStream(3, "outputs").normals(11, 4);
-  for (const char* text : {"linear", "relu:6x2", "gelu:5,ntk", "tanh:4-3,no-bias"})
+/// Networks of four classes on 12 features or arrays of as many entries.
+std::unique_ptr<TrainableNetwork> of_four_classes(const std::string& text, Centring centring) {
+  if (!is_layered_text(text)) return make_trainable(parse_architecture(text), 12, 4, 7, centring);
+  return make_trainable(LayeredNetwork::initialise(parse_layered_architecture(text, 4), 12, 7), centring);
+}
+const char* const class_networks[] = {
+    "linear,ntk",
+    "relu:6x2",
+    "gelu:5,ntk",
+    "tanh:4-3,no-bias",
+    "input:2x6 conv1d:3:3 relu res(conv1d:3:3) avgpool dense:5 tanh dense:4",
+    "res(dense:12 relu dense:12) layernorm dense:4,ntk"};
+
+TEST(ClassNetwork, IsTheTrainedFunctionWhoseLastLayerIsLinearInTheFeatures) {
+  const Matrix X = RandomStream(3, "outputs").normals(11, 12);
+  for (const std::string text : class_networks)
     for (const Centring centring : {Centring::none, Centring::copies}) {
-      const auto network = make_trainable(parse_architecture(text), 4, 3, 7, centring);
+      const auto network = of_four_classes(text, centring);
       RandomStream random(4, text);
       network->set_parameters(network->parameters() + 0.1 * random.normals(network->parameters().size()));
       const Matrix f = network->output(X);
@@ -199,9 +211,10 @@ TEST(ClassNetwork, IsEachOutputAndTheLastLayerOfTheTrainedOne) {
       const Matrix rest = f - (features.empty() ? X : features.back()) * network->last_weights().transpose();
 
       EXPECT_LT((rest.rowwise() - rest.row(0)).norm(), 1e-12) << text;  // the bias
-      for (Index k = 0; k < 3; ++k)
-        EXPECT_LT((network->dense_output(k).output(X) - f.col(k)).norm(), 1e-12) << text;
-      EXPECT_THROW(network->dense_output(3), InputError);
+      if (text.starts_with("res") && centring == Centring::copies)
+        EXPECT_THROW(network->layered(), InputError) << text;
+      else
+        EXPECT_LT((network->layered().scores(X) - f).norm(), 1e-12) << text;
     }
 }
 
@@ -209,30 +222,28 @@ TEST(ClassNetwork, IsTheSameFunctionInRawUnitsAndInItsFile) {
   RandomStream random(1, "export");
   const std::string path =
       (std::filesystem::temp_directory_path() / "gradflow-class-export.safetensors").string();
-  for (const char* text : {"relu:6x2", "gelu:5,ntk", "tanh:4,no-bias", "linear,ntk"})
-    for (const Centring centring : {Centring::none, Centring::copies}) {
-      const auto network = make_trainable(parse_architecture(text), 3, 4, 2, centring);
-      network->set_parameters(network->parameters() + 0.1 * random.normals(network->parameters().size()));
-      const Matrix X = random.normals(10, 3);
-      const Vector center = random.normals(3), scale = random.normals(3).cwiseAbs().array() + 0.5,
-                   intercept = random.normals(4);
-      const Matrix encoded = (X.rowwise() - center.transpose()).array().rowwise() / scale.transpose().array();
-      const Matrix expected = network->output(encoded).rowwise() + intercept.transpose();
-
-      const ClassNetwork raw = class_network(*network, center, scale, intercept);
-      write_state_dict(path, raw.parameters, {});
-      const TensorFile file = read_safetensors(path);
-      const ClassNetwork read = class_network_from(file, raw.architecture, path);
-
-      EXPECT_LT((raw.scores(X) - expected).norm(), 1e-12 * expected.norm()) << text;
-      EXPECT_EQ(read.scores(X), raw.scores(X)) << text;
-      TensorFile damaged = file;
-      damaged.tensors.erase("0.bias");
-      EXPECT_THROW(class_network_from(damaged, raw.architecture, path), InputError);
-      damaged = file;
-      damaged.tensors["0.bias"].values.front() = std::nan("");
-      EXPECT_THROW(class_network_from(damaged, raw.architecture, path), InputError);
+  for (const std::string text : class_networks) {
+    const auto network = of_four_classes(text, Centring::none);
+    network->set_parameters(network->parameters() + 0.1 * random.normals(network->parameters().size()));
+    const Matrix X = random.normals(10, 12);
+    Vector center = random.normals(12), scale = random.normals(12).cwiseAbs().array() + 0.5;
+    const Vector intercept = random.normals(4);
+    if (text.starts_with("input")) {
+      center = Vector::Constant(12, 0.7);
+      scale = Vector::Constant(12, 1.5);
     }
+    const Matrix encoded = (X.rowwise() - center.transpose()).array().rowwise() / scale.transpose().array();
+    const Matrix expected = network->output(encoded).rowwise() + intercept.transpose();
+
+    const LayeredNetwork raw = in_raw_units(network->layered(), center, scale, 0.0, 1.0, intercept);
+    write_state_dict(path, raw, {});
+    const LayeredNetwork read =
+        LayeredNetwork::from_file(path, parse_layered_architecture(raw.text(), 4), 12);
+
+    EXPECT_LT((raw.scores(X) - expected).norm(), 1e-12 * expected.norm()) << text;
+    EXPECT_EQ(read.scores(X), raw.scores(X)) << text;
+    EXPECT_THROW(in_raw_units(network->layered(), center, scale, 0.0, 1.0, Vector::Zero(3)), InputError);
+  }
   std::filesystem::remove(path);
 }
 

@@ -98,27 +98,31 @@ class DenseTrainable final : public TrainableNetwork {
     return network_of(0);
   }
 
-  DenseNetwork dense_output(Index k) const override {
-    require(k >= 0 && k < outputs(), "output", k, "must be one of the network's");
-    return network_of(k);
-  }
-
   LayeredNetwork layered() const override {
     LayeredArchitecture layers = gradflow::layered(architecture_);
     layers.input = {inputs()};
-    return {std::move(layers), dense().parameters()};
+    layers.layers.back().width = outputs();
+    Parameters parameters;
+    for (const LayerEntries& layer : layers_) {
+      parameters.weights.emplace_back(weights_of(layer));
+      if (layer.biases >= 0) parameters.biases.emplace_back(theta_.segment(layer.biases, layer.rows));
+    }
+    return {std::move(layers), std::move(parameters)};
   }
 
  private:
+  Matrix weights_of(const LayerEntries& layer) const {
+    return theta_.segment(layer.weights, layer.rows * layer.columns).reshaped(layer.rows, layer.columns);
+  }
+
   // Output k as a network of its own.
   DenseNetwork network_of(Index k) const {
     Parameters parameters;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
       const LayerEntries& layer = layers_[l];
-      const auto W =
-          theta_.segment(layer.weights, layer.rows * layer.columns).reshaped(layer.rows, layer.columns);
+      const Matrix W = weights_of(layer);
       const bool last = l + 1 == layers_.size();
-      parameters.weights.emplace_back(last ? Matrix(W.row(k)) : Matrix(W));
+      parameters.weights.emplace_back(last ? Matrix(W.row(k)) : W);
       if (layer.biases < 0) continue;
       const Index begin = last ? layer.biases + k : layer.biases;
       parameters.biases.emplace_back(theta_.segment(begin, last ? 1 : layer.rows));

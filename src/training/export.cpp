@@ -28,7 +28,7 @@ DenseNetwork in_raw_units(const DenseNetwork& network, const Vector& input_cente
   architecture.bias = true;
   Parameters parameters = standard_entries(network);
   fold_input_units(input_center, input_scale, parameters);
-  fold_output_units(output_center, output_scale, intercept, parameters);
+  fold_output_units(output_center, output_scale, Vector::Constant(1, intercept), parameters);
   return DenseNetwork(architecture, std::move(parameters));
 }
 
@@ -37,11 +37,7 @@ void write_state_dict(const std::string& path, const DenseNetwork& network,
   if (network.architecture().parameterization != Parameterization::standard)
     throw InputError(
         "a PyTorch module has no scales of its own: the network must be of parameterization standard");
-  write_state_dict(path, network.parameters(), metadata);
-}
-
-void write_state_dict(const std::string& path, const Parameters& parameters,
-                      const std::map<std::string, std::string>& metadata) {
+  const Parameters& parameters = network.parameters();
   TensorFile file;
   file.metadata = metadata;
   for (std::size_t l = 0; l < parameters.weights.size(); ++l) {

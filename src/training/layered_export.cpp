@@ -37,7 +37,9 @@ void put_before(const Vector& center, const Vector& scale, LayeredArchitecture& 
 
 LayeredNetwork in_raw_units(const LayeredNetwork& network, const Vector& input_center,
                             const Vector& input_scale, double output_center, double output_scale,
-                            double intercept) {
+                            const Vector& intercept) {
+  require(intercept.size() == network.outputs(), "number of intercepts", intercept.size(),
+          "must be the network's outputs");
   check_input_units(network, input_center, input_scale);
   LayeredArchitecture architecture{.input = network.architecture().input,
                                    .layers = network.architecture().layers};

@@ -39,7 +39,8 @@ TEST(LayeredExport, InRawUnitsIsTheSameFunction) {
       const Matrix raw = (X.array().rowwise() * units.scale.transpose().array()).rowwise() +
                          units.center.transpose().array();
 
-      const LayeredNetwork g = in_raw_units(network, units.center, units.scale, 100.0, 20.0, 0.3);
+      const LayeredNetwork g =
+          in_raw_units(network, units.center, units.scale, 100.0, 20.0, Vector::Constant(1, 0.3));
 
       const Vector expected = 100.0 + 20.0 * (network.output(X).array() + 0.3);
       EXPECT_LT((g.output(raw) - expected).norm(), 1e-12 * expected.norm()) << text << options;
@@ -57,9 +58,11 @@ TEST(LayeredExport, PutsALayerBeforeTheOthersOnlyWhereThereIsSomethingToStandard
     const bool dense = network.sequence().front().layer.kind == LayerKind::dense;
     const auto count = network.sequence().size();
 
-    EXPECT_EQ(in_raw_units(network, Vector::Zero(24), Vector::Ones(24), 1.0, 2.0, 0.0).sequence().size(),
+    EXPECT_EQ(in_raw_units(network, Vector::Zero(24), Vector::Ones(24), 1.0, 2.0, Vector::Zero(1))
+                  .sequence()
+                  .size(),
               count);
-    EXPECT_EQ(in_raw_units(network, units.center, units.scale, 1.0, 2.0, 0.0).sequence().size(),
+    EXPECT_EQ(in_raw_units(network, units.center, units.scale, 1.0, 2.0, Vector::Zero(1)).sequence().size(),
               dense ? count : count + 1);
   }
 }
@@ -70,13 +73,13 @@ TEST(LayeredExport, RefusesUnitsThatDifferWithinAChannelAndScalesThatPyTorchHasN
   Vector scale = Vector::Ones(24);
   scale(13) = 2.0;
   try {
-    in_raw_units(images, Vector::Zero(24), scale, 0.0, 1.0, 0.0);
+    in_raw_units(images, Vector::Zero(24), scale, 0.0, 1.0, Vector::Zero(1));
     FAIL();
   } catch (const InputError& error) {
     EXPECT_STREQ(error.what(),
                  "scales of the inputs differ within channel 2: an array's are one for each channel");
   }
-  EXPECT_THROW(in_raw_units(images, Vector::Zero(3), scale, 0.0, 1.0, 0.0), InputError);
+  EXPECT_THROW(in_raw_units(images, Vector::Zero(3), scale, 0.0, 1.0, Vector::Zero(1)), InputError);
   const auto ntk = LayeredNetwork::initialise(parse_layered_architecture("dense:3 relu dense:1,ntk"), 4, 5);
   EXPECT_THROW(write_state_dict("unused", ntk, {}), InputError);
   EXPECT_THROW(write_onnx("unused", ntk, {}), InputError);

@@ -19,9 +19,7 @@ class LayersPass final : public NetworkPass {
   }
 
   Vector pull_back(ConstBlock U) override {
-    require(U.rows() == output_.rows() && U.cols() == 1, "NetworkPass::pull_back U.rows", U.rows(),
-            "must have the shape of the last output");
-    return pass_.pull_back(U.col(0)).flatten();
+    return pass_.pull_back(U).flatten();
   }
 
  private:
@@ -35,7 +33,7 @@ class LayeredTrainable final : public TrainableNetwork {
       : network_(std::move(network)), theta_(network_.parameters().flatten()) {}
 
   Index inputs() const override { return network_.inputs(); }
-  Index outputs() const override { return 1; }
+  Index outputs() const override { return network_.outputs(); }
   std::string description() const override { return network_.text(); }
   const Vector& parameters() const override { return theta_; }
 
@@ -70,8 +68,12 @@ class LayeredTrainable final : public TrainableNetwork {
   std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {
     return std::make_unique<JacobianOperator>(network_, X, JacobianOptions{.cache_bytes = kept_sweep_bytes});
   }
-  Matrix kernel(ConstBlock X) const override { return ntk_gram(network_, X); }
-  Matrix kernel_cross(ConstBlock X_new, ConstBlock X) const override { return ntk_cross(network_, X_new, X); }
+  Matrix kernel(ConstBlock X) const override {
+    return mean_over_outputs([&](const LayeredNetwork& one) { return ntk_gram(one, X); });
+  }
+  Matrix kernel_cross(ConstBlock X_new, ConstBlock X) const override {
+    return mean_over_outputs([&](const LayeredNetwork& one) { return ntk_cross(one, X_new, X); });
+  }
   std::vector<Matrix> features(ConstBlock X) const override { return network_.features(X); }
 
   DenseNetwork dense() const override {
@@ -81,6 +83,13 @@ class LayeredTrainable final : public TrainableNetwork {
   LayeredNetwork layered() const override { return network_; }
 
  private:
+  template <typename KernelOf>
+  Matrix mean_over_outputs(KernelOf kernel_of) const {
+    Matrix sum = kernel_of(network_.one_output(0));
+    for (Index k = 1; k < outputs(); ++k) sum += kernel_of(network_.one_output(k));
+    return outputs() == 1 ? sum : Matrix(sum / static_cast<double>(outputs()));
+  }
+
   LayeredNetwork network_;
   Vector theta_;
 };

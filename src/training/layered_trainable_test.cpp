@@ -30,15 +30,25 @@ constexpr Centring centrings[] = {Centring::none, Centring::copies, Centring::ze
 
 std::unique_ptr<TrainableNetwork> layers_of(const std::string& text, Centring centring = Centring::none,
                                             Index inputs = 24) {
-  return make_trainable(LayeredNetwork::initialise(parse_layered_architecture(text), inputs, 5), centring);
+  return make_trainable(LayeredNetwork::initialise(
+                            parse_layered_architecture(text, LayeredArchitecture::any_outputs), inputs, 5),
+                        centring);
+}
+
+/// The network with K outputs instead of one.
+std::string with_outputs(std::string text, Index K) {
+  const std::size_t last = text.rfind("dense:1");
+  return text.replace(last, 7, fmt::format("dense:{}", K));
 }
 
 TEST(LayeredTrainable, PullsBackWhatCentralDifferencesSay) {
-  for (const std::string& text : architectures)
+  std::vector<std::string> all = architectures;
+  for (const std::string& text : architectures) all.push_back(with_outputs(text, 3));
+  for (const std::string& text : all)
     for (const Centring centring : centrings) {
       RandomStream random(3, text);
       const auto network = layers_of(text, centring);
-      const Matrix X = random.normals(9, 24), U = random.normals(9, 1);
+      const Matrix X = random.normals(9, 24), U = random.normals(9, network->outputs());
       const Vector start = network->parameters(), v = random.normals(start.size());
       const auto pass = network->make_pass();
       pass->forward(X);
@@ -133,6 +143,29 @@ TEST(LayeredTrainable, CopiesAndAZeroLastLayerStartAtZero) {
   EXPECT_GT(zero->kernel(X).norm(), 0.0);
 }
 
+TEST(LayeredTrainable, OfSeveralOutputsIsEachOneWithTheMeanOfTheirKernels) {
+  RandomStream random(6, "test");
+  const Matrix X = random.normals(8, 24), X_new = random.normals(3, 24);
+  for (const std::string& text : architectures) {
+    const auto network = layers_of(with_outputs(text, 3));
+    const LayeredNetwork all = network->layered();
+    Matrix kernel = Matrix::Zero(8, 8), cross = Matrix::Zero(3, 8);
+    for (Index k = 0; k < 3; ++k) {
+      const auto one = make_trainable(all.one_output(k));
+      EXPECT_LT((network->output(X).col(k) - one->output(X)).norm(), 1e-14 * one->output(X).norm()) << text;
+      kernel += one->kernel(X) / 3.0;
+      cross += one->kernel_cross(X_new, X) / 3.0;
+    }
+
+    EXPECT_LT((network->kernel(X) - kernel).norm(), 1e-13 * kernel.norm()) << text;
+    EXPECT_LT((network->kernel_cross(X_new, X) - cross).norm(), 1e-13 * cross.norm()) << text;
+    EXPECT_THROW(all.one_output(3), InputError);
+    EXPECT_THROW(all.output(X), InputError);
+    EXPECT_THROW(all.vjp(X, Vector::Zero(8)), InputError);
+    EXPECT_THROW(network->products(X), InputError);
+  }
+}
+
 TEST(LayeredTrainable, TwoCopiesSideBySideAreTheSameFunction) {
   RandomStream random(7, "test");
   const Matrix X = random.normals(20, 24);
@@ -140,10 +173,13 @@ TEST(LayeredTrainable, TwoCopiesSideBySideAreTheSameFunction) {
        {"input:2x3x4 conv2d:3:3:2 relu res(conv2d:3:3 relu) flatten dense:4 tanh dense:1,ntk",
         "input:2x3x4 layernorm avgpool dense:5 erf res(dense:4 relu dense:5) dense:1",
         "input:2x12 res(tanh) conv1d:2:3 gelu avgpool dense:1,no-bias", "input:24 dense:1"}) {
-    const auto pair = layers_of(text, Centring::copies);
-    pair->set_parameters(pair->parameters() + 0.3 * random.normals(pair->parameters().size()));
+    for (const Index K : {1, 3}) {
+      const auto pair = layers_of(with_outputs(text, K), Centring::copies);
+      pair->set_parameters(pair->parameters() + 0.3 * random.normals(pair->parameters().size()));
 
-    EXPECT_LT((pair->layered().output(X) - pair->output(X)).norm(), 1e-13 * pair->output(X).norm()) << text;
+      EXPECT_LT((pair->layered().scores(X) - pair->output(X)).norm(), 1e-13 * pair->output(X).norm())
+          << text << K;
+    }
   }
   for (const char* text : {"input:24 dense:6 layernorm dense:1", "input:24 res(dense:24) dense:1"})
     EXPECT_THROW(layers_of(text, Centring::copies)->layered(), InputError) << text;

@@ -9,11 +9,7 @@ void write_onnx(const std::string& path, const DenseNetwork& network,
                 const std::map<std::string, std::string>& metadata) {
   if (network.architecture().parameterization != Parameterization::standard || !network.architecture().bias)
     throw InputError("an ONNX file is of a network of parameterization standard with biases");
-  write_onnx(path, network.architecture().activation, network.parameters(), "response", metadata);
-}
-
-void write_onnx(const std::string& path, const Activation& activation, const Parameters& parameters,
-                const std::string& output, const std::map<std::string, std::string>& metadata) {
+  const Parameters& parameters = network.parameters();
   onnx::Graph graph;
   std::string a = "features";
   for (std::size_t l = 0; l < parameters.weights.size(); ++l) {
@@ -23,12 +19,11 @@ void write_onnx(const std::string& path, const Activation& activation, const Par
     graph.constant(weight, {W.cols(), W.rows()}, std::vector<double>(W.data(), W.data() + W.size()));
     graph.constant(bias, {b.size()}, std::vector<double>(b.begin(), b.end()));
     const bool last = l + 1 == parameters.weights.size();
-    const std::string z = graph.node("Gemm", {a, weight, bias}, last ? output : fmt::format("z{}", l),
+    const std::string z = graph.node("Gemm", {a, weight, bias}, last ? "response" : fmt::format("z{}", l),
                                      {onnx::attribute("transB", Index{1})});
-    if (!last) a = graph.activation(activation, z);
+    if (!last) a = graph.activation(network.architecture().activation, z);
   }
-  const Index inputs = parameters.weights.front().cols(), outputs = parameters.weights.back().rows();
-  write_file_atomically(path, graph.model({inputs}, output, outputs, metadata));
+  write_file_atomically(path, graph.model({network.inputs()}, "response", 1, metadata));
 }
 
 }  // namespace gradflow

@@ -11,7 +11,7 @@ namespace {
 /// Nodes of a network of layers, one after another.
 class LayerNodes {
  public:
-  explicit LayerNodes(const LayeredNetwork& network) : network_(network) {}
+  LayerNodes(const LayeredNetwork& network, const std::string& output) : network_(network), output_(output) {}
 
   std::string add(const std::vector<PlacedLayer>& layers, std::string a) {
     for (const PlacedLayer& placed : layers) a = add(placed, a);
@@ -28,7 +28,7 @@ class LayerNodes {
       case LayerKind::dense: {
         const bool last = placed.parameters + 1 == network_.layers();
         const auto [weight, bias] = weights_of(placed);
-        return graph.node("Gemm", {a, weight, bias}, last ? "response" : z,
+        return graph.node("Gemm", {a, weight, bias}, last ? output_ : z,
                           {onnx::attribute("transB", Index{1})});
       }
       case LayerKind::conv1d:
@@ -92,17 +92,18 @@ class LayerNodes {
   }
 
   const LayeredNetwork& network_;
+  const std::string& output_;
 };
 
 }  // namespace
 
 void write_onnx(const std::string& path, const LayeredNetwork& network,
-                const std::map<std::string, std::string>& metadata) {
+                const std::map<std::string, std::string>& metadata, const std::string& output) {
   if (network.architecture().parameterization != Parameterization::standard || !network.architecture().bias)
     throw InputError("an ONNX file is of a network of parameterization standard with biases");
-  LayerNodes nodes(network);
+  LayerNodes nodes(network, output);
   nodes.add(network.sequence(), "features");
-  write_file_atomically(path, nodes.graph.model(network.architecture().input, "response", 1, metadata));
+  write_file_atomically(path, nodes.graph.model(network.architecture().input, output, network.outputs(), metadata));
 }
 
 }  // namespace gradflow

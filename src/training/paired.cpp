@@ -190,9 +190,6 @@ class Paired final : public TrainableNetwork {
   }
 
   DenseNetwork dense() const override { return joined_network(first_->dense(), second_->dense()); }
-  DenseNetwork dense_output(Index k) const override {
-    return joined_network(first_->dense_output(k), second_->dense_output(k));
-  }
 
   Matrix last_weights() const override {
     const Matrix one = first_->last_weights(), two = second_->last_weights();

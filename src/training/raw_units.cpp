@@ -31,10 +31,10 @@ void fold_input_units(const Vector& center, const Vector& scale, Parameters& par
   parameters.biases.front() -= W * center;
 }
 
-void fold_output_units(double center, double scale, double intercept, Parameters& parameters) {
+void fold_output_units(double center, double scale, const Vector& intercept, Parameters& parameters) {
   parameters.weights.back() *= scale;
   Vector& b = parameters.biases.back();
-  b = (scale * (b.array() + intercept) + center).eval();
+  b = (scale * (b + intercept).array() + center).eval();
 }
 
 }  // namespace gradflow

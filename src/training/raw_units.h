@@ -14,7 +14,7 @@ Parameters standard_entries(const Network& network);
 /// The first layer, dense, takes x where it took (x - center) / scale.
 void fold_input_units(const Vector& center, const Vector& scale, Parameters& parameters);
 
-/// The last layer gives center + scale (f + intercept) where it gave f.
-void fold_output_units(double center, double scale, double intercept, Parameters& parameters);
+/// The last layer gives center + scale (f + intercept) where it gave f; an intercept for each output.
+void fold_output_units(double center, double scale, const Vector& intercept, Parameters& parameters);
 
 }  // namespace gradflow

@@ -157,6 +157,23 @@ TEST_F(TrainClasses, TakesEveryOptimiserAndCentring) {
   }
 }
 
+TEST_F(TrainClasses, OfANetworkOfLayersArePredictedNearlyAsTheBestRule) {
+  const char* const network = "dense:12 layernorm:affine relu res(dense:6 tanh dense:12) dense:3";
+  const Words base{"train", "train.csv", "--target",    "kind", "--classes",
+                   "--id",  "id",        "--optimizer", "adam"};
+  const ProgramResult result = run_program(
+      folder.path(), with(base, {"--network", network, "--max-steps", "400", "-o", "w.safetensors"}));
+
+  ASSERT_TRUE(folder.exists("w.safetensors")) << result.err;
+  EXPECT_GT(predicted_share(), nearly_best);
+  EXPECT_EQ(refusal(with(base, {"--network", "dense:12 relu dense:1"})),
+            "gradflow: error: --network: the last layer is dense:1: must be dense:3, an output for each "
+            "class\n");
+  EXPECT_NE(refusal(with(base, {"--network", network, "--precision", "float32"}))
+                .find("--precision float32 is for dense networks"),
+            std::string::npos);
+}
+
 TEST_F(TrainClasses, TwoClassesHaveTwoOutputsAndARowWithoutAFeatureIsNotPredicted) {
   std::string text = "x,y\n";
   for (int i = 0; i < 20; ++i) text += fmt::format("{},{}\n", 0.1 * i, i < 10 ? 0 : 1);

@@ -248,6 +248,37 @@ compare(session.run(['response'], {'features': X})[0].ravel())
   }
 }
 
+// The sign of the wave's height, which the mean of the image shows.
+TEST_F(TrainLayersProgram, ClassesOfImagesAreLearnedAndTheirOnnxFileAgrees) {
+  folder.write("sign.npy", npy_bytes_vector((y_.array() > 0.0).cast<double>().matrix()));
+  const ProgramResult result = run_program(
+      folder.path(), {"train", "--features", "X.npy", "--response", "sign.npy", "--classes", "--network",
+                      "conv2d:4:3 relu res(conv2d:4:3) avgpool dense:2", "--optimizer", "adam", "--lr",
+                      "0.01", "--steps", "300", "-o", "w.safetensors", "--onnx", "w.onnx"});
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("Module 0, conv2d:1:1, standardises the features"), std::string::npos)
+      << result.out;
+  ASSERT_EQ(run_program(folder.path(), {"predict", "w.safetensors", "--features", "X.npy", "-o", "p.csv"})
+                .exit_code,
+            0);
+  const Table rows = read_table(folder / "p.csv");
+  double right = 0.0;
+  for (Index i = 0; i < images; ++i) right += (rows.cell(i, 1) == "1") == (y_(i) > 0.0) ? 1.0 : 0.0;
+  EXPECT_GT(right / static_cast<double>(images), 0.9);
+  if (!has_module("onnxruntime")) GTEST_SKIP() << "no onnxruntime for " << python;
+  EXPECT_EQ(run_python(R"(
+import csv, sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession('w.onnx', providers=['CPUExecutionProvider'])
+f = session.run(['logits'], {'features': numpy.load('X.npy').astype(numpy.float32)})[0]
+p = numpy.exp(f - f.max(1, keepdims=True)); p /= p.sum(1, keepdims=True)
+given = numpy.array([[float(r[c]) for c in ('p_0', 'p_1')] for r in csv.DictReader(open('p.csv'))])
+worst = abs(p - given).max()
+sys.exit(0 if worst < 1e-5 else 'worst %g' % worst)
+)"),
+            0);
+}
+
 TEST_F(TrainLayersProgram, NamesWhatDoesNotFit) {
   const std::pair<Words, const char*> cases[] = {
       {{"--network", residual, "--precision", "float32"}, "--precision float32 is for dense networks: "},

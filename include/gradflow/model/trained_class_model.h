@@ -5,7 +5,8 @@
 
 #include "gradflow/data/class_dataset.h"
 #include "gradflow/model/class_model.h"
-#include "gradflow/training/class_network.h"
+#include "gradflow/network/layered_network.h"
+#include "gradflow/training/trainable.h"
 #include "gradflow/training/trainer.h"
 
 namespace gradflow {
@@ -23,7 +24,7 @@ struct TrainedClassModel {
   Recipe recipe;
   std::vector<std::string> classes;  ///< K names
   TrainingLoss loss = TrainingLoss::cross_entropy;
-  ClassNetwork network;
+  LayeredNetwork network;  ///< of K outputs, in raw units, parameterisation standard; a dense one in layers
 
   /// Throws InputError "cannot write ...".
   void save(const std::string& path) const;
@@ -33,6 +34,7 @@ struct TrainedClassModel {
 };
 
 /// From a network that was trained on the data's encoded features; intercepts K, zeros under cross-entropy.
+/// Throws InputError as TrainableNetwork::layered().
 TrainedClassModel make_trained_class_model(const ClassDataset& data, const TrainableNetwork& network,
                                            TrainingLoss loss, const Vector& intercept);
 

@@ -56,9 +56,12 @@ std::string to_string(const Layer& layer);
 /// take it.
 TensorShape output_shape(const Layer& layer, const TensorShape& input);
 
-/// A network as a sequence of layers, the last of them dense:1. Dense layers and convolutions draw and scale
+/// A network as a sequence of layers, the last of them dense:K with an output for each class, dense:1 of a
+/// number. Dense layers and convolutions draw and scale
 /// their weights as architecture.h says, w_in being channels x size(s) of a convolution.
 struct LayeredArchitecture {
+  static constexpr Index any_outputs = 0;
+
   std::vector<Index> input{};  ///< features, channels x length, or channels x height x width; empty: features
   std::vector<Layer> layers{};
   bool bias = true;
@@ -69,8 +72,10 @@ struct LayeredArchitecture {
   friend bool operator==(const LayeredArchitecture&, const LayeredArchitecture&) = default;
   /// The shape of an example of `features` entries. Throws InputError if `input` has another product.
   TensorShape input_shape(Index features) const;
-  /// Throws InputError naming the field or layer; with `input` also unless every layer fits the one before.
-  void check() const;
+  Index outputs() const noexcept { return layers.empty() ? 0 : layers.back().width; }  ///< K
+  /// Throws InputError naming the field or layer, and unless the last is dense with so many outputs; with
+  /// `input` also unless every layer fits the one before.
+  void check(Index outputs = 1) const;
 };
 
 /// The same network as one dense description: relu:128x2 is dense:128 relu dense:128 relu dense:1.
@@ -84,8 +89,9 @@ LayeredArchitecture layered(const Architecture& architecture);
 ///
 /// Stride is 1 and padding (SIZE - 1) / 2 unless given. Example: conv2d:32:3 relu res(conv2d:32:3 relu
 /// conv2d:32:3) relu avgpool dense:1,ntk   The two functions are inverse to each other. Throws InputError
-/// with the text, the position of what it cannot read, and what is allowed there.
-LayeredArchitecture parse_layered_architecture(const std::string& text);
+/// with the text, the position of what it cannot read, and what is allowed there; `outputs` as check() takes
+/// it.
+LayeredArchitecture parse_layered_architecture(const std::string& text, Index outputs = 1);
 std::string to_string(const LayeredArchitecture& architecture);
 /// Whether a text is meant as that of layers, rather than ACTIVATION:WIDTHS.
 bool is_layered_text(const std::string& text);
@@ -96,7 +102,7 @@ bool is_layered_text(const std::string& text);
 /// "bias": true, "parameterization": "ntk", "sw2": 2, "sb2": 0.1}. Only "layers" must be there; "stride",
 /// "padding" and "affine" have the text form's defaults. The two functions are inverse to each other. Throws
 /// InputError naming the field.
-LayeredArchitecture layered_architecture_from_json(const std::string& json);
+LayeredArchitecture layered_architecture_from_json(const std::string& json, Index outputs = 1);
 std::string to_json(const LayeredArchitecture& architecture);
 
 }  // namespace gradflow

@@ -24,8 +24,9 @@ struct PlacedLayer {
 
 struct LayerTape;  // what a forward pass keeps of a layer
 
-/// A network of layers (layered_architecture.h) with one output, and its derivatives in theta. An example is
-/// a row of X: features, or an array in C order. Inside, an array over n examples is a matrix n x (channels
+/// A network of layers (layered_architecture.h) and its derivatives in theta. As a Network it has one output;
+/// of K, scores() and LayeredPass take all, one_output() one, and the functions of Network throw InputError.
+/// An example is a row of X: features, or an array in C order. Inside, an array over n examples is a matrix n x (channels
 /// positions) whose columns are in C order; in storage that is also (n positions) x channels, so a
 /// convolution is a product of its patches with its weights, and flattening costs nothing.
 ///
@@ -65,6 +66,9 @@ class LayeredNetwork final : public Network {
 
   const LayeredArchitecture& architecture() const noexcept { return architecture_; }
   std::string text() const override { return to_string(architecture_); }
+  Index outputs() const noexcept { return architecture_.outputs(); }  ///< K
+  /// Output k alone: that row of the last layer. Throws InputError for k out of range.
+  LayeredNetwork one_output(Index k) const;
   const Parameters& parameters() const noexcept override { return parameters_; }
   Index inputs() const noexcept override { return layers_.front().input.size(); }
   Index layers() const noexcept override { return static_cast<Index>(parameters_.weights.size()); }
@@ -82,6 +86,7 @@ class LayeredNetwork final : public Network {
   const std::string& state_name(Index layer) const { return weighted(layer).name; }
   std::vector<Index> weight_shape(Index layer) const;
 
+  Matrix scores(ConstBlock X) const;  ///< n x K
   Vector output(ConstBlock X) const override;
   /// On the calling thread but for BLAS. Memory: all that the layers keep for all rows of X.
   Sweep sweep(ConstBlock X) const override;
@@ -99,9 +104,11 @@ class LayeredNetwork final : public Network {
   /// The tapes of rows begin ... begin + rows, which may be computed into `own`.
   using TapesOf =
       std::function<std::vector<LayerTape>&(Index begin, Index rows, std::vector<LayerTape>& own)>;
-  Parameters pull_back(ConstVector u, const TapesOf& tapes_of) const;
+  Parameters pull_back(ConstBlock U, const TapesOf& tapes_of) const;
+  Parameters pull_back_at(ConstBlock X, ConstBlock U) const;
   const PlacedLayer& weighted(Index layer) const { return weighted_[static_cast<std::size_t>(layer)]; }
   void check_inputs(ConstBlock X) const;
+  void check_one_output() const;
 
   LayeredArchitecture architecture_;
   Parameters parameters_;

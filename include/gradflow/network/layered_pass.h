@@ -9,7 +9,7 @@ namespace gradflow {
 /// Forward and reverse passes of a network of layers (layered_network.h) one after another, at the parameters
 /// that it has at the forward pass:
 ///
-///     forward(X) = f(X),   pull_back(u) = J'u  at the X of the last forward()
+///     forward(X) = F(X), n x K,   pull_back(U) = the gradient of sum_ik U_ik F_ik  at the last forward()'s X
 ///
 /// What the layers keep between the two stays in memory while it is at most `most_kept` numbers; otherwise
 /// the reverse pass makes the forward one again, in blocks of examples, from a copy of X. The same bits
@@ -24,10 +24,10 @@ class LayeredPass {
   LayeredPass(const LayeredPass&) = delete;
   LayeredPass& operator=(const LayeredPass&) = delete;
 
-  /// n. Throws InputError if X has not the network's inputs.
-  Vector forward(ConstBlock X);
-  /// Throws InputError unless u has as many entries as the last forward() had rows.
-  Parameters pull_back(ConstVector u);
+  /// n x K. Throws InputError if X has not the network's inputs.
+  Matrix forward(ConstBlock X);
+  /// Throws InputError unless U has the shape of what the last forward() gave.
+  Parameters pull_back(ConstBlock U);
 
  private:
   const LayeredNetwork& network_;

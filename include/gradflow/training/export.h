@@ -18,12 +18,12 @@ namespace gradflow {
 DenseNetwork in_raw_units(const DenseNetwork& network, const Vector& input_center, const Vector& input_scale,
                           double output_center, double output_scale, double intercept);
 
-/// The same of a network of layers. Where its first layer is not dense and there is something to standardise,
+/// The same of a network of layers, with an intercept for each of its K outputs. Where its first layer is not dense and there is something to standardise,
 /// a layer that does it comes before it, z = (x - input_center) / input_scale: conv1d:C:1 or conv2d:C:1, or
 /// dense:D on features. Throws InputError where the centers or scales differ within a channel of an array.
 LayeredNetwork in_raw_units(const LayeredNetwork& network, const Vector& input_center,
                             const Vector& input_scale, double output_center, double output_scale,
-                            double intercept);
+                            const Vector& intercept);
 
 /// A safetensors file that load_state_dict() of
 ///
@@ -32,9 +32,6 @@ LayeredNetwork in_raw_units(const LayeredNetwork& network, const Vector& input_c
 /// takes: tensors 0.weight, 0.bias, 2.weight, ..., float64, of a network of parameterisation `standard`
 /// (InputError otherwise). A linear network has 0.weight only. DenseNetwork::from_file() reads it as well.
 void write_state_dict(const std::string& path, const DenseNetwork& network,
-                      const std::map<std::string, std::string>& metadata);
-/// Of a network with K outputs, as its entries: the last W is K x w.
-void write_state_dict(const std::string& path, const Parameters& parameters,
                       const std::map<std::string, std::string>& metadata);
 /// The same of a network of layers, LayeredNetwork::state_dict(): modules as its layers' names say.
 void write_state_dict(const std::string& path, const LayeredNetwork& network,
@@ -46,12 +43,9 @@ void write_state_dict(const std::string& path, const LayeredNetwork& network,
 /// github.com/onnx/onnx, onnx/onnx.proto3.
 void write_onnx(const std::string& path, const DenseNetwork& network,
                 const std::map<std::string, std::string>& metadata);
-/// Of a network with K outputs, of parameterisation standard with biases; `output` is the output's name.
-void write_onnx(const std::string& path, const Activation& activation, const Parameters& parameters,
-                const std::string& output, const std::map<std::string, std::string>& metadata);
-/// The same of a network of layers: input "features", rows x the input's shape. Layer norm is ReduceMean,
-/// Sub, Mul, Add, Sqrt and Div, over axis 1.
+/// The same of a network of layers: input "features", rows x the input's shape; the output, rows x K, has the
+/// name given. Layer norm is ReduceMean, Sub, Mul, Add, Sqrt and Div, over axis 1.
 void write_onnx(const std::string& path, const LayeredNetwork& network,
-                const std::map<std::string, std::string>& metadata);
+                const std::map<std::string, std::string>& metadata, const std::string& output = "response");
 
 }  // namespace gradflow

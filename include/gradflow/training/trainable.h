@@ -65,15 +65,12 @@ class TrainableNetwork {
   /// The same function as one dense network with K = 1: its own, or two copies side by side with zeros
   /// between. Throws InputError for K > 1 and for a network of layers.
   virtual DenseNetwork dense() const = 0;
-  /// Output k alone, as dense() says the only one; the hidden layers are the same for every k. Throws
-  /// InputError for k out of range and where there is no dense network.
-  virtual DenseNetwork dense_output(Index k) const;
 
   /// W of the last layer, f = A W' + b, K x p, scales included; A, n x p, is the last of features(), or the
   /// rows themselves where there is none.
   virtual Matrix last_weights() const;
 
-  /// The same as one network of layers. Throws InputError for K > 1, and for two copies whose channels or
+  /// The same as one network of layers with K outputs. Throws InputError for two copies whose channels or
   /// features some layer would mix: layernorm, and a residual block right on the inputs.
   virtual LayeredNetwork layered() const = 0;
 };
@@ -101,7 +98,7 @@ std::unique_ptr<TrainableNetwork> make_trainable(const Architecture& architectur
                                                  Centring centring = Centring::none,
                                                  Precision precision = Precision::float64);
 
-/// A network of layers, in float64.
+/// A network of layers with its K outputs, in float64.
 std::unique_ptr<TrainableNetwork> make_trainable(const LayeredNetwork& network,
                                                  Centring centring = Centring::none);
 
