@@ -27,3 +27,28 @@ def test_a_runtime_predicts_the_same_from_the_onnx_file(network, tmp_path, progr
 
     expected = np.genfromtxt(tmp_path / "p.csv", delimiter=",", skip_header=1)[:, 1]
     assert np.max(np.abs(response[:, 0] - expected)) < 1e-5 * np.max(np.abs(expected))
+
+
+@pytest.mark.parametrize("network", ["tanh:8x2", "conv2d:4:3 relu res(conv2d:4:3) avgpool dense:3"])
+def test_of_classes_a_runtime_gives_the_same_probabilities(network, tmp_path, program):
+    random = np.random.default_rng(2)
+    classes = np.arange(60) % 3
+    X = 5.0 + 0.5 * random.normal(size=(60, 1, 6, 6)) + classes[:, None, None, None]
+    if not network.startswith("conv"):
+        X = X.reshape(60, 36)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", classes.astype(float))
+
+    def run(*arguments):
+        subprocess.run([program, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    run("train", "--features", "X.npy", "--response", "y.npy", "--classes", "--network", network, "--optimizer", "adam",
+        "--lr", "0.01", "--steps", "60", "-o", "w.safetensors", "--onnx", "w.onnx")
+    run("predict", "w.safetensors", "--features", "X.npy", "-o", "p.csv")
+    session = onnxruntime.InferenceSession(str(tmp_path / "w.onnx"), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"features": X.astype(np.float32)})
+
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    given = np.genfromtxt(tmp_path / "p.csv", delimiter=",", skip_header=1)[:, 2:]
+    assert np.max(np.abs(p - given)) < 1e-5
