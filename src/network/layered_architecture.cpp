@@ -114,9 +114,10 @@ void LayeredArchitecture::check(Index outputs) const {
     entries *= extent;
   }
   const bool dense = !layers.empty() && layers.back().kind == LayerKind::dense;
-  require(dense && (outputs == any_outputs || layers.back().width == outputs), "last layer",
-          layers.empty() ? std::string("none") : to_string(layers.back()),
-          outputs == any_outputs ? "must be dense:K with K outputs" : fmt::format("must be dense:{}", outputs));
+  require(
+      dense && (outputs == any_outputs || layers.back().width == outputs), "last layer",
+      layers.empty() ? std::string("none") : to_string(layers.back()),
+      outputs == any_outputs ? "must be dense:K with K outputs" : fmt::format("must be dense:{}", outputs));
   if (parameterization == Parameterization::ntk) {
     require(sw2 > 0.0 && std::isfinite(sw2), "network sw2", sw2, "must be > 0 and finite");
     require(sb2 >= 0.0 && std::isfinite(sb2), "network sb2", sb2, "must be >= 0 and finite");

@@ -18,9 +18,7 @@ class LayersPass final : public NetworkPass {
     return output_;
   }
 
-  Vector pull_back(ConstBlock U) override {
-    return pass_.pull_back(U).flatten();
-  }
+  Vector pull_back(ConstBlock U) override { return pass_.pull_back(U).flatten(); }
 
  private:
   LayeredPass pass_;

@@ -103,7 +103,8 @@ void write_onnx(const std::string& path, const LayeredNetwork& network,
     throw InputError("an ONNX file is of a network of parameterization standard with biases");
   LayerNodes nodes(network, output);
   nodes.add(network.sequence(), "features");
-  write_file_atomically(path, nodes.graph.model(network.architecture().input, output, network.outputs(), metadata));
+  write_file_atomically(path,
+                        nodes.graph.model(network.architecture().input, output, network.outputs(), metadata));
 }
 
 }  // namespace gradflow

@@ -5,12 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/bad_input.h"
 #include "cli/run_program.h"
 #include "gradflow/base/random.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -35,7 +35,7 @@ class Choice : public testing::Test {
   json report(const Words& arguments) const {
     const ProgramResult result = run(with(arguments, {"--json", "run.json"}));
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    return json::parse(folder.read("run.json"));
+    return parse_json(folder.read("run.json"));
   }
   // Share of the responses of a table inside the intervals of a CSV of predictions, and their RMSE.
   std::pair<double, double> coverage_and_rmse(const std::string& csv, const std::string& table) const {

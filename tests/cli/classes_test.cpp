@@ -2,11 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/run_program.h"
 #include "gradflow/base/random.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -104,7 +104,7 @@ TEST_F(Classes, AreFittedAndPredictedAsWellAsTheBestRuleNearly) {
     // The best rule: 94 %, of 300 rows with standard deviation 1.4 %; three of these and 3 % for learning.
     EXPECT_GT(right, 300 * (0.94 - 0.03 - 0.042)) << method;
 
-    const json report = json::parse(folder.read("run.json"));
+    const json report = parse_json(folder.read("run.json"));
     EXPECT_LT(report["test"]["p_value"].get<double>(), 1e-10);
     EXPECT_GT(report["leave_one_out"]["accuracy"].get<double>(), 0.86);
     EXPECT_LT(report["leave_one_out"]["log_loss"].get<double>(),
@@ -215,14 +215,14 @@ TEST_F(Classes, SeveralTargetsAreFittedOneByOne) {
   EXPECT_FALSE(folder.exists("m.b.gf"));
   EXPECT_TRUE(folder.exists("m.c.gf"));
   EXPECT_FALSE(folder.exists("m.gf"));
-  const json report = json::parse(folder.read("all.json"));
+  const json report = parse_json(folder.read("all.json"));
   EXPECT_EQ(report["targets"]["a"]["encoding"]["features"], (json{"x1", "x2"}));
   EXPECT_TRUE(report["targets"]["b"]["error"].is_string());
 
   // Each is what it would be alone.
   ASSERT_EQ(run({"stop", "targets.csv", "--target", "c", "--exclude", "a,b", "--json", "c.json"}).exit_code,
             0);
-  const json alone = json::parse(folder.read("c.json"));
+  const json alone = parse_json(folder.read("c.json"));
   EXPECT_EQ(report["targets"]["c"]["chosen"], alone["chosen"]);
   EXPECT_EQ(report["targets"]["c"]["test"], alone["test"]);
 }

@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "cli/bad_input.h"
 #include "cli/run_program.h"
 #include "gradflow/base/random.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -30,7 +30,7 @@ class Diagnostics : public testing::Test {
   json report(const std::string& command, const Words& more = {}) const {
     const ProgramResult result = run(command, with(more, {"--json", "run.json"}));
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    return json::parse(folder.read("run.json"));
+    return parse_json(folder.read("run.json"));
   }
   TemporaryFolder folder;
 };

@@ -4,11 +4,11 @@
 
 #include <cmath>
 #include <functional>
-#include <nlohmann/json.hpp>
 
 #include "cli/bad_input.h"
 #include "cli/run_program.h"
 #include "gradflow/base/random.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -56,7 +56,7 @@ class FurtherTests : public testing::Test {
   json report(const Words& more) const {
     const ProgramResult result = run(with(more, {"--json", "run.json"}));
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    return json::parse(folder.read("run.json"));
+    return parse_json(folder.read("run.json"));
   }
 
   // The p-value of one test's entry in the JSON.
@@ -189,7 +189,7 @@ TEST_F(FurtherTests, WeightsAndReplicatesAreThoseOfTheScoreTestAndOfStop) {
       command = with(with(std::move(command), {"data.csv", "--target", "y", "--json", "run.json"}),
                      with(data, more));
       EXPECT_EQ(run_program(folder.path(), command).exit_code, 0);
-      return json::parse(folder.read("run.json"));
+      return parse_json(folder.read("run.json"));
     };
 
     const json merged = all({"test"}, {}), stopped = all({"stop"}, {});

@@ -8,11 +8,11 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "cli/process.h"
 #include "gradflow/base/random.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -140,8 +140,8 @@ TEST_F(Interruption, AFullDiskEndsTheRecordAndNotTheRun) {
   EXPECT_NE(full.out.find("recording to the checkpoint 'run.checkpoint' stopped after product "),
             std::string::npos)
       << full.out;
-  const auto report = nlohmann::json::parse(folder.read("m.json"));
-  const auto expected = nlohmann::json::parse(whole.read("m.json"));
+  const auto report = parse_json(folder.read("m.json"));
+  const auto expected = parse_json(whole.read("m.json"));
   EXPECT_EQ(report["rules"], expected["rules"]);
   EXPECT_EQ(report["warnings"].size(), expected["warnings"].size() + 1);
   EXPECT_TRUE(folder.exists("run.checkpoint"));
@@ -164,7 +164,7 @@ TEST_F(Interruption, AChangeOfTheDataDuringTheRunIsSaid) {
         "'data.csv' changed while the run was going on: the results are of the data as they were read first";
     EXPECT_EQ(ended.exit_code, 0) << ended.err;
     EXPECT_NE(ended.out.find(sentence), std::string::npos) << ended.out;
-    const auto warnings = nlohmann::json::parse(folder.read("m.json"))["warnings"];
+    const auto warnings = parse_json(folder.read("m.json"))["warnings"];
     EXPECT_NE(std::find(warnings.begin(), warnings.end(), sentence), warnings.end()) << warnings;
   }
 }

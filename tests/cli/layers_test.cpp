@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/bad_input.h"
 #include "cli/run_program.h"
 #include "gradflow/base/random.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -48,7 +48,7 @@ class Layers : public testing::Test {
   json report(const Words& arguments) const {
     const ProgramResult result = run(with(arguments, {"--json", "run.json"}));
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    return json::parse(folder.read("run.json"));
+    return parse_json(folder.read("run.json"));
   }
   std::string error_of(const Words& arguments) const {
     const ProgramResult result = run(arguments);

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
 #include <ostream>
 
 #include "cli/process.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -95,7 +95,7 @@ TEST_P(Peak, StaysBelowThePlan) {
                           .wait();
 
   ASSERT_EQ(ended.exit_code, 0) << ended.err;
-  const double planned = nlohmann::json::parse(folder.read("run.json"))["plan"]["memory_bytes"];
+  const double planned = parse_json(folder.read("run.json"))["plan"]["memory_bytes"];
   constexpr double program = 60e6;
   EXPECT_LT(ended.peak_resident, planned + program);
 }

@@ -5,12 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/bad_input.h"
 #include "cli/run_program.h"
 #include "gradflow/base/random.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -60,7 +60,7 @@ class Noise : public testing::Test {
   json report(const Words& arguments) const {
     const ProgramResult result = run(with(arguments, {"--json", "run.json"}));
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    return json::parse(folder.read("run.json"));
+    return parse_json(folder.read("run.json"));
   }
   std::vector<Prediction> predictions(const Words& options, const Words& how = {}) const {
     EXPECT_EQ(run(with({"fit"}, with(data, with(options, {"-o", "m.model"})))).exit_code, 0);
@@ -256,7 +256,7 @@ TEST_F(Noise, ANoiseModelWithoutAnEstimateIsNotUsableAndWritesNoModel) {
               testing::StartsWith("gradflow: no model was written: the noise model has no estimate"));
   EXPECT_THAT(result.out, testing::HasSubstr("could not be estimated"));
   EXPECT_FALSE(folder.exists("m.model"));
-  const json noise = json::parse(folder.read("run.json"))["noise"];
+  const json noise = parse_json(folder.read("run.json"))["noise"];
   EXPECT_EQ(noise["applied"], false);
   EXPECT_NE(noise["outcome"], "converged");
 }

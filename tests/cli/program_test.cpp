@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/run_program.h"
@@ -12,6 +11,7 @@
 #include "gradflow/data/safetensors.h"
 #include "gradflow/model/fitted_model.h"
 #include "gradflow/operators/finite_ntk.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -30,7 +30,7 @@ class Program : public testing::Test {
     arguments.insert(arguments.end(), {"--json", "run.json"});
     const ProgramResult result = run(arguments);
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    return json::parse(folder.read("run.json"));
+    return parse_json(folder.read("run.json"));
   }
 
   TemporaryFolder folder;
@@ -201,7 +201,7 @@ TEST_F(Program, AnUnidentifiedTimeIsAResultWithExitCodeThree) {
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_EQ(result.err, "");
   EXPECT_EQ(result.out.find("Whether training is warranted cannot be told"), 0U);
-  const json report = json::parse(folder.read("run.json"));
+  const json report = parse_json(folder.read("run.json"));
   EXPECT_EQ(report["outcome"], "unidentified");
   EXPECT_TRUE(report["chosen"]["time"].is_null());
   EXPECT_TRUE(report["test"]["p_value"].is_null());
@@ -389,7 +389,7 @@ TEST_F(Program, ModelsAreSafetensorsWithTheirDescription) {
   EXPECT_EQ(file.tensors.at("alpha").shape, std::vector<Index>{40});
   EXPECT_EQ(file.tensors.at("X_train").shape, (std::vector<Index>{40, 2}));
   EXPECT_EQ(file.tensors.at("network.W0").shape, (std::vector<Index>{6, 2}));
-  const json description = json::parse(file.metadata.at("gradflow_model"));
+  const json description = parse_json(file.metadata.at("gradflow_model"));
   EXPECT_EQ(description["format_version"], 1);
   EXPECT_EQ(description["operator"]["text"], "relu:6");
 }

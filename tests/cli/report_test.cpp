@@ -4,11 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "cli/run_program.h"
 #include "gradflow/model/class_model.h"
 #include "gradflow/model/fitted_model.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -57,7 +57,7 @@ TEST_F(ReportCommand, EveryNumberOfThePageIsTheRunsOwn) {
 
   const std::string page = run({"report", "m.json", "-o", "-"}).out;
 
-  const auto json = nlohmann::json::parse(folder.read("m.json"));
+  const auto json = parse_json(folder.read("m.json"));
   for (const auto& [name, rule] : json["rules"].items()) {
     EXPECT_THAT(page, HasSubstr(fmt::format("<td>{:.5g}</td>", rule["time"].get<double>()))) << name;
     EXPECT_THAT(page, HasSubstr(fmt::format("<td>{:.5g}</td>", rule["loo_rmse"].get<double>()))) << name;

@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <sstream>
 
 #include "cli/process.h"
 #include "gradflow/model/fitted_model.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -27,7 +27,7 @@ json run_json(const TemporaryFolder& folder, const Words& arguments) {
       run_program(folder.path(), joined(arguments, {"--quiet", "--json", "run.json"}));
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out + result.err, "");
-  return result.exit_code == 0 ? json::parse(folder.read("run.json")) : json{};
+  return result.exit_code == 0 ? parse_json(folder.read("run.json")) : json{};
 }
 
 // How the operator is said and kept, beside the dense engine.
@@ -201,7 +201,7 @@ TEST_F(Scale, OnlyTheChosenRuleRunsWhereOneIsAskedFor) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("gcv              NA     NA      NA"), std::string::npos) << result.out;
   EXPECT_EQ(result.out.find("NA %"), std::string::npos) << result.out;
-  const json report = json::parse(folder.read("run.json"));
+  const json report = parse_json(folder.read("run.json"));
   for (const char* rule : {"reml-risk", "gcv", "loo", "validation"}) {
     EXPECT_EQ(report["rules"][rule]["outcome"], "not_run") << rule;
     EXPECT_TRUE(report["rules"][rule]["time"].is_null()) << rule;
@@ -244,7 +244,7 @@ TEST_F(Scale, ThePlanIsALineOnStandardError) {
   const ProgramResult quiet = run(joined(question, {"--quiet"}));
   const ProgramResult dense = run(joined({"stop"}, data));
 
-  const std::string plan = json::parse(folder.read("run.json"))["plan"]["text"];
+  const std::string plan = parse_json(folder.read("run.json"))["plan"]["text"];
   EXPECT_EQ(loud.err, "gradflow: " + plan + "\n");
   EXPECT_EQ(
       plan.find(fmt::format("n = {}: Krylov spaces, matrix-free in float32, sweeps kept, about ", rows)), 0U)

@@ -1,10 +1,10 @@
 // gradflow simulate as a user runs it.
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/bad_input.h"
 #include "gradflow/data/table.h"
 #include "gradflow/model/simulate.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 namespace {
@@ -81,7 +81,7 @@ TEST_F(SimulateProgram, TheCommandItPrintsRuns) {
   EXPECT_NE(drawn.out.find("s^2 = 4, tau = 20\n"), std::string::npos) << drawn.out;
   EXPECT_TRUE(drawn.out.ends_with("Next: " + next)) << drawn.out;
   EXPECT_EQ(stopped.exit_code, 0) << stopped.err;
-  const nlohmann::json json = nlohmann::json::parse(folder.read("draw.json"));
+  const nlohmann::json json = parse_json(folder.read("draw.json"));
   EXPECT_EQ(json["function"]["name"], "model");
   EXPECT_EQ(json["function"]["kernel"], "ntk:erf:1");
   EXPECT_EQ(json["function"]["tau"], 20.0);

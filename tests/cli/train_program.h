@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/bad_input.h"
+#include "support/json.h"
 
 namespace gradflow::cli_test {
 
@@ -14,7 +14,7 @@ using Words = std::vector<std::string>;
 /// A folder to train in, and a Python to read what was written there.
 class TrainFolder : public testing::Test {
  protected:
-  nlohmann::json json(const std::string& name) const { return nlohmann::json::parse(folder.read(name)); }
+  nlohmann::json json(const std::string& name) const { return parse_json(folder.read(name)); }
 
   bool has_module(const std::string& module) const {
     return std::system(fmt::format("{} -c 'import {}' 2>/dev/null", python, module).c_str()) == 0;

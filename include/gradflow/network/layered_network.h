@@ -26,9 +26,9 @@ struct LayerTape;  // what a forward pass keeps of a layer
 
 /// A network of layers (layered_architecture.h) and its derivatives in theta. As a Network it has one output;
 /// of K, scores() and LayeredPass take all, one_output() one, and the functions of Network throw InputError.
-/// An example is a row of X: features, or an array in C order. Inside, an array over n examples is a matrix n x (channels
-/// positions) whose columns are in C order; in storage that is also (n positions) x channels, so a
-/// convolution is a product of its patches with its weights, and flattening costs nothing.
+/// An example is a row of X: features, or an array in C order. Inside, an array over n examples is a matrix n
+/// x (channels positions) whose columns are in C order; in storage that is also (n positions) x channels, so
+/// a convolution is a product of its patches with its weights, and flattening costs nothing.
 ///
 /// The forward pass keeps for each layer what its derivative needs (dense, convolution: inputs or patches;
 /// activation: phi'; layer norm: normalised entries and 1/sd); the reverse and the tangent pass run over it:

@@ -18,9 +18,10 @@ namespace gradflow {
 DenseNetwork in_raw_units(const DenseNetwork& network, const Vector& input_center, const Vector& input_scale,
                           double output_center, double output_scale, double intercept);
 
-/// The same of a network of layers, with an intercept for each of its K outputs. Where its first layer is not dense and there is something to standardise,
-/// a layer that does it comes before it, z = (x - input_center) / input_scale: conv1d:C:1 or conv2d:C:1, or
-/// dense:D on features. Throws InputError where the centers or scales differ within a channel of an array.
+/// The same of a network of layers, with an intercept for each of its K outputs. Where its first layer is not
+/// dense and there is something to standardise, a layer that does it comes before it, z = (x - input_center)
+/// / input_scale: conv1d:C:1 or conv2d:C:1, or dense:D on features. Throws InputError where the centers or
+/// scales differ within a channel of an array.
 LayeredNetwork in_raw_units(const LayeredNetwork& network, const Vector& input_center,
                             const Vector& input_scale, double output_center, double output_scale,
                             const Vector& intercept);
