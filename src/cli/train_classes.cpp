@@ -14,12 +14,6 @@
 namespace gradflow::cli {
 namespace {
 
-// What training on a number takes and on classes does not.
-void check_supported(const Settings& s) {
-  if (!s.weights.empty())
-    throw InputError("--weights is not for train --classes, whose weights are drawn by --seed");
-}
-
 ClassDataset load(const Job& job) {
   DatasetOptions options = job.dataset;
   options.feature_shape = job.operator_spec.array_shape();
@@ -55,7 +49,6 @@ TrainingContext make_context(const ClassDataset& data, TrainRequest request,
 
 int train_classes(Invocation& invocation) {
   const Settings s = training_settings(invocation.settings);
-  check_supported(s);
   const Job job = make_job(s, Purpose::training);
   const ClassDataset data = load(job);
   TrainRequest request = make_request(s, data.data.X.rows());

@@ -48,14 +48,22 @@ std::unique_ptr<TrainableNetwork> make_class_network(const Settings& s, const Jo
   spec.take_shape(data.data.recipe.options.feature_shape);
   const Index inputs = data.data.X.cols();
   const auto K = static_cast<Index>(data.classes.size());
-  if (!spec.layered)
-    return make_trainable(spec.network, inputs, K, spec.seed, parse_centring(s.center),
-                          training_precision(s));
-  if (spec.layered->outputs() != K)
+  if (!s.weights.empty() && s.network.empty())
+    throw InputError("--weights with --classes needs --network, whose weights they are");
+  const Centring centring = parse_centring(s.center);
+  if (spec.layered && spec.layered->outputs() != K)
     throw InputError(
         fmt::format("--network: the last layer is {}: must be dense:{}, an output for each class",
                     to_string(spec.layered->layers.back()), K));
-  return trained_layers(s, LayeredNetwork::initialise(*spec.layered, inputs, spec.seed));
+  if (s.weights.empty() && spec.layered)
+    return trained_layers(s, LayeredNetwork::initialise(*spec.layered, inputs, spec.seed));
+  if (s.weights.empty())
+    return make_trainable(spec.network, inputs, K, spec.seed, centring, training_precision(s));
+  LayeredArchitecture layers = spec.layered ? *spec.layered : layered(spec.network);
+  layers.layers.back().width = K;
+  const auto given = LayeredNetwork::from_file(s.weights, layers, inputs);
+  if (spec.layered) return trained_layers(s, given);
+  return make_trainable(spec.network, given.parameters(), centring, training_precision(s));
 }
 
 std::string standardising_note(const LayeredNetwork& trained, const LayeredNetwork& written) {

@@ -17,7 +17,8 @@ Precision training_precision(const Settings& settings);
 /// could not be written to the files asked for.
 std::unique_ptr<TrainableNetwork> make_network(const Settings& settings, const Job& job, const Dataset& data);
 
-/// That of --classes, with an output for each class: of --network, --center and --precision.
+/// That of --classes, with an output for each class: of --network, --weights, --center and
+/// --precision.
 std::unique_ptr<TrainableNetwork> make_class_network(const Settings& settings, const Job& job,
                                                      const ClassDataset& data);
 

@@ -9,6 +9,7 @@
 #include "gradflow/training/export.h"
 #include "gradflow/training/train.h"
 #include "training/test_problems.h"
+#include "training/validation_stop.h"
 
 namespace gradflow {
 namespace {
@@ -124,6 +125,26 @@ TEST(Classes, OfSquaredLossStopWhereTheFlowOfTheIndicatorsDoes) {
   EXPECT_NEAR(train(*other, set, request).planned_time / flow_time(all), 1.0, 1e-6);
   request.stop = TrainingStop::follow;
   EXPECT_THROW(train(*network, set, request), InputError);
+}
+
+TEST(Classes, EachGivesItsPartOfTheRowsHeldOutAndKeepsOne) {
+  Matrix Y = Matrix::Zero(112, 4);  // 100, 8, 3 and 1 rows
+  for (Index i = 0; i < 112; ++i) Y(i, i < 100 ? 0 : i < 108 ? 1 : i < 111 ? 2 : 3) = 1.0;
+  for (const auto& [fraction, expected] :
+       {std::pair{0.2, Vector{{20, 2, 1, 0}}}, std::pair{0.9, Vector{{90, 7, 2, 0}}}}) {
+    const RowSplit split = validation_split(Y, fraction, 5);
+    EXPECT_EQ(Vector(Y(split.held, Eigen::all).colwise().sum()), expected);
+    EXPECT_EQ(split.held.size() + split.kept.size(), 112u);
+    std::vector<Index> all = split.held;
+    all.insert(all.end(), split.kept.begin(), split.kept.end());
+    std::ranges::sort(all);
+    for (Index i = 0; i < 112; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)], i);
+    EXPECT_EQ(validation_split(Y, fraction, 5).held, split.held);
+    EXPECT_NE(validation_split(Y, fraction, 6).held, split.held);
+  }
+  // Numbers are one class, and some row is held out of however few.
+  EXPECT_EQ(validation_split(Vector::LinSpaced(10, 0.1, 0.9), 0.2, 1).held.size(), 2u);
+  EXPECT_EQ(validation_split(Vector::LinSpaced(3, 0.1, 0.9), 0.01, 1).held.size(), 1u);
 }
 
 TEST(Classes, AreValidatedOnTheRowsHeldOut) {

@@ -194,4 +194,18 @@ std::unique_ptr<TrainableNetwork> make_trainable(const Architecture& architectur
                  precision);
 }
 
+std::unique_ptr<TrainableNetwork> make_trainable(const Architecture& architecture,
+                                                 const Parameters& parameters, Centring centring,
+                                                 Precision precision) {
+  architecture.check();
+  require(!parameters.weights.empty(), "number of weight matrices", 0, "must be >= 1");
+  const Index inputs = parameters.weights.front().cols(), outputs = parameters.weights.back().rows();
+  // Its constructor checks every shape.
+  LayeredArchitecture layers = layered(architecture);
+  layers.input = {inputs};
+  layers.layers.back().width = outputs;
+  const LayeredNetwork network(std::move(layers), parameters);
+  return centred(architecture, inputs, outputs, network.parameters().flatten(), centring, precision);
+}
+
 }  // namespace gradflow

@@ -272,15 +272,12 @@ class Training {
 
   // Held-out rows first, then all rows to the time or the number of steps that was best.
   TrainReport validated(Trainer& trainer) {
-    const Index n = data_.X.rows();
-    const Index held =
-        std::clamp<Index>(std::lround(request_.validation_fraction * static_cast<double>(n)), 1, n - 1);
-    const std::vector<Index> order = RandomStream(request_.trainer.seed, "validation split").permutation(n);
-    const TrainingSet out = rows({order.begin(), order.begin() + held}),
-                      in = rows({order.begin() + held, order.end()});
+    const RowSplit split = validation_split(data_.Y, request_.validation_fraction, request_.trainer.seed);
+    const TrainingSet out = rows(split.held), in = rows(split.kept);
+    const auto held = static_cast<Index>(split.held.size());
     const Vector start = network_.parameters();
     TrainerOptions options = request_.trainer;
-    options.batch = std::min<Index>(options.batch, n - held);
+    options.batch = std::min(options.batch, in.X.rows());
     Trainer part(network_, in, options);
     ValidationStop validation(part, out);
     RunOptions first = run_options(network_);

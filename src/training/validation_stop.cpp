@@ -1,9 +1,12 @@
 #include "training/validation_stop.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/random.h"
+#include "gradflow/training/collapse.h"
 
 namespace gradflow {
 namespace {
@@ -11,6 +14,26 @@ namespace {
 constexpr Index least_steps = 50;
 
 }  // namespace
+
+RowSplit validation_split(const Matrix& Y, double fraction, std::uint64_t seed) {
+  const Index n = Y.rows();
+  const auto part = [&](Index rows) {
+    return std::min<Index>(std::lround(fraction * static_cast<double>(rows)), rows - 1);
+  };
+  Labels labels = labels_of_indicators(Y);
+  if (labels.empty()) labels.assign(static_cast<std::size_t>(n), 0);
+  std::vector<Index> left(static_cast<std::size_t>(Y.cols()), 0);  // to be held out, of each class
+  for (const Index label : labels) ++left[static_cast<std::size_t>(label)];
+  for (Index& count : left) count = count > 0 ? part(count) : 0;
+  const bool none = std::ranges::all_of(left, [](Index count) { return count == 0; });
+  RowSplit split;
+  for (const Index row : RandomStream(seed, "validation split").permutation(n)) {
+    Index& count = left[static_cast<std::size_t>(labels[static_cast<std::size_t>(row)])];
+    const bool hold = none ? split.held.empty() : count-- > 0;
+    (hold ? split.held : split.kept).push_back(row);
+  }
+  return split;
+}
 
 double loss_at(const Trainer& trainer, const TrainingSet& rows) {
   return trainer.loss_of(trainer.predict(rows.X, rows.design), rows.Y);

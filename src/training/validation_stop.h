@@ -1,8 +1,18 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "gradflow/training/run.h"
 
 namespace gradflow {
+
+struct RowSplit {
+  std::vector<Index> held, kept;
+};
+/// Holds out `fraction` of the rows, at least one and not all, in the order of the stream "validation split"
+/// of the seed; where the responses are indicators, of the rows of each class, of which at least one is kept.
+RowSplit validation_split(const Matrix& Y, double fraction, std::uint64_t seed);
 
 /// Keeps the weights with the least loss on held-out rows, and ends a training whose loss there has not
 /// improved since half of its steps, after at least 50. Looks every 5 % of the steps so far.

@@ -174,6 +174,32 @@ TEST_F(TrainClasses, OfANetworkOfLayersArePredictedNearlyAsTheBestRule) {
             std::string::npos);
 }
 
+// Without standardisation the written weights are those of the training: half of the steps, and half again
+// from there, are all of gradient descent's steps.
+TEST_F(TrainClasses, GoOnFromGivenWeightsAsIfTheyHadNotStopped) {
+  for (const char* network : {"tanh:6", "dense:6 layernorm:affine relu dense:3"}) {
+    const auto train = [&](const char* steps, const char* output, const Words& more) {
+      return run_program(folder.path(), with({"train", "train.csv", "--target", "kind", "--classes", "--id",
+                                              "id", "--network", network, "--standardize", "none", "--steps",
+                                              steps, "--lr", "0.001", "-o", output},
+                                             more));
+    };
+    ASSERT_EQ(train("40", "whole.safetensors", {"--json", "whole.json"}).exit_code, 0);
+    ASSERT_EQ(train("20", "half.safetensors", {}).exit_code, 0);
+    const ProgramResult rest =
+        train("20", "rest.safetensors", {"--weights", "half.safetensors", "--json", "rest.json"});
+
+    ASSERT_EQ(rest.exit_code, 0) << rest.err;
+    const double whole_loss = json("whole.json")["training"]["loss"],
+                 loss = json("rest.json")["training"]["loss"];
+    EXPECT_NEAR(loss, whole_loss, 1e-9 * whole_loss) << network;
+    EXPECT_GT(json("whole.json")["training"]["start_loss"].get<double>(), whole_loss);
+  }
+  EXPECT_EQ(refusal({"train", "train.csv", "--target", "kind", "--classes", "--id", "id", "--weights",
+                     "half.safetensors"}),
+            "gradflow: error: --weights with --classes needs --network, whose weights they are\n");
+}
+
 TEST_F(TrainClasses, TwoClassesHaveTwoOutputsAndARowWithoutAFeatureIsNotPredicted) {
   std::string text = "x,y\n";
   for (int i = 0; i < 20; ++i) text += fmt::format("{},{}\n", 0.1 * i, i < 10 ? 0 : 1);
@@ -212,8 +238,6 @@ TEST_F(TrainClasses, RefuseWhatTheyDoNotHave) {
        "reml-flow\n"},
       {{"--no-intercept"},
        "--no-intercept is for squared loss: cross-entropy has no intercept beside the network\n"},
-      {{"--weights", "w.safetensors"},
-       "--weights is not for train --classes, whose weights are drawn by --seed\n"},
       {{"--covariates", "x1"},
        "--covariates: class probabilities have no fixed effects beside an intercept for each class; leave "
        "the columns among the features, or out with --exclude\n"},

@@ -98,6 +98,12 @@ std::unique_ptr<TrainableNetwork> make_trainable(const Architecture& architectur
                                                  Centring centring = Centring::none,
                                                  Precision precision = Precision::float64);
 
+/// The same from given entries, the last W K x w. Throws InputError unless their shapes are the network's.
+std::unique_ptr<TrainableNetwork> make_trainable(const Architecture& architecture,
+                                                 const Parameters& parameters,
+                                                 Centring centring = Centring::none,
+                                                 Precision precision = Precision::float64);
+
 /// A network of layers with its K outputs, in float64.
 std::unique_ptr<TrainableNetwork> make_trainable(const LayeredNetwork& network,
                                                  Centring centring = Centring::none);
