@@ -8,6 +8,7 @@
 #include "cli/terminal_progress.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
+#include "gradflow/model/memory.h"
 
 namespace gradflow::cli {
 namespace {
@@ -88,6 +89,23 @@ void check_outputs(const Settings& s) {
   if (!s.watch.empty() && s.no_watch) throw InputError("--watch and --no-watch: give one");
 }
 
+// Says what much memory is for before it is taken, or that it is not there.
+void check_memory(const TrainableNetwork& network, const TrainingContext& context, const Settings& s) {
+  constexpr double spare = 0.9, worth_a_line = 0.5e9;
+  const double available = spare * available_memory();
+  if (available > 0.0 && context.memory > available)
+    throw InputError(fmt::format(
+        "training '{}' on {} rows needs about {:.3g} GB of memory, and {:.3g} GB are available: give fewer "
+        "rows or a smaller network{}",
+        context.network, context.rows, context.memory / 1e9, available / 1e9,
+        network.precision() == Precision::float32 ? "" : ", or of a dense one --precision float32"));
+  if (context.memory > worth_a_line && !s.quiet)
+    std::fputs(fmt::format("gradflow: training {} parameters on {} rows; at most {:.2g} GB of memory\n",
+                           context.parameters, context.rows, context.memory / 1e9)
+                   .c_str(),
+               stderr);
+}
+
 }  // namespace
 
 Settings training_settings(const Settings& settings) {
@@ -139,6 +157,8 @@ TrainRequest make_request(const Settings& s, Index rows) {
 
 TrainReport train_with_progress(TrainableNetwork& network, const TrainingSet& set, TrainingContext& context,
                                 const Settings& s) {
+  context.memory = training_memory(network, set, context.request);
+  check_memory(network, context, s);
   TerminalProgress progress(!s.quiet);
   context.request.progress = &progress;
   TrainReport report = train(network, set, context.request);

@@ -227,6 +227,7 @@ std::string json_training_report(const RunRecord& record, const TrainingContext&
   json["n"] = context.rows;
   json["d"] = context.features;
   json["response_scale"] = number(context.response_scale);
+  json["memory_bytes"] = context.memory > 0.0 ? number(context.memory) : Json(nullptr);
   json["warnings"] = report.warnings;
   return dump(json);
 }

@@ -38,6 +38,8 @@ void product(CBLAS_TRANSPOSE a, CBLAS_TRANSPOSE b, Index m, Index n, Index k, do
 
 }  // namespace
 
+Index count_groups(Index n) { return std::clamp<Index>(n / least_rows, 1, most_groups); }
+
 template <typename T>
 DensePass<T>::DensePass(const Activation& activation, const std::vector<LayerEntries>& layers,
                         const Vector& theta)
@@ -51,7 +53,7 @@ DensePass<T>::DensePass(const Activation& activation, const std::vector<LayerEnt
 template <typename T>
 void DensePass<T>::resize(Index n) {
   if (output_.rows() == n && !groups_.empty()) return;
-  const Index count = std::clamp<Index>(n / least_rows, 1, most_groups);
+  const Index count = count_groups(n);
   output_.resize(n, layers_.back().rows);
   groups_.resize(static_cast<std::size_t>(count));
   for (Index g = 0; g < count; ++g) {

@@ -10,6 +10,9 @@ namespace gradflow {
 /// Up to which TrainableNetwork::products() keeps the sweeps of its network.
 inline constexpr double kept_sweep_bytes = 2147483648.0;
 
+/// Groups of rows that a pass of n rows makes.
+Index count_groups(Index n);
+
 /// Forward and reverse pass of a dense network with examples as columns:
 ///
 ///     Z_l = ws_l W_l A_l + bs b_l,   A_{l+1} = phi(Z_l),   D_l = (ws_{l+1} W_{l+1}' D_{l+1}) o phi'(Z_l)

@@ -67,6 +67,16 @@ class DenseTrainable final : public TrainableNetwork {
     return std::make_unique<DensePass<double>>(architecture_.activation, layers_, theta_);
   }
 
+  double pass_bytes(Index n) const override {
+    Index kept = inputs() + outputs();
+    for (std::size_t l = 1; l < layers_.size(); ++l) kept += 2 * layers_[l].columns;
+    const auto rows = static_cast<double>(n), groups = static_cast<double>(count_groups(n));
+    const double entries =
+        rows * static_cast<double>(kept) + (groups + 1.0) * static_cast<double>(theta_.size());
+    return (precision_ == Precision::float32 ? 4.0 : 8.0) * entries +
+           8.0 * rows * static_cast<double>(outputs());
+  }
+
   Precision precision() const override { return precision_; }
 
   std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {

@@ -63,6 +63,14 @@ class LayeredTrainable final : public TrainableNetwork {
   }
 
   std::unique_ptr<NetworkPass> make_pass() const override { return std::make_unique<LayersPass>(network_); }
+  double pass_bytes(Index n) const override {
+    const auto rows = static_cast<double>(n);
+    const double kept = rows * sizes_of(network_.architecture(), inputs()).kept;
+    const double most = LayeredPass::usual_most_kept;  // then the rows themselves
+    const double entries = kept <= most ? kept : most + rows * static_cast<double>(inputs());
+    return 8.0 *
+           (entries + rows * static_cast<double>(outputs()) + 10.0 * static_cast<double>(theta_.size()));
+  }
   std::unique_ptr<TrainingOperator> products(ConstBlock X) const override {
     return std::make_unique<JacobianOperator>(network_, X, JacobianOptions{.cache_bytes = kept_sweep_bytes});
   }

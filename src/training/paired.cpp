@@ -167,6 +167,7 @@ class Paired final : public TrainableNetwork {
     return std::make_unique<PairedPass>(first_->make_pass(), second_->make_pass());
   }
 
+  double pass_bytes(Index n) const override { return 2.0 * first_->pass_bytes(n); }
   Precision precision() const override { return first_->precision(); }
 
   // J = [J_1, -J_2] / sqrt(2)

@@ -107,5 +107,52 @@ INSTANTIATE_TEST_SUITE_P(
                     Form{"Jacobian", {"--storage", "none", "--network", "relu:128"}}),
     [](const testing::TestParamInfo<Form>& tested) { return tested.param.name; });
 
+class TrainingPeak : public testing::TestWithParam<Form> {};
+
+TEST_P(TrainingPeak, StaysBelowWhatIsSaidAndAboveAThird) {
+  if (sanitized) GTEST_SKIP() << "sanitizers take memory of their own";
+  const TemporaryFolder folder;
+  folder.write("data.csv", csv_of(small_data(20000)));
+
+  const Ended ended = Process(folder.path(), joined({"train", "data.csv", "--target", "y", "--quiet",
+                                                     "--no-watch", "--max-steps", "3", "--json", "run.json"},
+                                                    GetParam().options))
+                          .wait();
+
+  ASSERT_TRUE(folder.exists("run.json")) << ended.err;
+  const double planned = parse_json(folder.read("run.json"))["memory_bytes"];
+  constexpr double program = 60e6;
+  EXPECT_LT(ended.peak_resident, planned + program);
+  EXPECT_GT(ended.peak_resident, planned / 3.0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, TrainingPeak,
+    testing::Values(Form{"Dense", {"--network", "relu:128x2", "--steps", "3"}},
+                    Form{"Float32", {"--network", "relu:256x2", "--steps", "3", "--precision", "float32"}},
+                    Form{"Batches", {"--network", "relu:128x2", "--steps", "3", "--batch", "100"}},
+                    Form{"Validation", {"--network", "relu:128x2", "--stop", "validation"}},
+                    Form{"Copies", {"--network", "relu:96x2", "--steps", "3", "--center", "copies"}},
+                    Form{"Layers",
+                         {"--network", "dense:64 layernorm relu dense:64 relu dense:1", "--steps", "3"}}),
+    [](const testing::TestParamInfo<Form>& tested) { return tested.param.name; });
+
+TEST(TrainingMemory, ThatIsNotThereIsNamedBeforeTheTraining) {
+  if (sanitized) GTEST_SKIP() << "sanitizers take address space of their own";
+  const TemporaryFolder folder;
+  folder.write("data.csv", csv_of(small_data(20000)));
+
+  const Ended ended = Process(folder.path(),
+                              {"train", "data.csv", "--target", "y", "--network", "relu:1024x2", "--steps",
+                               "3", "--threads", "1", "-o", "w"},
+                              {.address_space = 1.2e9})
+                          .wait();
+
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_NE(ended.err.find("training 'relu:1024x2' on 20000 rows needs about "), std::string::npos)
+      << ended.err;
+  EXPECT_FALSE(folder.exists("w"));
+}
+
 }  // namespace
 }  // namespace gradflow::cli_test

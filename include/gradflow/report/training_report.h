@@ -17,6 +17,7 @@ struct TrainingContext {
   std::string response;
   std::string network;  ///< one line
   Index rows = 0, features = 0, parameters = 0;
+  double memory = 0.0;                 ///< bytes at most, about (training_memory()); 0: not known
   double response_scale = 1.0;         ///< losses are of the response divided by this
   std::vector<std::string> classes{};  ///< names; empty: the response is a number
   std::vector<Index> class_rows{};     ///< rows of each

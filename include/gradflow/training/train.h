@@ -83,6 +83,10 @@ struct TrainReport {
 /// optimisers with a flow time; other rules are refused there.
 TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request);
 
+/// Bytes of memory that train() takes at most, about, with the set itself: copies of the rows, what passes
+/// keep of every row, the operator as a matrix where the stop or the watch makes it, the optimiser's state.
+double training_memory(const TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request);
+
 /// lambda_1 of M at the network's theta, which is moved and put back: 40 power iterations with J' and central
 /// differences along it, two forward and one reverse pass each; from below, to a few percent where lambda_2
 /// is close.

@@ -50,6 +50,7 @@ class TrainableNetwork {
 
   virtual std::unique_ptr<NetworkPass> make_pass() const = 0;
   Matrix output(ConstBlock X) const { return make_pass()->forward(X); }  ///< n x K
+  virtual double pass_bytes(Index n) const = 0;                          ///< that a pass of n rows keeps
 
   virtual Precision precision() const { return Precision::float64; }  ///< of passes and products
   /// H = J J' / n of the rows through products with vectors alone (operators/jacobian_operator.h), of this
