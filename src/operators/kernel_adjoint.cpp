@@ -1,6 +1,7 @@
 #include "operators/kernel_adjoint.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
@@ -18,20 +19,36 @@ Matrix scaled_features(const KernelTerm& term, ConstBlock X) {
   return U;
 }
 
-/// tile <- factor W on the block (I, J), J <= I, zeros beyond the last row and on the diagonal. A tile below
-/// the diagonal stands for both triangles: twice.
-void load_tile(const Matrix& W, Index I, Index J, double factor, double* tile) {
+void load_dense(const Matrix& W, Index I, Index J, double scale, double* tile) {
   const Index n = W.rows(), i0 = I * tile_size, j0 = J * tile_size;
   const Index rows = std::min(tile_size, n - i0), columns = std::min(tile_size, n - j0);
-  const double scale = I == J ? factor : 2.0 * factor;
   std::fill_n(tile, tile_entries, 0.0);
   for (Index j = 0; j < columns; ++j)
     for (Index i = 0; i < rows; ++i) tile[j * tile_size + i] = scale * W(i0 + i, j0 + j);
-  if (I == J)
-    for (Index i = 0; i < rows; ++i) tile[i * (tile_size + 1)] = 0.0;
+}
+
+Vector diagonal_of(const LowRankWeights& W) {
+  return W.diagonal + W.factors.cwiseAbs2() * W.coefficients;
 }
 
 }  // namespace
+
+WeightTiles::WeightTiles(const Matrix& W)
+    : diagonal_(W.diagonal()), load_([&W](Index I, Index J, double scale, double* tile) {
+        load_dense(W, I, J, scale, tile);
+      }) {}
+
+// Entries of the diagonal of the tiles themselves are not those of W: who reads them takes diagonal().
+WeightTiles::WeightTiles(const LowRankWeights& W) : diagonal_(diagonal_of(W)) {
+  Matrix F = Matrix::Zero(tile_blocks(W.factors.rows()) * tile_size, W.factors.cols());
+  F.topRows(W.factors.rows()) = W.factors;
+  Matrix G = F * W.coefficients.asDiagonal();
+  load_ = [F = std::move(F), G = std::move(G)](Index I, Index J, double scale, double* tile) {
+    std::fill_n(tile, tile_entries, 0.0);
+    multiply(F.middleRows(I * tile_size, tile_size), Transpose::no, G.middleRows(J * tile_size, tile_size),
+             Transpose::yes, Eigen::Map<Matrix>(tile, tile_size, tile_size), scale);
+  };
+}
 
 FamilyTerm::FamilyTerm(const KernelTerm& term, ConstBlock X)
     : term_(term),
@@ -52,9 +69,9 @@ void FamilyTerm::add(Index I, Index J, double* scratch, double* tile) const {
   for (Index at = 0; at < tile_entries; ++at) tile[at] += term_.weight * scratch[at];
 }
 
-TermGradient FamilyTerm::contract(const Matrix& W, double factor, bool relevances) const {
+TermGradient FamilyTerm::contract(const WeightTiles& W, double factor, bool relevances) const {
   const double scale = factor * term_.weight;
-  const Index n = W.rows(), d = U_.cols();
+  const Index n = W.diagonal().size(), d = U_.cols();
   const std::unique_ptr<PairAdjoint> adjoint = make_pair_adjoint(term_, squares_);
   Matrix AU = Matrix::Zero(U_.rows(), relevances ? d : 0);  // A: the adjoint of the products, i != j
   {
@@ -62,7 +79,10 @@ TermGradient FamilyTerm::contract(const Matrix& W, double factor, bool relevance
     for_each_tile(blocks(), [&](Index I, Index J) {
       alignas(64) double products[tile_entries], tile[tile_entries];
       multiply_rows(I, J, products);
-      load_tile(W, I, J, scale, tile);
+      // A tile below the diagonal stands for both triangles: twice.
+      W.load(I, J, I == J ? scale : 2.0 * scale, tile);
+      if (I == J)
+        for (Index i = 0; i < tile_size; ++i) tile[i * (tile_size + 1)] = 0.0;
       adjoint->reverse(I, J, products, tile);
       if (!relevances) return;
       const double *rows = U_.data() + I * tile_size, *columns = U_.data() + J * tile_size;

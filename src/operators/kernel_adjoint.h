@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "gradflow/operators/kernel_sum.h"
+#include "gradflow/operators/operator_family.h"
 #include "operators/pair_adjoint.h"
 
 namespace gradflow {
@@ -11,6 +13,22 @@ namespace gradflow {
 struct TermGradient {
   double weight = 0.0, sw2 = 0.0, sb2 = 0.0;  ///< sw2 and sb2: networks only
   Vector relevance{};                         ///< d, or empty where not asked for
+};
+
+/// The weights W of a contraction, by tiles.
+class WeightTiles {
+ public:
+  explicit WeightTiles(const Matrix& W);          ///< outlives this
+  explicit WeightTiles(const LowRankWeights& W);  ///< memory 2 n k; a tile costs 2 128^2 k flops
+
+  /// tile <- scale W on the block (I, J), J <= I, zeros beyond the last row; 64-byte aligned. Only while a
+  /// SerialBlas lives.
+  void load(Index I, Index J, double scale, double* tile) const { load_(I, J, scale, tile); }
+  const Vector& diagonal() const noexcept { return diagonal_; }  ///< n, of W
+
+ private:
+  Vector diagonal_;
+  std::function<void(Index I, Index J, double scale, double* tile)> load_;
 };
 
 /// One term of a sum of kernels on the rows of X: its entries, by tiles, and its derivatives. Memory: n d and
@@ -24,7 +42,7 @@ class FamilyTerm {
   /// long; `scratch` is overwritten. Entries of the diagonal are exact. Only while a SerialBlas lives.
   void add(Index I, Index J, double* scratch, double* tile) const;
 
-  /// The derivatives at a symmetric W (n x n), scaled by `factor`, in reverse mode: products and the
+  /// The derivatives at a symmetric W, scaled by `factor`, in reverse mode: products and the
   /// recursion of a column of a tile are computed again (storing them would take 4 n x n matrices per layer),
   /// then their adjoints layer by layer. With K_l' and T_l' those of K_l and T_l of a pair,
   ///
@@ -34,7 +52,7 @@ class FamilyTerm {
   /// when all pairs are done. Relevances: diag(U'AU) with A the adjoint of the products, by tiles, U = X o r.
   /// Memory 3 n d, and per thread 2 tiles. Cost about 3 Gram matrices, and 2 n^2 d flops for the relevances.
   /// The same bits for any number of threads.
-  TermGradient contract(const Matrix& W, double factor, bool relevances) const;
+  TermGradient contract(const WeightTiles& W, double factor, bool relevances) const;
 
  private:
   void multiply_rows(Index I, Index J, double* tile) const;

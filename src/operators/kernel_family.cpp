@@ -225,8 +225,11 @@ class KernelFamily::AtPoint final : public Point {
   AtPoint(const KernelFamily& family, const KernelSum& kernel);
   const Matrix& H() const override { return H_; }
   Vector contract(const Matrix& W) const override;
+  Vector contract_low_rank(const LowRankWeights& W) const override;
 
  private:
+  Vector contract_tiles(const WeightTiles& W) const;
+
   const KernelFamily& family_;
   std::vector<FamilyTerm> terms_;
   Matrix H_;
@@ -247,6 +250,19 @@ Vector KernelFamily::AtPoint::contract(const Matrix& W) const {
   const Index n = H_.rows();
   require(W.rows() == n && W.cols() == n, "shape of W", fmt::format("{} x {}", W.rows(), W.cols()),
           fmt::format("must be {} x {}", n, n));
+  return contract_tiles(WeightTiles(W));
+}
+
+Vector KernelFamily::AtPoint::contract_low_rank(const LowRankWeights& W) const {
+  const Index n = H_.rows();
+  require(W.diagonal.size() == n && W.factors.rows() == n && W.coefficients.size() == W.factors.cols(),
+          "factors of W", fmt::format("{} x {}", W.factors.rows(), W.factors.cols()),
+          fmt::format("must have {} rows, and a coefficient for every column", n));
+  return contract_tiles(WeightTiles(W));
+}
+
+Vector KernelFamily::AtPoint::contract_tiles(const WeightTiles& W) const {
+  const Index n = H_.rows();
   std::vector<TermGradient> gradients(terms_.size());
   for (std::size_t t = 0; t < terms_.size(); ++t) {
     bool any = false, relevances = false;

@@ -8,6 +8,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
+#include "gradflow/operators/scaled_family.h"
 
 namespace gradflow {
 namespace {
@@ -111,6 +112,28 @@ TEST(KernelFamily, StationaryKernelsSeeDifferencesOfRowsOnly) {
     EXPECT_LT((far_point->H() - near_point->H()).cwiseAbs().maxCoeff(), 1e-11);
     EXPECT_LT((far_point->contract(W) - near_point->contract(W)).norm(), 1e-9 * W.norm() / 20.0);
   }
+}
+
+TEST(KernelFamily, ContractsAWGivenByItsFactorsAsTheSameWFormed) {
+  const Index n = 150;
+  const KernelFamily family(sum_of({network("ntk:relu:2"), simple(Kind::rbf, 0.5)}), difficult_rows(n, 3),
+                            everything());
+  RandomStream random(5, "factors");
+  const LowRankWeights W{random.normals(n), random.normals(n, 4), Vector{{1.0, -0.5, 2.0, -3.0}}};
+  Matrix formed = W.factors * W.coefficients.asDiagonal() * W.factors.transpose();
+  formed.diagonal() += W.diagonal;
+  const auto point = family.at(family.start());
+  const ScaledFamily scaled(std::make_shared<KernelFamily>(sum_of({network("ntk:erf:1")}),
+                                                           difficult_rows(n, 2)),
+                            Vector::LinSpaced(n, 0.5, 2.0));
+  const auto scaled_point = scaled.at(scaled.start());
+
+  EXPECT_LT((point->contract_low_rank(W) - point->contract(formed)).cwiseAbs().maxCoeff(),
+            1e-13 * formed.norm());
+  EXPECT_LT((scaled_point->contract_low_rank(W) - scaled_point->contract(formed)).cwiseAbs().maxCoeff(),
+            1e-13 * formed.norm());
+  EXPECT_LT((point->OperatorFamily::Point::contract_low_rank(W) - point->contract(formed)).norm(),
+            1e-13 * formed.norm());
 }
 
 TEST(KernelFamily, SumsWithGroupsOverSeveralTilesHaveTheDerivativesOfDifferences) {

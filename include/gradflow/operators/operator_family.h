@@ -8,6 +8,13 @@
 
 namespace gradflow {
 
+/// W = diag(diagonal) + F diag(coefficients) F' (n x n, symmetric), never formed.
+struct LowRankWeights {
+  Vector diagonal{};      ///< n
+  Matrix factors{};       ///< F, n x k
+  Vector coefficients{};  ///< k, of any sign
+};
+
 /// Training operators H(p) = Theta_p(X, X)/n that depend smoothly on m parameters p, so that a likelihood can
 /// choose among them by gradients. Parameters are unconstrained reals (logarithms of what must be positive).
 class OperatorFamily {
@@ -19,6 +26,9 @@ class OperatorFamily {
     virtual const Matrix& H() const = 0;  ///< n x n, symmetric positive semidefinite, both triangles filled
     /// g_k = sum_ij W_ij dH_ij/dp_k: m values; W is n x n, symmetric. Cost a few evaluations of H.
     virtual Vector contract(const Matrix& W) const = 0;
+    /// The same for a W given by its factors. Families that go through W by tiles need no n x n matrix for it
+    /// and n^2 k flops more; here W is formed.
+    virtual Vector contract_low_rank(const LowRankWeights& W) const;
   };
 
   OperatorFamily() = default;
