@@ -94,6 +94,7 @@ std::vector<Index> keep(const Matrix& S, RandomStream& random) {
 
 std::vector<Index> choose_landmarks(const Matrix& H, Index count, std::uint64_t seed) {
   require(H.rows() == H.cols(), "shape of H", fmt::format("{} x {}", H.rows(), H.cols()), "must be square");
+  const SerialBlas serial;
   RandomStream random(seed, "landmarks");
   std::vector<Index> landmarks;
   Matrix L(H.rows(), 0);
@@ -126,9 +127,10 @@ std::vector<Index> choose_landmarks(const Matrix& H, Index count, std::uint64_t 
 NystromPreconditioner::NystromPreconditioner(const Matrix& H, double tau, const std::vector<Index>& landmarks)
     : U_(H.rows(), 0), S_(0) {
   require(tau >= 0.0 && std::isfinite(tau), "tau", tau, "must be >= 0 and finite");
+  const SerialBlas serial;
   Matrix L = columns_of(H, landmarks);
   if (landmarks.empty() || tau == 0.0) return;
-  // H(J,J) + e I <= H(J,J)^-1 back to front: C stays below V whatever e.
+  // H(J,J) + e I in the place of H(J,J): C stays below V whatever e >= 0.
   const Matrix HJJ = rows_of(L, landmarks);
   Matrix R = HJJ;
   double jitter = 1e-13 * HJJ.diagonal().maxCoeff();
@@ -138,7 +140,6 @@ NystromPreconditioner::NystromPreconditioner(const Matrix& H, double tau, const 
     if (!(jitter < HJJ.trace())) return;  // H is no such matrix: C = I
   }
   divide_by_transposed(L, R);
-  const SerialBlas serial;
   const SymmetricEigen eigen = symmetric_eigen(tau * tall_inner(L, L));
   // Values that rounding may have made are left out.
   const double least = 1e-10 * std::max(1.0, eigen.values.maxCoeff());
