@@ -12,7 +12,7 @@
 namespace gradflow {
 namespace {
 
-constexpr double signal_sd = 3.0, lambda_sd = 1.0;                        // of the priors on log r and lambda
+constexpr double lambda_sd = 1.0;                                         // of the prior on lambda
 constexpr std::array first_signals{1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4};  // r where a search may begin
 
 /// Likelihood, penalty and box of one candidate, and the searches made so far.
@@ -83,7 +83,7 @@ void CandidateSearch::set_bounds(double mean_diagonal) {
   upper_.head(m) = family.upper();
   lower_(m) = log_unit_ + std::log(options_.lowest_signal);
   upper_(m) = log_unit_ + std::log(options_.highest_signal);
-  priors_.push_back(ParameterPrior::normal(log_unit_, signal_sd));
+  priors_.push_back(ParameterPrior::normal(log_unit_, signal_prior_sd));
   if (!likelihood_.transforms()) return;
   lower_(m + 1) = options_.lowest_lambda;
   upper_(m + 1) = options_.highest_lambda;

@@ -27,16 +27,13 @@ void load_dense(const Matrix& W, Index I, Index J, double scale, double* tile) {
     for (Index i = 0; i < rows; ++i) tile[j * tile_size + i] = scale * W(i0 + i, j0 + j);
 }
 
-Vector diagonal_of(const LowRankWeights& W) {
-  return W.diagonal + W.factors.cwiseAbs2() * W.coefficients;
-}
+Vector diagonal_of(const LowRankWeights& W) { return W.diagonal + W.factors.cwiseAbs2() * W.coefficients; }
 
 }  // namespace
 
 WeightTiles::WeightTiles(const Matrix& W)
-    : diagonal_(W.diagonal()), load_([&W](Index I, Index J, double scale, double* tile) {
-        load_dense(W, I, J, scale, tile);
-      }) {}
+    : diagonal_(W.diagonal()),
+      load_([&W](Index I, Index J, double scale, double* tile) { load_dense(W, I, J, scale, tile); }) {}
 
 // Entries of the diagonal of the tiles themselves are not those of W: who reads them takes diagonal().
 WeightTiles::WeightTiles(const LowRankWeights& W) : diagonal_(diagonal_of(W)) {

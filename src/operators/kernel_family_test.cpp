@@ -123,9 +123,9 @@ TEST(KernelFamily, ContractsAWGivenByItsFactorsAsTheSameWFormed) {
   Matrix formed = W.factors * W.coefficients.asDiagonal() * W.factors.transpose();
   formed.diagonal() += W.diagonal;
   const auto point = family.at(family.start());
-  const ScaledFamily scaled(std::make_shared<KernelFamily>(sum_of({network("ntk:erf:1")}),
-                                                           difficult_rows(n, 2)),
-                            Vector::LinSpaced(n, 0.5, 2.0));
+  const ScaledFamily scaled(
+      std::make_shared<KernelFamily>(sum_of({network("ntk:erf:1")}), difficult_rows(n, 2)),
+      Vector::LinSpaced(n, 0.5, 2.0));
   const auto scaled_point = scaled.at(scaled.start());
 
   EXPECT_LT((point->contract_low_rank(W) - point->contract(formed)).cwiseAbs().maxCoeff(),

@@ -19,8 +19,8 @@ class ScaledPoint final : public OperatorFamily::Point {
     return point_->contract(scale_.asDiagonal() * W * scale_.asDiagonal());
   }
   Vector contract_low_rank(const LowRankWeights& W) const override {
-    return point_->contract_low_rank({W.diagonal.cwiseProduct(scale_.cwiseAbs2()),
-                                      scale_.asDiagonal() * W.factors, W.coefficients});
+    return point_->contract_low_rank(
+        {W.diagonal.cwiseProduct(scale_.cwiseAbs2()), scale_.asDiagonal() * W.factors, W.coefficients});
   }
 
  private:

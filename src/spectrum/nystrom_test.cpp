@@ -112,7 +112,8 @@ TEST(NystromPreconditioner, HasTheSameBitsForAnyNumberOfThreads) {
 
 TEST(ConjugateGradients, SolveEveryColumnAndLeaveItsTridiagonal) {
   const Index n = 90;
-  const Matrix A = Matrix::Identity(n, n) + 30.0 * smooth_kernel(n, 7), B = RandomStream(2, "b").normals(n, 5);
+  const Matrix A = Matrix::Identity(n, n) + 30.0 * smooth_kernel(n, 7),
+               B = RandomStream(2, "b").normals(n, 5);
   const auto apply = [&](ConstBlock X, Block Y) { Y = A * X; };
   const BlockSolution solution = conjugate_gradients(apply, B, {.tolerance = 1e-11, .max_iterations = 400});
   const Eigen::SelfAdjointEigenSolver<Matrix> eigen(A);

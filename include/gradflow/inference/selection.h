@@ -16,6 +16,9 @@ namespace gradflow {
 /// NLopt's local optimisers with gradients and bounds.
 enum class Optimiser { lbfgs, slsqp, variable_metric };
 
+/// Of the prior on log r, r the prior variance of the function over that of the noise; see select().
+constexpr double signal_prior_sd = 3.0;
+
 struct SelectionOptions {
   int starts = 2;              ///< local searches per candidate, >= 1
   std::uint64_t seed = 1;      ///< of the starts after the first

@@ -19,8 +19,8 @@ struct BlockSolution {
   std::vector<Tridiagonal> lanczos{};  ///< of each column: T_k of A from b/|b|, `next` not computed (0)
   Index iterations = 0;                ///< most of any column: products with A
   double residual = std::numeric_limits<double>::quiet_NaN();  ///< largest |b - A x| / |b|, by recurrence
-  bool converged = false;  ///< every column met the tolerance
-  bool definite = true;    ///< false: a direction with x'Ax <= 0 was met, the solution is none
+  bool converged = false;                                      ///< every column met the tolerance
+  bool definite = true;  ///< false: a direction with x'Ax <= 0 was met, the solution is none
 };
 
 /// Conjugate gradients for several right-hand sides that share the products: each column has a recurrence of

@@ -26,9 +26,9 @@ class NystromPreconditioner {
   /// tau >= 0; `landmarks`: rows of H, none twice; none: C = I. H is not kept.
   NystromPreconditioner(const Matrix& H, double tau, const std::vector<Index>& landmarks);
 
-  Index rank() const noexcept { return S_.size(); }      ///< k
-  const Matrix& vectors() const noexcept { return U_; }  ///< U
-  const Vector& values() const noexcept { return S_; }   ///< S, > 0
+  Index rank() const noexcept { return S_.size(); }                    ///< k
+  const Matrix& vectors() const noexcept { return U_; }                ///< U
+  const Vector& values() const noexcept { return S_; }                 ///< S, > 0
   double log_determinant() const { return S_.array().log1p().sum(); }  ///< log|C|
   void whiten(Block X) const;  ///< X <- C^-1/2 X (the symmetric root); 4 n k flops per column
 
