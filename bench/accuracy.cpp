@@ -78,9 +78,12 @@ std::string text_of(const DataSet& data, const std::vector<Index>& rows) {
   return text;
 }
 
-// The options of a method: the same for every set.
-Job job_of(const std::string& method, const std::string& table, const std::string& target) {
+// The options of a method: the same for every set. NAME+ROWS: NAME with its kernel refined on so many rows.
+Job job_of(const std::string& named, const std::string& table, const std::string& target) {
+  const std::size_t plus = named.find('+');
+  const std::string method = named.substr(0, plus);
   Job job;
+  if (plus != std::string::npos) job.choice.refine_rows = std::stol(named.substr(plus + 1));
   job.source.table = table;
   job.dataset.target = target;
   job.all_rules = false;

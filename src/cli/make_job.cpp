@@ -280,6 +280,9 @@ ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
   choice.rows = static_cast<Index>(
       std::min<std::uint64_t>(whole_number("--selection-rows", s.selection_rows), std::uint64_t{1} << 20));
   if (choice.rows < 20) throw InputError(fmt::format("--selection-rows {}: must be >= 20", choice.rows));
+  choice.refine_rows = static_cast<Index>(
+      std::min<std::uint64_t>(whole_number("--refine-rows", s.refine_rows), std::uint64_t{1} << 20));
+  if (choice.refine_rows > 0 && !s.select) throw InputError("--refine-rows is for --select: give that too");
   // What is chosen with --select is judged by the likelihood, and so is whether to transform.
   parse_transform_option(!s.transform.empty() ? s.transform : s.select ? "auto" : "none", choice);
   parse_relevances(s.relevances, choice);

@@ -169,6 +169,11 @@ void add_choice_options(CLI::App& command, Settings& s) {
   text_option(command, "--selection-rows", s.selection_rows,
               "Most rows that --select and --transform look at", inference_group, "INTEGER")
       ->check(CLI::Validator(checked("--selection-rows", whole_number), ""));
+  text_option(command, "--refine-rows", s.refine_rows,
+              "With --select: most rows that the chosen kernel's parameters are then refined on (default 0: "
+              "not at all)",
+              inference_group, "INTEGER")
+      ->check(CLI::Validator(checked("--refine-rows", whole_number), ""));
   text_option(
       command, "--transform", s.transform,
       "Of the response: none, log, box-cox or yeo-johnson (=NUMBER, or chosen by likelihood), or auto "

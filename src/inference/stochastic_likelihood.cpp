@@ -53,6 +53,8 @@ void ProbeOptions::check() const {
   require(probes >= 2, "probes", probes, "must be >= 2");
   require(rank >= -1, "rank of the preconditioner", rank, "must be >= 0, or -1");
   require(tolerance > 0.0 && tolerance < 1.0, "tolerance", tolerance, "must be in (0, 1)");
+  require(probe_tolerance > 0.0 && probe_tolerance < 1.0, "probe_tolerance", probe_tolerance,
+          "must be in (0, 1)");
   require(max_iterations >= 1, "max_iterations", max_iterations, "must be >= 1");
 }
 
@@ -117,7 +119,11 @@ StochasticLikelihood::Solved StochasticLikelihood::solve(const Matrix& H, double
     C.whiten(product);
     Y = product;
   };
-  BlockSolution solution = conjugate_gradients(apply, B, {options_.tolerance, options_.max_iterations});
+  Vector tolerances(1 + q + R);
+  tolerances << Vector::Constant(1 + q, options_.tolerance),
+      Vector::Constant(R, options_.every_direction ? options_.tolerance : options_.probe_tolerance);
+  BlockSolution solution =
+      conjugate_gradients(apply, B, {.tolerances = tolerances, .max_iterations = options_.max_iterations});
   value.rank = C.rank();
   value.iterations = solution.iterations;
   value.residual = solution.residual;

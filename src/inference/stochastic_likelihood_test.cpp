@@ -168,7 +168,7 @@ TEST(StochasticLikelihood, HasTheSameBitsForTheSameSeedAndAnyNumberOfThreads) {
 
 TEST(StochasticLikelihood, SaysWhatItCouldNotDo) {
   const Problem p = problem("ntk:relu:1,sb2=0.1", 100, true);
-  const ProbedLikelihood few = probed(p, {.rank = 0, .tolerance = 1e-10, .max_iterations = 2}).at(p.at);
+  const ProbedLikelihood few = probed(p, {.rank = 0, .max_iterations = 2}).at(p.at);
   const testing_families::WeightedSum negative({-Matrix::Identity(100, 100)});
   const Vector at{{0.0, std::log(1000.0)}};
   const ProbedLikelihood indefinite = StochasticLikelihood(negative, p.w, p.fixed, Vector::Zero(1)).at(at);
@@ -177,7 +177,7 @@ TEST(StochasticLikelihood, SaysWhatItCouldNotDo) {
                                        .at(p.at);
 
   EXPECT_EQ(few.outcome, Outcome::iteration_limit);
-  EXPECT_GT(few.residual, 1e-10);
+  EXPECT_GT(few.residual, 1e-2);
   EXPECT_EQ(few.iterations, 2);
   EXPECT_EQ(indefinite.outcome, Outcome::unidentified);
   EXPECT_EQ(indefinite.gradient.size(), 0);

@@ -18,16 +18,6 @@
 namespace gradflow {
 namespace {
 
-// The rows that are looked at, and what is asked of them.
-struct Sample {
-  Matrix X;
-  Response response;
-  FixedEffects fixed = FixedEffects::none(1);
-  Vector scale;  // sqrt of the weights; empty: ones
-  std::vector<std::string> features;
-  std::vector<Index> groups;  // of the features; empty: each its own
-};
-
 // The group of every encoded feature, numbered as they first occur.
 std::vector<Index> groups_of(const Recipe& recipe, const ChoiceOptions& options) {
   if (!options.relevances) return std::vector<Index>(recipe.features.size(), 0);
@@ -55,21 +45,22 @@ std::vector<Index> groups_of(const Recipe& recipe, const ChoiceOptions& options)
   return groups;
 }
 
-std::vector<Index> sampled_rows(Index n, const ChoiceOptions& options) {
-  if (n <= options.rows) {
+// A sample of more rows holds those of fewer.
+std::vector<Index> sampled_rows(Index n, Index most, const ChoiceOptions& options) {
+  if (n <= most) {
     std::vector<Index> all(static_cast<std::size_t>(n));
     std::iota(all.begin(), all.end(), Index{0});
     return all;
   }
   std::vector<Index> order = RandomStream(options.seed, "rows of the kernel's choice").permutation(n);
-  order.resize(static_cast<std::size_t>(options.rows));
+  order.resize(static_cast<std::size_t>(most));
   std::sort(order.begin(), order.end());
   return order;
 }
 
-Sample take_sample(const Dataset& data, const ChoiceOptions& options) {
-  const std::vector<Index> rows = sampled_rows(data.y.size(), options);
-  Sample sample;
+ChoiceRows take_sample(const Dataset& data, Index most, const ChoiceOptions& options) {
+  const std::vector<Index> rows = sampled_rows(data.y.size(), most, options);
+  ChoiceRows sample;
   sample.X = data.X(rows, Eigen::all);
   sample.response.y = unstandardize_response(data.recipe, Vector(data.y(rows)));
   Observations observed;
@@ -90,7 +81,10 @@ Sample take_sample(const Dataset& data, const ChoiceOptions& options) {
 class Chooser {
  public:
   Chooser(const Dataset& data, const ChoiceOptions& options, Progress* progress)
-      : options_(options), sample_(take_sample(data, options)), progress_(progress) {
+      : data_(data),
+        options_(options),
+        sample_(take_sample(data, options.rows, options)),
+        progress_(progress) {
     choice_.rows = sample_.X.rows();
   }
 
@@ -107,6 +101,7 @@ class Chooser {
     if (choice_.best >= 0) search(second_round(asked), 0.6);
     choice_.kernel = best_family_ ? best_family_->sum_at(best().fit.parameters) : given;
     if (choice_.best >= 0) choice_.transform = best().fit.transform;
+    if (choice_.best >= 0 && options_.select && options_.refine_rows > 0) refine();
     warn();
     return std::move(choice_);
   }
@@ -129,11 +124,26 @@ class Chooser {
     return {.weights = false, .relevances = false, .sw2 = false, .sb2 = false};
   }
 
-  std::shared_ptr<const KernelFamily> family_of(const std::string& text) const {
+  static std::shared_ptr<const KernelFamily> family_on(const ChoiceRows& rows, const std::string& text) {
     KernelFamilyOptions free;
-    free.features = sample_.features;
-    free.groups = sample_.groups;
-    return std::make_shared<KernelFamily>(parse_kernel_sum(text), sample_.X, free);
+    free.features = rows.features;
+    free.groups = rows.groups;
+    return std::make_shared<KernelFamily>(parse_kernel_sum(text), rows.X, free);
+  }
+  std::shared_ptr<const KernelFamily> family_of(const std::string& text) const {
+    return family_on(sample_, text);
+  }
+
+  // The chosen kernel's parameters by more rows.
+  void refine() {
+    const ChoiceRows many = take_sample(data_, options_.refine_rows, options_);
+    const std::shared_ptr<const KernelFamily> large = family_on(many, best().kernel);
+    choice_.refinement =
+        refine_kernel(best().fit, best_family_, sample_, large, many, options_.seed, progress_);
+    if (choice_.refinement->used)
+      choice_.kernel = large->sum_at(choice_.refinement->result.parameters.head(large->parameters()));
+    else if (choice_.refinement->result.evaluations > 0)
+      choice_.warnings.push_back(choice_.refinement->sentence());
   }
 
   // One candidate alone, with as many starts.
@@ -231,8 +241,9 @@ class Chooser {
                       chosen.kernel, chosen.fit.evaluations));
   }
 
+  const Dataset& data_;
   const ChoiceOptions& options_;
-  Sample sample_;
+  ChoiceRows sample_;
   Progress* progress_;
   KernelChoice choice_;
   std::vector<std::shared_ptr<const KernelFamily>> families_;
@@ -247,6 +258,7 @@ bool ChoiceOptions::chooses_transform() const {
 
 void ChoiceOptions::check() const {
   require(rows >= 20, "rows for the choice of a kernel", rows, "must be >= 20");
+  require(refine_rows >= 0, "rows to refine the choice of a kernel on", refine_rows, "must be >= 0");
   require(starts >= 1, "starts of the kernel's search", starts, "must be >= 1");
   require(max_evaluations >= 2, "evaluations of the kernel's search", max_evaluations, "must be >= 2");
 }

@@ -63,6 +63,31 @@ std::string relevances_text(const KernelTerm& term, const std::vector<EncodedCol
   return fmt::format("Relevance of the features ({}): {}.\n", to_string(term.kind), text);
 }
 
+Json refinement_json(const KernelRefinement& refinement) {
+  const Refinement& result = refinement.result;
+  Json parameters = Json::array();
+  for (Index k = 0; k < result.moved.size(); ++k)
+    parameters.push_back({{"name", refinement.names[static_cast<std::size_t>(k)]},
+                          {"log_before", number(result.start(k))},
+                          {"log_after", number(result.parameters(k))},
+                          {"posterior_sd_before", number(result.scale(k))},
+                          {"moved", number(result.moved(k))},
+                          {"probe_error", number(result.probe_error(k))}});
+  return {{"rows", refinement.rows},
+          {"used", refinement.used},
+          {"outcome", to_string(result.outcome)},
+          {"reason", result.reason},
+          {"criterion", number(result.after.criterion)},
+          {"criterion_error", number(result.after.criterion_error)},
+          {"lowered", number(result.lowered)},
+          {"lowered_error", number(result.lowered_error)},
+          {"evaluations", result.evaluations},
+          {"iterations", result.after.iterations},
+          {"preconditioner_rank", result.after.rank},
+          {"probes", result.after.probe_criteria.size()},
+          {"parameters", std::move(parameters)}};
+}
+
 }  // namespace
 
 std::string choice_text(const PreparedJob& prepared) {
@@ -76,6 +101,7 @@ std::string choice_text(const PreparedJob& prepared) {
       "Chosen by restricted likelihood on {}: {}; transform of the response: {}.\n",
       counted_text(choice.rows, "row"), shown_kernel(choice.kernel), transform_text(choice.transform));
   text += candidates_table(choice);
+  if (choice.refinement) text += choice.refinement->sentence() + "\n";
   for (const KernelTerm& term : choice.kernel.terms)
     text += relevances_text(term, prepared.dataset.recipe.features);
   if (transformed)
@@ -118,6 +144,7 @@ Json choice_json(const PreparedJob& prepared) {
                           {"parameters", std::move(parameters)}});
   }
   json["candidates"] = std::move(candidates);
+  if (choice.refinement) json["refinement"] = refinement_json(*choice.refinement);
   return json;
 }
 

@@ -12,7 +12,8 @@ namespace {
 // What the recurrence of one column leaves: scalars.
 struct Column {
   Index index = 0;                        // of B
-  double start = 0.0, square = 0.0;       // |b|^2, |r|^2
+  double start = 0.0, tolerance = 0.0;    // |b|^2, of |r|/|b|
+  double square = 0.0;                    // |r|^2
   std::vector<double> steps{}, ratios{};  // a_j, b_j
 };
 
@@ -31,11 +32,11 @@ Tridiagonal tridiagonal_of(const Column& column) {
 
 class Recurrences {
  public:
-  Recurrences(ConstBlock B, double tolerance) : tolerance_(tolerance), R_(B), D_(B), AD_(B.rows(), B.cols()) {
+  Recurrences(ConstBlock B, const Vector& tolerances) : R_(B), D_(B), AD_(B.rows(), B.cols()) {
     solution_.X = Matrix::Zero(B.rows(), B.cols());
     solution_.lanczos.resize(static_cast<std::size_t>(B.cols()));
     solution_.residual = 0.0;
-    for (Index j = 0; j < B.cols(); ++j) columns_.push_back({j, R_.col(j).squaredNorm()});
+    for (Index j = 0; j < B.cols(); ++j) columns_.push_back({j, R_.col(j).squaredNorm(), tolerances(j)});
     for (Column& column : columns_) column.square = column.start;
     let_go();
   }
@@ -82,7 +83,7 @@ class Recurrences {
   void let_go() {
     std::size_t kept = 0;
     for (std::size_t c = 0; c < columns_.size(); ++c) {
-      if (columns_[c].square <= tolerance_ * tolerance_ * columns_[c].start) {
+      if (columns_[c].square <= columns_[c].tolerance * columns_[c].tolerance * columns_[c].start) {
         release(columns_[c]);
         continue;
       }
@@ -96,7 +97,6 @@ class Recurrences {
     columns_.resize(kept);
   }
 
-  double tolerance_;
   Matrix R_, D_, AD_;  // residuals, directions and their products, of `columns_` from the left
   BlockSolution solution_;
   std::vector<Column> columns_;
@@ -106,11 +106,17 @@ class Recurrences {
 
 BlockSolution conjugate_gradients(const std::function<void(ConstBlock X, Block Y)>& apply, ConstBlock B,
                                   const ConjugateGradientOptions& options) {
-  require(options.tolerance > 0.0, "tolerance of conjugate gradients", options.tolerance, "must be positive");
+  require(options.tolerance > 0.0 && (options.tolerances.array() > 0.0).all(),
+          "tolerance of conjugate gradients", options.tolerance, "must be positive");
   require(options.max_iterations >= 1, "iterations of conjugate gradients", options.max_iterations,
           "must be at least 1");
   require(B.allFinite(), "right-hand sides", "NaN or infinity", "must be finite");
-  Recurrences recurrences(B, options.tolerance);
+  const Vector tolerances = options.tolerances.size() > 0
+                                ? options.tolerances
+                                : Vector(Vector::Constant(B.cols(), options.tolerance));
+  require(tolerances.size() == B.cols(), "tolerances of conjugate gradients", tolerances.size(),
+          "must be one for each column");
+  Recurrences recurrences(B, tolerances);
   for (Index k = 0; k < options.max_iterations && !recurrences.done(); ++k) recurrences.step(apply);
   return recurrences.finish();
 }

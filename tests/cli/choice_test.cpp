@@ -209,6 +209,25 @@ TEST_F(Choice, TheSameSeedMakesTheSameChoiceForAnyNumberOfThreads) {
   EXPECT_EQ(one["choice"]["rows"], 60);
 }
 
+TEST_F(Choice, IsRefinedOnMoreRowsByTheSameBitsForAnyNumberOfThreads) {
+  write(260, 9, "data.csv");
+  const Words command =
+      with({"fit"}, with(data, {"--select", "--candidates", "ntk:relu:1", "--transform", "log",
+                                "--selection-rows", "90", "--refine-rows", "250", "-o", "m.model"}));
+  const json one = report(with(command, {"--threads", "1"}))["choice"],
+             two = report(with(command, {"--threads", "2"}))["choice"];
+  const json& refinement = one["refinement"];
+
+  EXPECT_EQ(one, two);
+  EXPECT_EQ(one["rows"], 90);
+  EXPECT_EQ(refinement["rows"], 250);
+  EXPECT_EQ(refinement["outcome"], "converged");
+  EXPECT_EQ(refinement["probes"], 16);
+  for (const json& parameter : refinement["parameters"])
+    EXPECT_NEAR(parameter["log_after"].get<double>() - parameter["log_before"].get<double>(),
+                parameter["moved"].get<double>() * parameter["posterior_sd_before"].get<double>(), 1e-9);
+}
+
 struct Refusal {
   const char* name;
   Words options;
@@ -243,6 +262,7 @@ INSTANTIATE_TEST_SUITE_P(
             "--select and a --transform left to the likelihood are for infinite-width kernels: for a network "
             "or a matrix of your own give --transform with its number, as box-cox=0.5"},
         Refusal{"SelectionRows", {"--select", "--selection-rows", "3"}, "--selection-rows 3: must be >= 20"},
+        Refusal{"RefineRows", {"--refine-rows", "100"}, "--refine-rows is for --select: give that too"},
         Refusal{"RelevanceOfNoFeature",
                 {"--select", "--relevances", "x,z;w"},
                 "relevance groups: 'z' is no feature that varies"},

@@ -13,12 +13,13 @@ namespace gradflow {
 
 /// How closely a likelihood is looked at.
 struct ProbeOptions {
-  Index probes = 16;             ///< R, >= 2: random directions, each a column of every product with H
-  bool every_direction = false;  ///< all n directions instead: no error of probes, n columns; for small n
-  Index rank = -1;               ///< most landmarks of the preconditioner, >= 0; -1: 4 sqrt(n), at most n/2
-  double tolerance = 1e-4;       ///< of the solutions' residuals, relative, > 0
-  Index max_iterations = 500;    ///< of conjugate gradients, >= 1
-  std::uint64_t seed = 1;        ///< of probes and landmarks
+  Index probes = 16;              ///< R, >= 2: random directions, each a column of every product with H
+  bool every_direction = false;   ///< all n directions instead: no error of probes, n columns; for small n
+  Index rank = -1;                ///< most landmarks of the preconditioner, >= 0; -1: 4 sqrt(n), at most n/2
+  double tolerance = 1e-4;        ///< of the residuals of w and X, relative, in (0, 1)
+  double probe_tolerance = 1e-2;  ///< of those of the probes (every_direction: `tolerance`), in (0, 1)
+  Index max_iterations = 500;     ///< of conjugate gradients, >= 1
+  std::uint64_t seed = 1;         ///< of probes and landmarks
   void check() const;
 };
 

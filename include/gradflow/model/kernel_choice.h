@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "gradflow/base/progress.h"
 #include "gradflow/data/dataset.h"
 #include "gradflow/inference/selection.h"
+#include "gradflow/model/kernel_refinement.h"
 #include "gradflow/operators/kernel_sum.h"
 
 namespace gradflow {
@@ -28,7 +30,10 @@ struct ChoiceOptions {
   TransformKind transform = TransformKind::none;
   double lambda = std::numeric_limits<double>::quiet_NaN();
   bool automatic_transform = false;
-  Index rows = 1500;         ///< most rows that are looked at, a seeded sample of them; >= 20
+  Index rows = 1500;  ///< most rows that are looked at, a seeded sample of them; >= 20
+  /// With `select`: most rows that the parameters of the kernel chosen are then refined on
+  /// (kernel_refinement.h), `rows` among them; 0: they stay.
+  Index refine_rows = 0;
   int starts = 2;            ///< of the local search, for the candidates that are near the best; >= 1
   int max_evaluations = 40;  ///< of likelihood and gradient, per start; >= 2
   std::uint64_t seed = 1;
@@ -57,7 +62,8 @@ struct KernelChoice {
   std::vector<CandidateReport> candidates{};
   Index best = -1;  ///< into candidates; -1: none could be fitted, the kernel is the one given
   Index rows = 0;   ///< looked at
-  std::vector<std::string> warnings{};  ///< complete sentences
+  std::optional<KernelRefinement> refinement{};  ///< where it was asked for; the kernel's, if it was used
+  std::vector<std::string> warnings{};           ///< complete sentences
 };
 
 /// Chooses by penalised restricted likelihood of `ridge` (inference/selection.h): all candidates with one

@@ -9,7 +9,8 @@
 namespace gradflow {
 
 struct ConjugateGradientOptions {
-  double tolerance = 1e-4;     ///< of |b - A x| / |b|, for every column, > 0
+  double tolerance = 1e-4;     ///< of |b - A x| / |b|, > 0
+  Vector tolerances{};         ///< of each column; empty: `tolerance` for all
   Index max_iterations = 500;  ///< >= 1
 };
 
@@ -19,12 +20,12 @@ struct BlockSolution {
   std::vector<Tridiagonal> lanczos{};  ///< of each column: T_k of A from b/|b|, `next` not computed (0)
   Index iterations = 0;                ///< most of any column: products with A
   double residual = std::numeric_limits<double>::quiet_NaN();  ///< largest |b - A x| / |b|, by recurrence
-  bool converged = false;                                      ///< every column met the tolerance
+  bool converged = false;                                      ///< every column met its tolerance
   bool definite = true;  ///< false: a direction with x'Ax <= 0 was met, the solution is none
 };
 
 /// Conjugate gradients for several right-hand sides that share the products: each column has a recurrence of
-/// its own, and leaves the block when it has met the tolerance. A symmetric positive definite. For sharp
+/// its own, and leaves the block when it has met its tolerance. A symmetric positive definite. For sharp
 /// spectra A should be preconditioned by the caller on both sides (nystrom.h), so that the tridiagonals are
 /// those of the operator whose logarithm is wanted. Nothing is kept of the directions: ghosts among the Ritz
 /// values, which rounding brings, change neither the solution nor a Gauss rule beyond rounding (Greenbaum
