@@ -64,7 +64,7 @@ struct StochasticLikelihood::Solved {
   bool definite = false;
   Vector Pw{};
   Matrix VX{};           // V^-1 X G^-T/2: tr G^-1 (V^-1X)' M V^-1X = tr VX' M VX
-  Matrix a{}, b{};       // C^-1/2 A^-1 Z, C^-1/2 Z
+  Matrix u{}, v{};       // C^-1/2 A^-1/2 Z, and U (1 + S)^-1/2 U'Z
   Vector logarithms{};   // z'log(A)z
   double squares = 0.0;  // w'Pw + s0
   double log_G = 0.0;    // log|X'V^-1X|
@@ -122,8 +122,8 @@ StochasticLikelihood::Solved StochasticLikelihood::solve(const Matrix& H, double
   Vector tolerances(1 + q + R);
   tolerances << Vector::Constant(1 + q, options_.tolerance),
       Vector::Constant(R, options_.every_direction ? options_.tolerance : options_.probe_tolerance);
-  BlockSolution solution =
-      conjugate_gradients(apply, B, {.tolerances = tolerances, .max_iterations = options_.max_iterations});
+  BlockSolution solution = conjugate_gradients(
+      apply, B, {.tolerances = tolerances, .roots = R, .max_iterations = options_.max_iterations});
   value.rank = C.rank();
   value.iterations = solution.iterations;
   value.residual = solution.residual;
@@ -135,9 +135,8 @@ StochasticLikelihood::Solved StochasticLikelihood::solve(const Matrix& H, double
                      : fmt::format("conjugate gradients left a residual of {:.2g} after {} iterations",
                                    solution.residual, solution.iterations);
   C.whiten(solution.X);
-  solved.a = solution.X.rightCols(R);
-  solved.b = probes_;
-  C.whiten(solved.b);
+  solved.u = solution.X.rightCols(R);
+  solved.v = C.whitened_part(probes_);
   solved.logarithms.resize(R);
   for (Index r = 0; r < R; ++r) {
     const Tridiagonal& T = solution.lanczos[static_cast<std::size_t>(1 + q + r)];
@@ -191,20 +190,18 @@ Vector StochasticLikelihood::contract(const OperatorFamily::Point& point, const 
 
 void StochasticLikelihood::add_gradient(const OperatorFamily::Point& point, double tau, const Solved& solved,
                                         Errors errors, ProbedLikelihood& value) const {
-  const Index n = w_.size(), q = solved.VX.cols(), R = solved.a.cols(), k = solved.C.rank();
+  const Index n = w_.size(), q = solved.VX.cols(), R = solved.u.cols(), k = solved.C.rank();
   const bool grouped = errors == Errors::gradient_too && !options_.every_direction;
-  // (a - b) b' symmetrised: ((a)(a)' - (a - 2b)(a - 2b)')/4, a sum and a difference of squares
   const auto add_probes = [&](Index first, Index count, double share, Index column, LowRankWeights& W) {
-    W.factors.middleCols(column, count) = solved.a.middleCols(first, count);
-    W.factors.middleCols(column + count, count) =
-        solved.a.middleCols(first, count) - 2.0 * solved.b.middleCols(first, count);
-    W.coefficients.segment(column, count).setConstant(0.25 * share);
-    W.coefficients.segment(column + count, count).setConstant(-0.25 * share);
+    W.factors.middleCols(column, count) = solved.u.middleCols(first, count);
+    W.factors.middleCols(column + count, count) = solved.v.middleCols(first, count);
+    W.coefficients.segment(column, count).setConstant(share);
+    W.coefficients.segment(column + count, count).setConstant(-share);
   };
   const Index probed = grouped ? 0 : R;
-  LowRankWeights W{Vector::Ones(n), Matrix(n, k + q + 1 + 2 * probed), Vector(k + q + 1 + 2 * probed)};
+  LowRankWeights W{Vector::Zero(n), Matrix(n, k + q + 1 + 2 * probed), Vector(k + q + 1 + 2 * probed)};
   W.factors.leftCols(k + q + 1) << solved.C.vectors(), solved.VX, solved.Pw;
-  W.coefficients.head(k + q + 1) << -(solved.C.values().array() / (1.0 + solved.C.values().array())).matrix(),
+  W.coefficients.head(k + q + 1) << (1.0 + solved.C.values().array()).inverse().matrix(),
       Vector::Constant(q, -1.0), -1.0 / value.noise_variance;
   // tr P V = n - q; (Pw)'V Pw = w'Pw
   const double explained_part = (solved.squares - within_squares_) / value.noise_variance;

@@ -14,7 +14,9 @@ struct Column {
   Index index = 0;                        // of B
   double start = 0.0, tolerance = 0.0;    // |b|^2, of |r|/|b|
   double square = 0.0;                    // |r|^2
+  bool root = false;                      // A^-1/2 b is wanted
   std::vector<double> steps{}, ratios{};  // a_j, b_j
+  std::vector<Vector> basis{};            // of a root: r_j / |r_j|, with alternating signs
 };
 
 // T_k of A: 1/a_j + b_{j-1}/a_{j-1} on the diagonal, sqrt(b_j)/a_j beside it.
@@ -30,14 +32,32 @@ Tridiagonal tridiagonal_of(const Column& column) {
   return T;
 }
 
+// |b| Q T^-1/2 e_1
+Vector root_of(const Column& column, const Tridiagonal& T, Index n) {
+  Vector x = Vector::Zero(n);
+  if (T.size() == 0) return x;
+  // Near 1, where the eigenvalue iteration's threshold is right.
+  const double unit = std::exp2(std::ceil(std::log2(T.diagonal.maxCoeff())));
+  Ritz pairs = ritz({T.diagonal / unit, T.off_diagonal / unit, 0.0});
+  pairs.values *= unit;
+  const Vector first = pairs.vectors.row(0).transpose();
+  const Vector coefficients =
+      std::sqrt(column.start) * pairs.vectors * pairs.values.array().rsqrt().matrix().cwiseProduct(first);
+  for (Index j = 0; j < T.size(); ++j) x += coefficients(j) * column.basis[static_cast<std::size_t>(j)];
+  return x;
+}
+
 class Recurrences {
  public:
-  Recurrences(ConstBlock B, const Vector& tolerances) : R_(B), D_(B), AD_(B.rows(), B.cols()) {
+  Recurrences(ConstBlock B, const Vector& tolerances, Index roots) : R_(B), D_(B), AD_(B.rows(), B.cols()) {
     solution_.X = Matrix::Zero(B.rows(), B.cols());
     solution_.lanczos.resize(static_cast<std::size_t>(B.cols()));
     solution_.residual = 0.0;
     for (Index j = 0; j < B.cols(); ++j) columns_.push_back({j, R_.col(j).squaredNorm(), tolerances(j)});
-    for (Column& column : columns_) column.square = column.start;
+    for (Column& column : columns_) {
+      column.square = column.start;
+      column.root = column.index >= B.cols() - roots;
+    }
     let_go();
   }
 
@@ -55,7 +75,11 @@ class Recurrences {
         return;
       }
       const double a = column.square / curvature;
-      solution_.X.col(column.index) += a * D_.col(c);
+      if (column.root)
+        column.basis.emplace_back((column.steps.size() % 2 == 0 ? 1.0 : -1.0) / std::sqrt(column.square) *
+                                  R_.col(c));
+      else
+        solution_.X.col(column.index) += a * D_.col(c);
       R_.col(c) -= a * AD_.col(c);
       const double square = R_.col(c).squaredNorm(), b = square / column.square;
       D_.col(c) = R_.col(c) + b * D_.col(c);
@@ -74,7 +98,9 @@ class Recurrences {
 
  private:
   void release(const Column& column) {
-    solution_.lanczos[static_cast<std::size_t>(column.index)] = tridiagonal_of(column);
+    const Tridiagonal T = tridiagonal_of(column);
+    if (column.root) solution_.X.col(column.index) = root_of(column, T, R_.rows());
+    solution_.lanczos[static_cast<std::size_t>(column.index)] = T;
     if (column.start > 0.0)
       solution_.residual = std::max(solution_.residual, std::sqrt(column.square / column.start));
   }
@@ -116,7 +142,9 @@ BlockSolution conjugate_gradients(const std::function<void(ConstBlock X, Block Y
                                 : Vector(Vector::Constant(B.cols(), options.tolerance));
   require(tolerances.size() == B.cols(), "tolerances of conjugate gradients", tolerances.size(),
           "must be one for each column");
-  Recurrences recurrences(B, tolerances);
+  require(options.roots >= 0 && options.roots <= B.cols(), "columns whose roots are wanted", options.roots,
+          "must not exceed the number of columns");
+  Recurrences recurrences(B, tolerances, options.roots);
   for (Index k = 0; k < options.max_iterations && !recurrences.done(); ++k) recurrences.step(apply);
   return recurrences.finish();
 }

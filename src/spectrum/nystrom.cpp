@@ -159,6 +159,13 @@ NystromPreconditioner::NystromPreconditioner(const Matrix& H, double tau, const 
   }
 }
 
+Matrix NystromPreconditioner::whitened_part(ConstBlock X) const {
+  Matrix Y = Matrix::Zero(X.rows(), X.cols());
+  if (rank() > 0)
+    add_tall_product(U_, (S_.array() + 1.0).rsqrt().matrix().asDiagonal() * tall_inner(U_, X), Y);
+  return Y;
+}
+
 void NystromPreconditioner::whiten(Block X) const {
   if (rank() == 0) return;
   // (1 + S)^-1/2 - 1

@@ -129,6 +129,37 @@ TEST(ConjugateGradients, SolveEveryColumnAndLeaveItsTridiagonal) {
   }
 }
 
+TEST(ConjugateGradients, GiveInverseRootsOfTheLastColumns) {
+  const Index n = 90;
+  const Matrix A = Matrix::Identity(n, n) + 200.0 * smooth_kernel(n, 11),
+               B = RandomStream(5, "b").normals(n, 4);
+  const auto apply = [&](ConstBlock X, Block Y) { Y = A * X; };
+  const BlockSolution solution =
+      conjugate_gradients(apply, B, {.tolerance = 1e-12, .roots = 3, .max_iterations = 400});
+  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(A);
+  const Matrix root = eigen.eigenvectors() * eigen.eigenvalues().array().rsqrt().matrix().asDiagonal() *
+                      eigen.eigenvectors().transpose();
+
+  EXPECT_LT((A * solution.X.col(0) - B.col(0)).norm(), 1e-10 * B.col(0).norm());
+  EXPECT_LT((solution.X.rightCols(3) - root * B.rightCols(3)).norm(), 1e-10 * B.norm());
+}
+
+TEST(ConjugateGradients, GiveInverseRootsAlsoAfterMoreStepsThanRows) {
+  // Eigenvalues from 1 to 1e5 that fall as slowly as a network's kernel's: directions lose orthogonality.
+  const Index n = 100;
+  const Matrix Q = Eigen::HouseholderQR<Matrix>(RandomStream(6, "directions").normals(n, n)).householderQ();
+  const Vector values = 1.0 + 1e5 * Vector::LinSpaced(n, 1.0, n).array().pow(-2.5);
+  const Matrix A = Q * values.asDiagonal() * Q.transpose(),
+               root = Q * values.array().rsqrt().matrix().asDiagonal() * Q.transpose();
+  const auto apply = [&](ConstBlock X, Block Y) { Y = A * X; };
+  const BlockSolution solution = conjugate_gradients(apply, Matrix::Identity(n, n),
+                                                     {.tolerance = 1e-12, .roots = n, .max_iterations = 1000});
+
+  EXPECT_TRUE(solution.converged);
+  EXPECT_GT(solution.iterations, n);
+  EXPECT_LT((solution.X - root).cwiseAbs().maxCoeff(), 1e-10);
+}
+
 TEST(ConjugateGradients, LeaveAColumnOfZerosZeroAndTheOthersUntouchedByIt) {
   const Index n = 40;
   const Matrix A = Matrix::Identity(n, n) + smooth_kernel(n, 8);

@@ -46,18 +46,21 @@ struct ProbedLikelihood {
 ///
 ///     C = I + U S U' <= V (spectrum/nystrom.h),   A = C^-1/2 V C^-1/2,   z_r of independent signs
 ///     log|V|       =  log|C| + E z'log(A)z,                      Gauss quadrature of the tridiagonals
-///     tr V^-1 dV   =  tr C^-1 dV + E (a - b)'dV b,   a = C^-1/2 A^-1 z,   b = C^-1/2 z
+///     tr V^-1 dV   =  tr K dV + E (u'dV u - v'dV v),   K = U (1 + S)^-1 U',
+///                                    u = C^-1/2 A^-1/2 z,  v = U (1 + S)^-1/2 U'z
 ///     dQ           =  tr V^-1 dV - tr G^-1 (V^-1X)'dV (V^-1X) - N' (Pw)'dV (Pw)/(w'Pw + s0),  G = X'V^-1X
 ///
-/// The first terms are exact, so that probes stand only for what C leaves of V; terms of w and X are exact up
-/// to the tolerance. One block of conjugate gradients on A solves for w, X and all z. In log tau, dV = V - I.
-/// Probes and landmarks are drawn once: Q and its gradient are smooth, repeatable functions of (p, log tau).
-/// But the gradient is an estimate of Q's, not the gradient of the estimate of Q: they agree within their
-/// errors only. Signs are the same for any number of threads, and so are all bits where H's are.
+/// The first terms are exact, so that probes stand only for what the landmarks leave of V (K, not C^-1, which
+/// is far from V^-1 beyond them); terms of w and X are exact up to the tolerance. One block of conjugate
+/// gradients on A solves for w, X and all z. In log tau, dV = V - I. Probes and landmarks are drawn once: Q
+/// and its gradient are smooth, repeatable functions of (p, log tau). But the gradient is an estimate of Q's,
+/// not the gradient of the estimate of Q: they agree within their errors only. Signs are the same for any
+/// number of threads, and so are all bits where H's are.
 ///
 /// Standard errors: those of means of the R probes; of the gradient, of G = min(R, 8) groups of probes, which
 /// needs as many contractions more. What the probes miss in the gradient is at most about R^-1/2 posterior
-/// standard deviations of each parameter: var z'Bz <= 2 |B|_F^2, and |B|_F^2 is the parameter's information.
+/// standard deviations of each parameter: var z'Bz <= 2 |B|_F^2, B = V^-1/2 dV V^-1/2, and |B|_F^2 is the
+/// parameter's information (its part within the landmarks' space is not missed).
 ///
 /// Cost: H(p), iterations x 2 n^2 (R + q + 1) flops of products and 8 n k of preconditioner for each column
 /// of them, 4 n k^2 of the latter, one contract_low_rank of k + 2R + q + 1 columns. Memory: H(p), and 10 n (R

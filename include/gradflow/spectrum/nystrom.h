@@ -30,6 +30,8 @@ class NystromPreconditioner {
   const Matrix& vectors() const noexcept { return U_; }                ///< U
   const Vector& values() const noexcept { return S_; }                 ///< S, > 0
   double log_determinant() const { return S_.array().log1p().sum(); }  ///< log|C|
+  /// U (1 + S)^-1/2 U' X: what C^-1/2 X has of the landmarks' space.
+  Matrix whitened_part(ConstBlock X) const;
   void whiten(Block X) const;  ///< X <- C^-1/2 X (the symmetric root); 4 n k flops per column
 
  private:
