@@ -36,6 +36,17 @@ void multiply_symmetric(const Matrix& H, const Matrix& X, Matrix& Y) {
   });
 }
 
+// Directions of length k^1/2 in the span of U and (n - k)^1/2 in its complement.
+Matrix on_spheres(const NystromPreconditioner& C, const Matrix& normals) {
+  Matrix inside = C.part(normals), outside = normals - inside;
+  const auto k = static_cast<double>(C.rank()), rest = static_cast<double>(normals.rows()) - k;
+  for (Index r = 0; r < normals.cols(); ++r) {
+    if (k > 0.0) inside.col(r) *= std::sqrt(k) / inside.col(r).norm();
+    outside.col(r) *= std::sqrt(rest) / outside.col(r).norm();
+  }
+  return rest > 0.0 ? Matrix(inside + outside) : inside;
+}
+
 double mean_error(const Vector& values) {
   const auto R = static_cast<double>(values.size());
   return std::sqrt((values.array() - values.mean()).square().sum() / (R * (R - 1.0)));
@@ -98,7 +109,7 @@ StochasticLikelihood::StochasticLikelihood(const OperatorFamily& family, Vector 
     probes_ = std::sqrt(static_cast<double>(n)) * Matrix::Identity(n, n);
   } else {
     RandomStream random(options_.seed, "probes of the likelihood");
-    probes_ = Matrix::NullaryExpr(n, options_.probes, [&](Index, Index) { return random.sign(); });
+    probes_ = random.normals(n, options_.probes);
   }
   landmarks_ = choose_landmarks(family.at(around)->H(), rank_of(options_, n), options_.seed);
 }
@@ -108,8 +119,9 @@ StochasticLikelihood::Solved StochasticLikelihood::solve(const Matrix& H, double
   const Index n = w_.size(), q = fixed_.count(), R = probes_.cols();
   Solved solved{NystromPreconditioner(H, tau, landmarks_)};
   const NystromPreconditioner& C = solved.C;
+  const Matrix Z = options_.every_direction ? probes_ : on_spheres(C, probes_);
   Matrix B(n, 1 + q + R);
-  B << w_, fixed_.design(), probes_;
+  B << w_, fixed_.design(), Z;
   C.whiten(B.leftCols(1 + q));
   const auto apply = [&](ConstBlock X, Block Y) {
     Matrix half = X, product(n, X.cols());
@@ -136,7 +148,7 @@ StochasticLikelihood::Solved StochasticLikelihood::solve(const Matrix& H, double
                                    solution.residual, solution.iterations);
   C.whiten(solution.X);
   solved.u = solution.X.rightCols(R);
-  solved.v = C.whitened_part(probes_);
+  solved.v = C.whitened_part(Z);
   solved.logarithms.resize(R);
   for (Index r = 0; r < R; ++r) {
     const Tridiagonal& T = solution.lanczos[static_cast<std::size_t>(1 + q + r)];

@@ -79,7 +79,8 @@ KernelRefinement refine_kernel(const CandidateFit& fit, std::shared_ptr<const Ke
   RefinementOptions options;
   options.progress = progress;
   refinement.result = refine(likelihood, start, options);
-  refinement.used = refinement.result.after.outcome == Outcome::converged && refinement.result.lowered > 0.0;
+  const Refinement& result = refinement.result;
+  refinement.used = result.after.outcome == Outcome::converged && result.lowered > -2.0 * result.lowered_error;
   return refinement;
 }
 

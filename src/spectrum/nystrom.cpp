@@ -159,6 +159,12 @@ NystromPreconditioner::NystromPreconditioner(const Matrix& H, double tau, const 
   }
 }
 
+Matrix NystromPreconditioner::part(ConstBlock X) const {
+  Matrix Y = Matrix::Zero(X.rows(), X.cols());
+  if (rank() > 0) add_tall_product(U_, tall_inner(U_, X), Y);
+  return Y;
+}
+
 Matrix NystromPreconditioner::whitened_part(ConstBlock X) const {
   Matrix Y = Matrix::Zero(X.rows(), X.cols());
   if (rank() > 0)

@@ -152,8 +152,8 @@ TEST(ConjugateGradients, GiveInverseRootsAlsoAfterMoreStepsThanRows) {
   const Matrix A = Q * values.asDiagonal() * Q.transpose(),
                root = Q * values.array().rsqrt().matrix().asDiagonal() * Q.transpose();
   const auto apply = [&](ConstBlock X, Block Y) { Y = A * X; };
-  const BlockSolution solution = conjugate_gradients(apply, Matrix::Identity(n, n),
-                                                     {.tolerance = 1e-12, .roots = n, .max_iterations = 1000});
+  const BlockSolution solution = conjugate_gradients(
+      apply, Matrix::Identity(n, n), {.tolerance = 1e-12, .roots = n, .max_iterations = 1000});
 
   EXPECT_TRUE(solution.converged);
   EXPECT_GT(solution.iterations, n);

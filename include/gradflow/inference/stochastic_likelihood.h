@@ -44,18 +44,20 @@ struct ProbedLikelihood {
 /// RestrictedLikelihood's Q (inference/likelihood.h; there without its transform's term) without a Cholesky
 /// factor of V = I + tau H(p), by products with H and R probe vectors:
 ///
-///     C = I + U S U' <= V (spectrum/nystrom.h),   A = C^-1/2 V C^-1/2,   z_r of independent signs
+///     C = I + U S U' <= V (spectrum/nystrom.h),   A = C^-1/2 V C^-1/2
 ///     log|V|       =  log|C| + E z'log(A)z,                      Gauss quadrature of the tridiagonals
 ///     tr V^-1 dV   =  tr K dV + E (u'dV u - v'dV v),   K = U (1 + S)^-1 U',
 ///                                    u = C^-1/2 A^-1/2 z,  v = U (1 + S)^-1/2 U'z
 ///     dQ           =  tr V^-1 dV - tr G^-1 (V^-1X)'dV (V^-1X) - N' (Pw)'dV (Pw)/(w'Pw + s0),  G = X'V^-1X
 ///
-/// The first terms are exact, so that probes stand only for what the landmarks leave of V (K, not C^-1, which
-/// is far from V^-1 beyond them); terms of w and X are exact up to the tolerance. One block of conjugate
-/// gradients on A solves for w, X and all z. In log tau, dV = V - I. Probes and landmarks are drawn once: Q
-/// and its gradient are smooth, repeatable functions of (p, log tau). But the gradient is an estimate of Q's,
-/// not the gradient of the estimate of Q: they agree within their errors only. Signs are the same for any
-/// number of threads, and so are all bits where H's are.
+/// z: random directions of length k^1/2 in the span of U and (n - k)^1/2 in its complement, so that E zz' = I
+/// and nothing varies for what is a multiple of I in either: of an overall scale of V, in which the
+/// likelihood is nearly flat, no probe may say anything. The first terms are exact, so that probes stand only
+/// for what the landmarks leave of V (K, not C^-1, which is far from V^-1 beyond them); terms of w and X are
+/// exact up to the tolerance. One block of conjugate gradients on A solves for w, X and all z. In log tau, dV
+/// = V - I. Probes and landmarks are drawn once: Q and its gradient are smooth, repeatable functions of (p,
+/// log tau). But the gradient is an estimate of Q's, not the gradient of the estimate of Q: they agree within
+/// their errors only. The same bits for any number of threads where H has them.
 ///
 /// Standard errors: those of means of the R probes; of the gradient, of G = min(R, 8) groups of probes, which
 /// needs as many contractions more. What the probes miss in the gradient is at most about R^-1/2 posterior

@@ -33,7 +33,8 @@ struct KernelRefinement {
 
 /// Refines `fit` (of family `small` on `few` rows) on `many` rows, of which `large` is the same family: by
 /// refine() (inference/refinement.h) from the optimum, tau in proportion to the rows, under the priors of
-/// select(). The response's transform stays as it is. `used` where the estimate of the criterion fell.
+/// select(). The response's transform stays as it is. `used` where conjugate gradients converged and the
+/// estimate of the criterion did not rise by more than twice its error.
 /// Cost: 2(m + 1) likelihoods with gradient on `few` by Cholesky, and at most 8 on `many` by products with H,
 /// one of them with 8 contractions more. Memory: a matrix of `many` rows (two with weights).
 KernelRefinement refine_kernel(const CandidateFit& fit, std::shared_ptr<const KernelFamily> small,

@@ -32,7 +32,8 @@ class NystromPreconditioner {
   double log_determinant() const { return S_.array().log1p().sum(); }  ///< log|C|
   /// U (1 + S)^-1/2 U' X: what C^-1/2 X has of the landmarks' space.
   Matrix whitened_part(ConstBlock X) const;
-  void whiten(Block X) const;  ///< X <- C^-1/2 X (the symmetric root); 4 n k flops per column
+  Matrix part(ConstBlock X) const;  ///< U U' X
+  void whiten(Block X) const;       ///< X <- C^-1/2 X (the symmetric root); 4 n k flops per column
 
  private:
   Matrix U_;
