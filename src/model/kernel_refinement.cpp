@@ -80,7 +80,8 @@ KernelRefinement refine_kernel(const CandidateFit& fit, std::shared_ptr<const Ke
   options.progress = progress;
   refinement.result = refine(likelihood, start, options);
   const Refinement& result = refinement.result;
-  refinement.used = result.after.outcome == Outcome::converged && result.lowered > -2.0 * result.lowered_error;
+  refinement.used =
+      result.after.outcome == Outcome::converged && result.lowered > -2.0 * result.lowered_error;
   return refinement;
 }
 
