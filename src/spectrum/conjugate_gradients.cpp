@@ -36,10 +36,7 @@ Tridiagonal tridiagonal_of(const Column& column) {
 Vector root_of(const Column& column, const Tridiagonal& T, Index n) {
   Vector x = Vector::Zero(n);
   if (T.size() == 0) return x;
-  // Near 1, where the eigenvalue iteration's threshold is right.
-  const double unit = std::exp2(std::ceil(std::log2(T.diagonal.maxCoeff())));
-  Ritz pairs = ritz({T.diagonal / unit, T.off_diagonal / unit, 0.0});
-  pairs.values *= unit;
+  const Ritz pairs = ritz(T);
   const Vector first = pairs.vectors.row(0).transpose();
   const Vector coefficients =
       std::sqrt(column.start) * pairs.vectors * pairs.values.array().rsqrt().matrix().cwiseProduct(first);

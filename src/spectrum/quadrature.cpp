@@ -137,9 +137,18 @@ Tridiagonal first_moment(const Tridiagonal& T) {
 
 Ritz ritz(const Tridiagonal& T) {
   if (T.size() == 0) return {};
+  // The solver is for entries about 1; a power of two costs no bit.
+  const double largest = std::max(T.diagonal.cwiseAbs().maxCoeff(),
+                                  T.off_diagonal.size() > 0 ? T.off_diagonal.cwiseAbs().maxCoeff() : 0.0);
+  const int exponent =
+      largest > 0.0 && std::isfinite(largest) ? std::clamp(std::ilogb(largest), -1000, 1000) : 0;
+  const double down = std::ldexp(1.0, -exponent), up = std::ldexp(1.0, exponent);
   Eigen::SelfAdjointEigenSolver<Matrix> solver;
-  solver.computeFromTridiagonal(T.diagonal, T.off_diagonal);
-  return {solver.eigenvalues(), solver.eigenvectors()};
+  solver.computeFromTridiagonal(down * T.diagonal, down * T.off_diagonal);
+  if (solver.info() != Eigen::Success)
+    throw InternalError(
+        fmt::format("the eigenvalues of a tridiagonal matrix of {} rows did not converge", T.size()));
+  return {up * solver.eigenvalues(), solver.eigenvectors()};
 }
 
 }  // namespace gradflow

@@ -271,5 +271,29 @@ TEST(Quadrature, OfNoStepsIsEmpty) {
   EXPECT_EQ(ritz({}).values.size(), 0);
 }
 
+// Eigen's solver of tridiagonal matrices compares squares of entries with entries: at 1e-12 it left 1e-10 of
+// them.
+TEST(Ritz, PairsAreAsGoodAtEveryScale) {
+  RandomStream random(4, "ritz");
+  const Index n = 120;
+  for (const double range : {0.0, 3.0, 10.0})  // decades
+    for (const double scale : {1e-12, 1e-6, 1.0, 1e5, 1e12}) {
+      Tridiagonal T;
+      T.diagonal = Vector::NullaryExpr(n, [&](Index j) {
+        return scale * std::pow(10.0, -range * static_cast<double>(j) / n) * (1.0 + random.uniform());
+      });
+      T.off_diagonal = 0.5 * (T.diagonal.head(n - 1).array() * T.diagonal.tail(n - 1).array()).sqrt();
+      Matrix full = T.diagonal.asDiagonal();
+      full.diagonal(1) = full.diagonal(-1) = T.off_diagonal;
+
+      const Ritz pairs = ritz(T);
+
+      EXPECT_LT((full * pairs.vectors - pairs.vectors * pairs.values.asDiagonal()).cwiseAbs().maxCoeff(),
+                256.0 * eps * scale)
+          << range << " decades, scale " << scale;
+      EXPECT_LT((pairs.vectors.transpose() * pairs.vectors - Matrix::Identity(n, n)).norm(), 1e-12);
+    }
+}
+
 }  // namespace
 }  // namespace gradflow
