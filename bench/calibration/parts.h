@@ -16,5 +16,6 @@ enum class Kernel { prespecified, chosen };
 Json report_simulated_coverage(const Effort& effort, Kernel kernel);
 Json report_real_coverage(const Effort& effort, Kernel kernel);
 Json report_profile_coverage(const Effort& effort);
+Json report_selected(const Effort& effort);  ///< after `fit --select`, as `predict` gives them
 
 }  // namespace gradflow::calibration

@@ -1,42 +1,43 @@
 // Intervals for a kernel that was chosen on the training rows: the choice repeated without each fold.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
-#include "gradflow/base/random.h"
+#include "gradflow/inference/left_out.h"
 #include "intervals.h"
 
 namespace gradflow::calibration {
 namespace {
 
-constexpr Index folds = 5;
+constexpr int folds = 5;
 
-struct LeftOut {
-  Eigen::ArrayXd residual, sd;  // n, of the fit without the row's fold
-  Eigen::ArrayXi fold;          // n
-  Matrix mean_at_new;           // m x folds
+struct Repeated {
+  LeftOutErrors errors;
+  Eigen::ArrayXd residual;  // n, of the fit without the row's fold
+  std::vector<Index> fold;  // n
+  Matrix mean_at_new;       // m x folds
 };
 
-LeftOut leave_folds_out(const Trial& trial) {
+Repeated repeat(const Trial& trial) {
   const Index n = trial.X.rows();
-  LeftOut out{Eigen::ArrayXd(n), Eigen::ArrayXd(n), Eigen::ArrayXi(n), Matrix(trial.X_new.rows(), folds)};
-  const auto order = RandomStream(31, "folds").permutation(n);
-  for (Index k = 0; k < folds; ++k) {
-    std::vector<Index> kept, held;
-    for (Index i = 0; i < n; ++i)
-      (i % folds == k ? held : kept).push_back(order[static_cast<std::size_t>(i)]);
+  std::vector<Index> rows(static_cast<std::size_t>(n));
+  std::iota(rows.begin(), rows.end(), Index{0});
+  Repeated out{.errors = {},
+               .residual = Eigen::ArrayXd(n),
+               .fold = assign_folds(rows, folds, 31),
+               .mean_at_new = Matrix(trial.X_new.rows(), folds)};
+  const auto fit = [&](int k, const std::vector<Index>& kept, const std::vector<Index>& held) {
     Trial part;
     part.X = trial.X(kept, Eigen::all);
     part.y = trial.y(kept);
     const RidgeModel model(chosen_kernel(part), part.X, part.y);
     const Normals at_held = model.plug_in(Matrix(trial.X(held, Eigen::all)));
-    for (std::size_t j = 0; j < held.size(); ++j) {
-      const auto from = static_cast<Index>(j);
-      out.residual(held[j]) = trial.y(held[j]) - at_held.mean(from);
-      out.sd(held[j]) = at_held.sd(from);
-      out.fold(held[j]) = static_cast<int>(k);
-    }
+    const Vector residual = Vector(trial.y(held)) - at_held.mean;
+    out.residual(held) = residual.array();
     out.mean_at_new.col(k) = model.plug_in(trial.X_new).mean;
-  }
+    return Vector(residual.cwiseQuotient(at_held.sd));
+  };
+  out.errors = leave_folds_out(out.fold, fit).errors;
   return out;
 }
 
@@ -49,15 +50,16 @@ double order_statistic(std::vector<double> values, double level) {
   return values[static_cast<std::size_t>(k - 1)];
 }
 
-IntervalScore score_plus(const LeftOut& left_out, const Vector& y_new) {
+IntervalScore score_plus(const Repeated& repeated, const Vector& y_new) {
   IntervalScore out;
-  const Index n = left_out.residual.size(), m = y_new.size();
+  const Index n = repeated.residual.size(), m = y_new.size();
   for (std::size_t level = 0; level < interval_levels.size(); ++level) {
     Vector lower(m), upper(m);
     std::vector<double> above(static_cast<std::size_t>(n)), below(above.size());
     for (Index x = 0; x < m; ++x) {
       for (Index i = 0; i < n; ++i) {
-        const double mean = left_out.mean_at_new(x, left_out.fold(i)), r = std::abs(left_out.residual(i));
+        const double mean = repeated.mean_at_new(x, repeated.fold[static_cast<std::size_t>(i)]),
+                     r = std::abs(repeated.residual(i));
         above[static_cast<std::size_t>(i)] = mean + r;
         below[static_cast<std::size_t>(i)] = r - mean;
       }
@@ -73,21 +75,20 @@ IntervalScore score_plus(const LeftOut& left_out, const Vector& y_new) {
 }  // namespace
 
 IntervalScores score_remedies(const RidgeModel& chosen, const Trial& trial) {
-  const LeftOut left_out = leave_folds_out(trial);
-  const Eigen::ArrayXd ratio = left_out.residual.abs() / left_out.sd;
+  const Repeated repeated = repeat(trial);
   IntervalScores scores;
-  scores["cross-validation+"] = score_plus(left_out, trial.y_new);
+  scores["cross-validation+"] = score_plus(repeated, trial.y_new);
 
   const Normals normals = chosen.plug_in(trial.X_new);
   IntervalScore& quantile = scores["cross-validated quantile"];
   for (std::size_t level = 0; level < interval_levels.size(); ++level) {
-    const double q = order_statistic({ratio.begin(), ratio.end()}, interval_levels[level]);
+    const double q = repeated.errors.quantile(interval_levels[level]);
     quantile.covered[level] =
         inside(normals.mean - q * normals.sd, normals.mean + q * normals.sd, trial.y_new);
     quantile.width = 2.0 * q * normals.sd.mean();
   }
   scores["integrated, widened"] =
-      score(chosen.integrated(trial.X_new), trial.y_new, std::max(1.0, std::sqrt(ratio.square().mean())));
+      score(chosen.integrated(trial.X_new), trial.y_new, repeated.errors.widening());
   return scores;
 }
 

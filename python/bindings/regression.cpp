@@ -73,15 +73,17 @@ NumpyMatrix kernel(const Options& options, const Columns& columns, const Columns
   return to_numpy(std::move(result));
 }
 
-nb::dict predictions(const FittedModel& model, const Columns& columns, const std::string& interval,
-                     std::optional<double> level, nb::object callback) {
+nb::dict predictions(const FittedModel& model, const Columns& columns,
+                     const std::optional<std::string>& interval, std::optional<double> level,
+                     nb::object callback) {
   PythonProgress progress(std::move(callback));
   Predictions result;
   std::vector<std::string> warnings;
   {
     const nb::gil_scoped_release unlock;
     const NewRows rows = encode(model.recipe, columns.table());
-    const PredictOptions options{.interval = parse_interval(interval), .progress = &progress};
+    PredictOptions options{.interval = {}, .progress = &progress};
+    if (interval) options.interval = parse_interval(*interval);
     if (level && *level != model.level) {
       FittedModel at_level = model;
       at_level.level = *level;
@@ -140,7 +142,7 @@ void bind_regression(nb::module_& module) {
       .def("to_bytes", &to_bytes)
       .def_static("from_bytes", &from_bytes, nb::arg("bytes"))
       .def("describe", &description)
-      .def("predict", &predictions, nb::arg("columns"), nb::arg("interval"), nb::arg("level").none(),
+      .def("predict", &predictions, nb::arg("columns"), nb::arg("interval").none(), nb::arg("level").none(),
            nb::arg("progress").none());
   module.def("fit", &fit, nb::arg("options"), nb::arg("columns"), nb::arg("progress").none());
   module.def("test", &test, nb::arg("options"), nb::arg("columns"), nb::arg("progress").none());

@@ -102,6 +102,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         "log", "box-cox", "yeo-johnson", ("box-cox", 0.5), or "auto".
     selection_rows : int, default 1500
         Most rows that `select` and `response_transform` look at.
+    choice_folds : int, default None (5 with `select` of at most 400 rows, else 0)
+        The choice is made again without each of so many folds of the rows, for intervals that know what
+        choosing costs: the time of as many choices. 0: never.
     noise : {"normal", "student", "student=NU", "fitted"}, default "normal"
         Student's t noise with NU degrees of freedom (chosen without a number), or a variance that depends on
         the fitted mean. The test stays that of normal noise.
@@ -116,8 +119,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     missing : {"drop", "error", "mean"}, default "drop"
         Rows with missing features. Under "drop" a new row with one is predicted as NaN.
     standardize : {"both", "features", "none"}, default "both"
-    interval : {"model", "jackknife+", "leave-one-out"}, default "model"
-        Of `predict_interval`.
+    interval : {"model", "jackknife+", "leave-one-out", "cross-validated"}, default None
+        Of `predict_interval`; None: "cross-validated" where the choice was made again without folds, else
+        "model".
     threads : int, default None
         Of the whole process; 0: all cores.
     verbose : bool, default False
@@ -149,11 +153,11 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
                  sw2=None, sb2=None, seed=1, no_intercept=False, paper=False, pvalue="exact", level=0.95,
                  rule=None, path="flow", decay_rate=None, implicit_steps=None, learning_rate=None,
                  loss="half-mse", validation_fraction=0.2, select=False, candidates=None, relevances="each",
-                 response_transform=None, selection_rows=1500, noise="normal",
+                 response_transform=None, selection_rows=1500, choice_folds=None, noise="normal",
                  noise_columns=None, engine="auto", storage="auto", precision="auto",
                  max_memory=None, krylov_steps=None, probes=None, rules="all", checkpoint=None, covariates=None, columns=None,
                  exclude=None, categorical=None, copies="once", missing="drop", standardize="both",
-                 interval="model", threads=None, verbose=False):
+                 interval=None, threads=None, verbose=False):
         self.kernel = kernel
         self.network = network
         self.weights = weights
@@ -178,6 +182,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self.relevances = relevances
         self.response_transform = response_transform
         self.selection_rows = selection_rows
+        self.choice_folds = choice_folds
         self.noise = noise
         self.noise_columns = noise_columns
         self.engine = engine
@@ -250,9 +255,13 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         """Predictions at the stopping time.
 
         return_std adds the standard deviation of the mean function there, without the noise of a new response
-        (`predict_interval` has both). It factors the operator again, n^3/3 flops.
+        (`predict_interval` has both). Where the choice was made again without folds it is multiplied by the root
+        mean square of what was left out, at least 1 (choice_["folds"]), unless `interval` is "model". It factors
+        the operator again, n^3/3 flops.
         """
-        answer = self._predict(X, "model" if return_std else "none")
+        of_model = self.interval not in (None, "cross-validated")
+        kind = "model" if of_model else self.interval
+        answer = self._predict(X, kind if return_std else "none")
         return (answer["mean"], answer["sd"]) if return_std else answer["mean"]
 
     def predict_interval(self, X: ArrayLike, level: float | None = None, interval: str | None = None,

@@ -64,6 +64,22 @@ def test_distribution_free_intervals_are_to_be_had(friedman, interval):
     assert ((low < y[100:]) & (y[100:] < high)).mean() > 0.85
 
 
+def test_intervals_of_a_chosen_kernel_allow_for_the_choice(friedman):
+    X, y = friedman
+    model = NTKRegressor(select=True, candidates=["ntk:erf:1"], response_transform="none", choice_folds=3)
+    model.fit(X[:80], y[:80])
+    sd = model.predict(X[80:], return_std=True)[1]
+    model.interval = "model"
+    known_sd = model.predict(X[80:], return_std=True)[1]
+
+    folds = model.choice_["folds"]
+    assert folds["folds"] == 3 and folds["rows"] == 80 and len(folds["without"]) == 3
+    np.testing.assert_allclose(sd, max(1.0, folds["root_mean_square"]) * known_sd, rtol=1e-12)
+    low, high = model.predict_interval(X[80:], interval="cross-validated")
+    known_low, known_high = model.predict_interval(X[80:])
+    np.testing.assert_allclose(np.ptp((high - low) / (known_high - known_low)), 0.0, atol=1e-9)
+
+
 def test_works_in_pipelines_searches_and_cross_validation(friedman):
     X, y = friedman
     pipeline = make_pipeline(PolynomialFeatures(1, include_bias=False), NTKRegressor())

@@ -132,7 +132,7 @@ int predict_classes(Invocation& invocation) {
   const Settings& s = invocation.settings;
   if (!s.cross.empty() || !s.cross_diagonal.empty())
     throw InputError(fmt::format("--cross is for models of --operator, and '{}' is one of classes", s.model));
-  if (!s.level.empty() || s.interval != "model")
+  if (!s.level.empty() || (!s.interval.empty() && s.interval != "model"))
     throw InputError(fmt::format("--{}: the predictions of '{}' are class probabilities, without intervals",
                                  s.level.empty() ? "interval" : "level", s.model));
   const ClassModel model = ClassModel::load(s.model);

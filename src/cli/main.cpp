@@ -106,7 +106,7 @@ std::vector<Command> add_commands(CLI::App& app, Settings& s) {
     if (command != kernel) add_test_options(*command, s);
     if (command != kernel && command != test) {
       add_stopping_options(*command, s);
-      add_choice_options(*command, s);
+      add_choice_options(*command, s, command == fit);
     }
     if (command != kernel && command != spectrum) add_computation_options(*command, s);
     if (command == stop || command == fit) add_options_of_stop_and_fit(*command, s);

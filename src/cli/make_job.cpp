@@ -283,6 +283,10 @@ ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
   choice.refine_rows = static_cast<Index>(
       std::min<std::uint64_t>(whole_number("--refine-rows", s.refine_rows), std::uint64_t{1} << 20));
   if (choice.refine_rows > 0 && !s.select) throw InputError("--refine-rows is for --select: give that too");
+  if (!s.choice_folds.empty())
+    choice.folds =
+        static_cast<int>(std::min<std::uint64_t>(whole_number("--choice-folds", s.choice_folds), 1 << 20));
+  if (choice.folds == 1) throw InputError("--choice-folds 1: must be >= 2, or 0 for none");
   // What is chosen with --select is judged by the likelihood, and so is whether to transform.
   parse_transform_option(!s.transform.empty() ? s.transform : s.select ? "auto" : "none", choice);
   parse_relevances(s.relevances, choice);
@@ -294,6 +298,10 @@ ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
         "--select and a --transform left to the likelihood are for infinite-width kernels: for a network or "
         "a "
         "matrix of your own give --transform with its number, as box-cox=0.5");
+  if (choice.folds.value_or(0) > 0 && !choice.chooses())
+    throw InputError(
+        "--choice-folds is for what is left to the likelihood: give --select, or --transform without a "
+        "number");
   if (choice.chooses() && s.paper)
     throw InputError("--paper and --select or --transform: the paper's method chooses neither");
   return choice;
@@ -322,6 +330,9 @@ NoiseOptions make_noise(const Settings& s) {
       throw InputError(fmt::format("--noise {}: the degrees of freedom {}", s.noise_model,
                                    NoiseOptions::dof_requirement()));
   }
+  if (noise.estimates() && !s.choice_folds.empty() && s.choice_folds != "0")
+    throw InputError(
+        "--choice-folds and --noise: the choice is repeated without folds for normal noise only");
   return noise;
 }
 

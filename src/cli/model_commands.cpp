@@ -73,7 +73,7 @@ int predict_command(Invocation& invocation) {
   FittedModel model = FittedModel::load(s.model);
   if (!s.level.empty()) model.level = open_fraction("--level", s.level);
   invocation.record.seed = model.seed;
-  const IntervalKind interval = parse_interval(s.interval);
+  const IntervalKind interval = s.interval.empty() ? default_interval(model) : parse_interval(s.interval);
   const GivenCross given = read_given(s);
   const NewRows rows = read_new_rows(s, model, given);
   const Predictions predictions = [&] {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "cli/numbers.h"
+#include "gradflow/model/kernel_choice.h"
 
 namespace gradflow::cli {
 namespace {
@@ -152,7 +153,7 @@ void add_stopping_options(CLI::App& command, Settings& s) {
       ->check(CLI::Validator(checked("--validation-fraction", open_fraction), ""));
 }
 
-void add_choice_options(CLI::App& command, Settings& s) {
+void add_choice_options(CLI::App& command, Settings& s, bool predicts) {
   flag(command, "--select", s.select,
        "Choose the kernel by its likelihood: shape, biases, and a relevance for each feature",
        inference_group);
@@ -179,6 +180,16 @@ void add_choice_options(CLI::App& command, Settings& s) {
       "Of the response: none, log, box-cox or yeo-johnson (=NUMBER, or chosen by likelihood), or auto "
       "(default: auto with --select, else none)",
       inference_group, "NAME");
+  if (!predicts) return;
+  text_option(command, "--choice-folds", s.choice_folds,
+              fmt::format("Choose again without each of so many folds of the rows, for intervals that know "
+                          "what choosing costs "
+                          "(0: never; default: {} with --select of at most {} rows; they take {} times a "
+                          "choice's time or less)",
+                          ChoiceOptions::default_folds, ChoiceOptions::most_rows_of_default_folds,
+                          ChoiceOptions::default_folds),
+              inference_group, "INTEGER")
+      ->check(CLI::Validator(checked("--choice-folds", whole_number), ""));
 }
 
 void add_noise_options(CLI::App& command, Settings& s) {
@@ -235,9 +246,11 @@ void add_new_row_options(CLI::App& command, Settings& s) {
   text_option(command, "--delimiter", s.delimiter, "Field delimiter (default: seen from the name and header)",
               data_group, "CHAR");
   flag(command, "--no-header", s.no_header, "The first line is data: columns are x1, x2, ...", data_group);
-  text_option(command, "--interval", s.interval,
-              "Of new responses: model, jackknife+ or leave-one-out (distribution-free), or none",
-              inference_group, "KIND");
+  text_option(
+      command, "--interval", s.interval,
+      "Of new responses: model, jackknife+ or leave-one-out (distribution-free), cross-validated (of a "
+      "choice made again without folds; the default where it was), or none",
+      inference_group, "KIND");
   text_option(command, "--level", s.level, "Of the intervals (default: the model's)", inference_group,
               "NUMBER")
       ->check(CLI::Validator(checked("--level", open_fraction), ""));

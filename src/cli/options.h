@@ -12,10 +12,11 @@ namespace gradflow::cli {
 /// The one option table: each function adds a group of options to a command. Numbers are checked while they
 /// are parsed (InputError "--level 2: must be between 0 and 1").
 void add_data_options(CLI::App& command, Settings& settings);  ///< a table or arrays, and how to encode them
-void add_network_options(CLI::App& command, Settings& settings);      ///< network, kernel or matrix
-void add_test_options(CLI::App& command, Settings& settings);         ///< the test and the fixed effects
-void add_stopping_options(CLI::App& command, Settings& settings);     ///< rules, paths and steps
-void add_choice_options(CLI::App& command, Settings& settings);       ///< what the likelihood chooses
+void add_network_options(CLI::App& command, Settings& settings);   ///< network, kernel or matrix
+void add_test_options(CLI::App& command, Settings& settings);      ///< the test and the fixed effects
+void add_stopping_options(CLI::App& command, Settings& settings);  ///< rules, paths and steps
+/// What the likelihood chooses; `predicts`: also how predictions know of it.
+void add_choice_options(CLI::App& command, Settings& settings, bool predicts);
 void add_noise_options(CLI::App& command, Settings& settings);        ///< of stop and fit: the noise model
 void add_computation_options(CLI::App& command, Settings& settings);  ///< engine, memory, checkpoint
 void add_rules_option(CLI::App& command, Settings& settings);         ///< all rules or one

@@ -26,7 +26,8 @@ struct Settings {
   std::string rule, path = "flow", decay_rate, implicit_steps, learning_rate;
   bool select = false;
   std::string noise_model = "normal", noise_columns;
-  std::string candidates, transform, selection_rows = "1500", refine_rows = "0", relevances = "each";
+  std::string candidates, transform, selection_rows = "1500", refine_rows = "0", relevances = "each",
+                                     choice_folds;
   std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", seed = "1";
 
   // Classes
@@ -55,7 +56,7 @@ struct Settings {
   bool fixed_inputs = false;
 
   // New rows
-  std::string model, cross, cross_diagonal, interval = "model";
+  std::string model, cross, cross_diagonal, interval;
 
   // Output
   std::string json, output, figures, threads = "0";

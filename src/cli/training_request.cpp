@@ -117,7 +117,7 @@ Settings training_settings(const Settings& settings) {
 }
 
 void check_trained_prediction(const Settings& s, const std::string& what) {
-  if (!s.level.empty() || (s.interval != "model" && s.interval != "none"))
+  if (!s.level.empty() || (!s.interval.empty() && s.interval != "model" && s.interval != "none"))
     throw InputError(fmt::format("'{}' is {}: its predictions come without intervals", s.model, what));
   if (!s.cross.empty() || !s.cross_diagonal.empty())
     throw InputError(fmt::format("--cross is for models of --operator, and '{}' is {}", s.model, what));

@@ -8,6 +8,7 @@
 #include "gradflow/model/memory.h"
 #include "gradflow/model/version.h"
 #include "gradflow/operators/recorded_operator.h"
+#include "model/observations.h"
 
 namespace gradflow {
 namespace {
@@ -33,20 +34,6 @@ std::unique_ptr<DenseOperator> user_operator(const OperatorSpec& spec, const Dat
     H = Matrix(H(rows, rows));
   }
   return std::make_unique<DenseOperator>(std::move(H), spec.matrix);
-}
-
-Observations observe(const Dataset& dataset, const WithinGroups& within, const Vector& output) {
-  Observations observations;
-  const double scale = dataset.recipe.target_scale;
-  observations.weights = dataset.weights;
-  observations.pure = {scale * scale * within.squares, within.dof};
-  observations.y = unstandardize_response(dataset.recipe, dataset.y);
-  observations.f0 = unstandardize_response(dataset.recipe, output);
-  observations.covariates = dataset.Z;
-  for (const EncodedColumn& column : dataset.recipe.covariates)
-    observations.covariate_names.push_back(column.name);
-  observations.test_direction = output;
-  return observations;
 }
 
 // The network's output at its weights has seen the response, or foresees it: far beyond chance, |atanh r|
@@ -185,6 +172,20 @@ void choose(const Job& job, OperatorSpec& spec, PreparedJob& prepared) {
   prepared.transform = prepared.choice->transform;
 }
 
+// The same choice without each fold, for the intervals of predictions. Noise models have no part in it: their
+// fits are many, and of their own intervals nothing of the kind was measured.
+void choose_again(const Job& job, Question question, PreparedJob& prepared) {
+  const bool for_predictions = question == Question::every_rule || question == Question::one_rule;
+  if (!prepared.choice || !for_predictions) return;
+  const int folds = job.choice.folds_of(prepared.dataset.y.size());
+  if (job.noise.estimates() && job.choice.folds.value_or(0) > 0)
+    throw InputError(
+        "--choice-folds and --noise: the choice is repeated without folds for normal noise only");
+  if (folds == 0 || job.noise.estimates()) return;
+  prepared.repeated = repeat_choice(job.operator_spec.kernel, prepared.dataset, job.choice, job.analysis,
+                                    folds, job.analysis.progress);
+}
+
 // The test of operator and response as they were given, before anything was chosen.
 ScoreTest test_as_given(const Job& job) {
   Job given = job;
@@ -261,11 +262,13 @@ PreparedJob prepare(const Job& job, Question question) {
   // A choice may take minutes: what it cannot change is refused before it.
   if (job.choice.chooses()) check_noise(job, plan_of(), prepared.dataset.y.size(), question);
   choose(job, spec, prepared);
+  if (prepared.choice) watch.lap("choose kernel and transform");
+  choose_again(job, question, prepared);
+  if (prepared.repeated) watch.lap("choose again without each fold");
   transform_response(prepared.dataset, prepared.transform);
   const bool merge = !user_matrix && !job.every_row && !job.noise.estimates();
   const WithinGroups within = merge ? merge_replicates(prepared.dataset) : WithinGroups{};
   const Index n = prepared.dataset.y.size();
-  if (prepared.choice) watch.lap("choose kernel and transform");
   if (!user_matrix) prepared.kernel = KernelSource::make(spec, prepared.dataset.X.cols());
   if (prepared.kernel && prepared.kernel->network())
     spec.network = prepared.kernel->network()->architecture();
@@ -333,6 +336,8 @@ JobResult run_prepared(const Job& job, PreparedJob prepared) {
     const std::vector<std::string>& chosen = result.prepared.choice->warnings;
     warnings.insert(warnings.end(), chosen.begin(), chosen.end());
   }
+  if (const auto& repeated = result.prepared.repeated)
+    warnings.insert(warnings.end(), repeated->warnings.begin(), repeated->warnings.end());
   for (std::string& warning : changed_files(result.prepared)) warnings.push_back(std::move(warning));
   result.analysis.warnings.insert(result.analysis.warnings.end(), warnings.begin(), warnings.end());
   return result;

@@ -256,7 +256,15 @@ bool ChoiceOptions::chooses_transform() const {
   return automatic_transform || (transform != TransformKind::none && std::isnan(lambda));
 }
 
+int ChoiceOptions::folds_of(Index n) const {
+  if (!chooses()) return 0;
+  if (folds) return *folds;
+  return select && n <= most_rows_of_default_folds ? default_folds : 0;
+}
+
 void ChoiceOptions::check() const {
+  if (folds)
+    require(*folds == 0 || *folds >= 2, "folds of the kernel's choice", *folds, "must be 0 (never) or >= 2");
   require(rows >= 20, "rows for the choice of a kernel", rows, "must be >= 20");
   require(refine_rows >= 0, "rows to refine the choice of a kernel on", refine_rows, "must be >= 0");
   require(starts >= 1, "starts of the kernel's search", starts, "must be >= 1");

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -17,6 +18,7 @@ bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {
   // What an older program would pass over to give other predictions.
+  if (model.left_out.known()) return 5;
   if (model.noise.kind != NoiseModelKind::normal) return 4;
   if (model.transform.kind != TransformKind::none || model.weights.size() > 0) return 3;
   if (model.kernel && (model.kernel->layered() || model.kernel->layered_kernel())) return 3;
@@ -99,6 +101,7 @@ Json header(const FittedModel& model) {
                          {"scale", transform.scale},
                          {"lambda", transform.lambda}};
   if (model.noise.kind != NoiseModelKind::normal) json["noise"] = noise_json(model.noise);
+  if (model.left_out.known()) json["choice_folds"] = model.left_out.folds;
   return json;
 }
 
@@ -187,6 +190,15 @@ void read_fixed_effects(FittedModel& model, const FieldReader& fields, TensorRea
     tensors.fail(fmt::format("it has {} fixed effects for {} covariates", q, covariates));
 }
 
+void read_left_out(FittedModel& model, const FieldReader& fields, TensorReader& tensors) {
+  model.left_out = {tensors.vector("left_out_errors", -1),
+                    static_cast<int>(fields.count("choice_folds", std::numeric_limits<int>::max()))};
+  const Vector& sizes = model.left_out.sizes;
+  if (sizes.size() < 1 || model.left_out.folds < 2 || sizes(0) < 0.0 ||
+      !std::is_sorted(sizes.begin(), sizes.end()))
+    tensors.fail("its left-out errors are not sizes in ascending order");
+}
+
 FittedModel from_tensors(TensorFile file, const std::string& source) {
   const nlohmann::json document =
       read_description(file.metadata, fitted_model_key, FittedModel::format_version, source);
@@ -206,6 +218,7 @@ FittedModel from_tensors(TensorFile file, const std::string& source) {
       if (model.weights.minCoeff() <= 0.0) tensors.fail("tensor 'weights' has a value that is not > 0");
     }
     if (tensors.has("response")) model.response = tensors.vector("response", model.alpha.size());
+    if (fields.has("choice_folds")) read_left_out(model, fields, tensors);
     const FixedEffects checked(model.design, model.fixed_names);
   });
   return model;
@@ -219,6 +232,7 @@ TensorFile tensors_of(const FittedModel& model) {
   file.tensors["beta"] = array_of(model.beta);
   if (model.weights.size() > 0) file.tensors["weights"] = array_of(model.weights);
   if (model.response.size() > 0) file.tensors["response"] = array_of(model.response);
+  if (model.left_out.known()) file.tensors["left_out_errors"] = array_of(model.left_out.sizes);
   file.tensors["fixed_effects"] = array_of(model.design);
   if (model.operator_kind == OperatorKind::matrix)
     file.tensors["H_train"] = array_of(model.H);

@@ -166,5 +166,21 @@ TEST_F(ModelFile, DamagedKernelsAreRefusedInASentence) {
             "a.model: damaged gradflow model: tensor 'relevances' is missing");
 }
 
+TEST_F(ModelFile, KeepsTheErrorsOfAChoiceMadeAgainAndOlderProgramsRefuseIt) {
+  FittedModel model = model_of(parse_kernel_sum("linear"));
+  model.save(path);
+  EXPECT_LT(description().at("format_version").get<int>(), 5);
+  EXPECT_FALSE(FittedModel::load(path).left_out.known());
+  model.left_out = {Vector::LinSpaced(30, 0.0, 3.0), 5};
+
+  const FittedModel loaded = saved_and_loaded(model);
+
+  EXPECT_EQ(loaded.left_out.sizes, model.left_out.sizes);
+  EXPECT_EQ(loaded.left_out.folds, 5);
+  EXPECT_EQ(description().at("format_version"), 5);
+  EXPECT_EQ(refusal("\"choice_folds\\\":5", "\"choice_folds\\\":1"),
+            "a.model: damaged gradflow model: its left-out errors are not sizes in ascending order");
+}
+
 }  // namespace
 }  // namespace gradflow

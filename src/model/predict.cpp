@@ -135,19 +135,26 @@ void transform_back(const FittedModel& model, Predictions& out) {
 
 IntervalKind parse_interval(const std::string& text) {
   for (const IntervalKind kind :
-       {IntervalKind::model, IntervalKind::jackknife_plus, IntervalKind::leave_one_out, IntervalKind::none})
+       {IntervalKind::model, IntervalKind::jackknife_plus, IntervalKind::leave_one_out,
+        IntervalKind::cross_validated, IntervalKind::none})
     if (text == to_string(kind)) return kind;
-  throw InputError(fmt::format("--interval {}: must be model, jackknife+, leave-one-out or none", text));
+  throw InputError(
+      fmt::format("--interval {}: must be model, jackknife+, leave-one-out, cross-validated or none", text));
 }
 
 std::string_view to_string(IntervalKind kind) {
   switch (kind) {
     case IntervalKind::jackknife_plus: return "jackknife+";
     case IntervalKind::leave_one_out: return "leave-one-out";
+    case IntervalKind::cross_validated: return "cross-validated";
     case IntervalKind::none: return "none";
     case IntervalKind::model: break;
   }
   return "model";
+}
+
+IntervalKind default_interval(const FittedModel& model) {
+  return model.left_out.known() ? IntervalKind::cross_validated : IntervalKind::model;
 }
 
 Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given,
@@ -158,9 +165,12 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   const auto count = static_cast<Index>(rows.row.size());
   if (count == 0) return out;
   std::optional<Uncertainty> uncertainty;
-  if (options.interval != IntervalKind::none && can_give_sd(model, given)) {
+  const IntervalKind interval = options.interval.value_or(default_interval(model));
+  if (interval != IntervalKind::none && can_give_sd(model, given)) {
     report_progress(options.progress, "building the training operator", 0.0);
-    uncertainty.emplace(model, options.interval);
+    uncertainty.emplace(model, interval);
+    out.interval = interval;
+    out.widening = uncertainty->widening();
     if (model.noise.kind != NoiseModelKind::student) out.dof = uncertainty->dof();
     if (uncertainty->sampled())
       out.warnings.push_back(
@@ -168,7 +178,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
                       "never below those "
                       "given all, so intervals are too wide rather than too narrow.",
                       FittedModel::most_factored_rows, model.rows()));
-  } else if (options.interval != IntervalKind::none) {
+  } else if (interval != IntervalKind::none) {
     out.warnings.push_back(why_no_sd(model));
   }
   Index outside = 0;
@@ -221,6 +231,11 @@ Vector log_densities(const FittedModel& model, const Predictions& predictions, c
       continue;
     }
     const double z = (model.transform.forward(y(i)) - predictions.location(i)) / scale;
+    if (std::isnan(z) || std::isnan(y(i))) {
+      const bool impossible = std::isfinite(y(i)) && std::isfinite(scale);  // the transform is of y > 0
+      log_density(i) = impossible ? -std::numeric_limits<double>::infinity() : nan;
+      continue;
+    }
     const double log_kernel = std::isfinite(predictions.dof)
                                   ? std::log(boost::math::pdf(boost::math::students_t(predictions.dof), z))
                                   : -0.5 * z * z - 0.5 * std::log(2.0 * std::numbers::pi);

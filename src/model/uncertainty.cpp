@@ -43,7 +43,9 @@ Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval)
       rows_(sample_of(model)),
       scale_(model.weights.cwiseSqrt()),
       factor_(model.weights.size() > 0 ? 1.0 / model.weights.mean() : 1.0) {
-  const bool distribution_free = interval != IntervalKind::model;
+  const bool distribution_free =
+      interval == IntervalKind::jackknife_plus || interval == IntervalKind::leave_one_out;
+  if (interval == IntervalKind::cross_validated) take_left_out();
   if (distribution_free && model.noise.kind != NoiseModelKind::normal)
     throw InputError(
         fmt::format("--interval {}: not for a model with noise model '{}': its weights have seen the rows "
@@ -103,9 +105,45 @@ Uncertainty::Answer Uncertainty::at(Matrix H_cross, Vector H_self, const Matrix&
     answer.scale = (answer.sd.array().square() + model_.ridge_variance * noise.array()).sqrt();
   if (interval_ == IntervalKind::model)
     model_ends(mean, answer);
+  else if (interval_ == IntervalKind::cross_validated)
+    cross_validated_ends(mean, answer);
   else
     conformal_ends(points, f0, answer);
   return answer;
+}
+
+// The factors of scale(x), and what they claim.
+void Uncertainty::take_left_out() {
+  if (!model_.left_out.known())
+    throw InputError(
+        "--interval cross-validated: the model has no choice that was made again without folds: fit it "
+        "with --select and --choice-folds 5, or use --interval model");
+  const LeftOutErrors& errors = model_.left_out;
+  widening_ = errors.widening();
+  quantile_ = errors.quantile(model_.level);
+  statements_.push_back(
+      fmt::format("The choice of the model was made again without each of {} folds of the rows: the errors "
+                  "of the {} left out "
+                  "are {:.3g} times the standard deviations that the model gives them (root mean square).",
+                  errors.folds, errors.sizes.size(), errors.root_mean_square()));
+  statements_.push_back(
+      std::isfinite(quantile_)
+          ? fmt::format(
+                "Intervals of {:g} %: {:.3g} of the model's standard deviations either way, the quantile of "
+                "these errors.",
+                100.0 * model_.level, quantile_)
+          : fmt::format("Intervals of {:g} % are infinite: they take {:.0f} such errors.",
+                        100.0 * model_.level, std::ceil(model_.level / (1.0 - model_.level) - 1e-9)));
+  if (widening_ > 1.0)
+    statements_.push_back(fmt::format(
+        "Standard deviations and densities: {:.3g} times the model's standard deviations.", widening_));
+}
+
+void Uncertainty::cross_validated_ends(const Vector& mean, Answer& answer) const {
+  answer.lower = mean - quantile_ * answer.scale;
+  answer.upper = mean + quantile_ * answer.scale;
+  answer.sd *= widening_;
+  answer.scale *= widening_;
 }
 
 void Uncertainty::model_ends(const Vector& mean, Answer& answer) const {

@@ -32,10 +32,13 @@ class Uncertainty {
             const Vector& noise);
 
   double dof() const noexcept { return dof_; }
+  double widening() const noexcept { return widening_; }  ///< of sd and scale in every answer
   bool sampled() const noexcept { return !rows_.empty(); }
   const std::vector<std::string>& statements() const noexcept { return statements_; }
 
  private:
+  void take_left_out();
+  void cross_validated_ends(const Vector& mean, Answer& answer) const;
   void model_ends(const Vector& mean, Answer& answer) const;
   void conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer);
 
@@ -45,6 +48,7 @@ class Uncertainty {
   Vector scale_;             // sqrt of the weights; empty: ones
   double factor_;            // n / W
   double dof_;
+  double widening_ = 1.0, quantile_ = 0.0;  // cross-validated: of sd, and of the interval's half width
   std::optional<RidgePredictive> predictive_;
   std::optional<PosteriorVariance> variance_;
   std::optional<ConformalRidge> conformal_;

@@ -88,9 +88,49 @@ Json refinement_json(const KernelRefinement& refinement) {
           {"parameters", std::move(parameters)}};
 }
 
+// What predictions will know of the choice; nothing where the user wants it not to be repeated.
+std::string repeated_text(const Job& job, const PreparedJob& prepared) {
+  if (!prepared.repeated) {
+    if (job.choice.folds || !job.choice.select) return "";
+    const std::string why =
+        job.noise.estimates()
+            ? std::string("with a noise model it is not made again without folds of the rows")
+            : fmt::format("of more than {} rows it is made again without folds only by --choice-folds",
+                          ChoiceOptions::most_rows_of_default_folds);
+    return fmt::format("Intervals of predictions take this choice as known: {}.\n", why);
+  }
+  const LeftOutErrors& errors = prepared.repeated->errors;
+  if (!errors.known()) return "";
+  return fmt::format(
+      "Chosen again without each of {} folds: the errors of {} left out are {:.3g} times the standard "
+      "deviations "
+      "given them (root mean square); predictions take intervals and standard deviations from these.\n",
+      errors.folds, counted_text(errors.sizes.size(), "row"), errors.root_mean_square());
+}
+
+Json repeated_json(const RepeatedChoice& repeated) {
+  Json json = left_out_json(repeated.errors);
+  if (json.is_null()) json = Json::object();
+  json["without"] = Json::array();
+  for (const FoldChoice& fold : repeated.folds)
+    json["without"].push_back({{"rows", fold.rows},
+                               {"kernel", fold.kernel},
+                               {"transform", fold.transform},
+                               {"root_mean_square", number(fold.root_mean_square)},
+                               {"problem", fold.problem}});
+  return json;
+}
+
 }  // namespace
 
-std::string choice_text(const PreparedJob& prepared) {
+Json left_out_json(const LeftOutErrors& errors) {
+  if (!errors.known()) return nullptr;
+  return {{"folds", errors.folds},
+          {"rows", errors.sizes.size()},
+          {"root_mean_square", number(errors.root_mean_square())}};
+}
+
+std::string choice_text(const Job& job, const PreparedJob& prepared) {
   const bool transformed = prepared.transform.kind != TransformKind::none;
   if (!prepared.choice)
     return transformed ? fmt::format("Response transformed: {}; estimates are in its units.\n\n",
@@ -106,6 +146,7 @@ std::string choice_text(const PreparedJob& prepared) {
     text += relevances_text(term, prepared.dataset.recipe.features);
   if (transformed)
     text += "Times, standard deviations and fixed effects are those of the transformed response.\n";
+  text += repeated_text(job, prepared);
   return text + '\n';
 }
 
@@ -145,6 +186,7 @@ Json choice_json(const PreparedJob& prepared) {
   }
   json["candidates"] = std::move(candidates);
   if (choice.refinement) json["refinement"] = refinement_json(*choice.refinement);
+  json["folds"] = prepared.repeated ? repeated_json(*prepared.repeated) : Json(nullptr);
   return json;
 }
 

@@ -63,6 +63,13 @@ std::string html_choice(const RunDocument& run) {
       "too "
       "good.</p>\n{}",
       escaped(run.scalar("/choice/rows")), html_table(candidates_of(run), "Candidates"));
+  if (const double size = run.number("/choice/folds/root_mean_square"); std::isfinite(size))
+    html += fmt::format(
+        "<p>Chosen again without each of {} folds: the errors of the {} rows left out are {} times the "
+        "standard "
+        "deviations given them (root mean square), which predictions allow for.</p>\n",
+        escaped(run.scalar("/choice/folds/folds")), escaped(run.scalar("/choice/folds/rows")),
+        shown_number(size));
   for (Index term = 0; term < run.length("/operator/relevances"); ++term) {
     const DataTable relevances = relevances_of(run, term);
     if (!relevances.rows.empty())

@@ -242,8 +242,12 @@ std::string json_prediction_report(const RunRecord& record, const FittedModel& m
                    {"tau", number(model.tau)},
                    {"ridge_variance", number(model.ridge_variance)},
                    {"level", model.level},
+                   {"choice_folds", left_out_json(model.left_out)},
                    {"warnings", model.warnings}};
   add_predictions(json, predictions);
+  json["interval"] = to_string(predictions.interval);
+  json["sd_factor"] = number(predictions.widening);
+  json["statements"] = predictions.statements;
   return dump(json);
 }
 

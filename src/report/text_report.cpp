@@ -246,7 +246,7 @@ std::string text_report(const Job& job, const JobResult& result) {
       result.prepared.choice ? fmt::format(" with the operator as given, {}", job.operator_spec.text()) : "";
   if (result.noise && result.noise->applied) as_given += ", under normal noise";
   return test_verdict(analysis.test, job.analysis.level, as_given) + stop_verdict(job, analysis) +
-         size_verdict(result) + '\n' + choice_text(result.prepared) + noise_text(result) +
+         size_verdict(result) + '\n' + choice_text(job, result.prepared) + noise_text(result) +
          rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + components_text(result) +
          residuals_text(result) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
          fixed_effects_text(result) + text_warnings(all_warnings(result.prepared, &analysis));

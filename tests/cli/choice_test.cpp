@@ -164,6 +164,56 @@ TEST_F(Choice, EveryKindOfIntervalHoldsTheResponsesItPromises) {
   EXPECT_NE(none.out.find(",NA,NA,NA\n"), std::string::npos);
 }
 
+TEST_F(Choice, IntervalsOfAChosenKernelAllowForTheChoice) {
+  write(60, 9, "data.csv");
+  write(20, 10, "new.csv");
+  const Words fit = with({"fit"}, with(data, {"--select", "--candidates", "ntk:erf:1", "-o", "m.model"}));
+
+  const ProgramResult fitted = run(fit);
+  const ProgramResult default_kind = run({"predict", "m.model", "new.csv"});
+  const ProgramResult asked = run({"predict", "m.model", "new.csv", "--interval", "cross-validated"});
+  const ProgramResult known = run({"predict", "m.model", "new.csv", "--interval", "model"});
+  const ProgramResult said =
+      run({"predict", "m.model", "new.csv", "-o", "p.csv", "--json", "p.json", "--level", "0.99"});
+  const json run_json = report(with(fit, {"--choice-folds", "3"}));
+  const json never = report(with(fit, {"--choice-folds", "0"}));
+
+  EXPECT_NE(fitted.out.find("Chosen again without each of 5 folds: the errors of 60 rows"),
+            std::string::npos);
+  EXPECT_EQ(default_kind.out, asked.out);
+  EXPECT_NE(default_kind.out, known.out);
+  EXPECT_NE(said.out.find("Intervals of 99 % are infinite: they take 99 such errors.\n"), std::string::npos);
+  const json predicted = json::parse(folder.read("p.json"));
+  EXPECT_EQ(predicted["interval"], "cross-validated");
+  EXPECT_GE(predicted["sd_factor"].get<double>(), 1.0);
+  EXPECT_EQ(predicted["model"]["choice_folds"]["rows"], 60);
+  EXPECT_EQ(run_json["choice"]["folds"]["folds"], 3);
+  EXPECT_EQ(run_json["choice"]["folds"]["without"].size(), 3U);
+  EXPECT_EQ(never["choice"]["folds"], nullptr);
+  EXPECT_EQ(
+      run({"predict", "m.model", "new.csv", "--interval", "cross-validated"}).err,
+      error("--interval cross-validated: the model has no choice that was made again without folds: fit it "
+            "with --select and --choice-folds 5, or use --interval model"));
+}
+
+TEST_F(Choice, FoldsAreRefusedWhereThereIsNothingToChooseAgain) {
+  write(30, 11, "data.csv");
+  const auto refused = [&](const Words& options) {
+    const ProgramResult result = run(with({"fit"}, with(data, with({"-o", "m.model"}, options))));
+    EXPECT_EQ(result.exit_code, 2);
+    return result.err;
+  };
+
+  EXPECT_EQ(
+      refused({"--choice-folds", "5"}),
+      error("--choice-folds is for what is left to the likelihood: give --select, or --transform without a "
+            "number"));
+  EXPECT_EQ(refused({"--select", "--choice-folds", "1"}),
+            error("--choice-folds 1: must be >= 2, or 0 for none"));
+  EXPECT_EQ(refused({"--select", "--choice-folds", "5", "--noise", "student"}),
+            error("--choice-folds and --noise: the choice is repeated without folds for normal noise only"));
+}
+
 TEST_F(Choice, ARowOfWeightTwoIsTwoRowsAndCopiesAreKeptOnceUnlessAsked) {
   folder.write("weighted.csv", "x,w,y\n1,2,3\n2,1,4.5\n3,1,4\n4,2,6\n5,1,5.5\n6,1,7\n7,1,6\n");
   folder.write("doubled.csv", "x,y\n1,3\n1,3\n2,4.5\n3,4\n4,6\n4,6\n5,5.5\n6,7\n7,6\n");

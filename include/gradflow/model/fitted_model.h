@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gradflow/base/progress.h"
+#include "gradflow/inference/left_out.h"
 #include "gradflow/inference/response_transform.h"
 #include "gradflow/model/job.h"
 
@@ -18,7 +19,7 @@ namespace gradflow {
 ///
 /// alpha, beta and s2 are in units of y.
 struct FittedModel {
-  static constexpr int format_version = 4;  ///< of the file; a program reads files up to its own
+  static constexpr int format_version = 5;  ///< of the file; a program reads files up to its own
 
   std::string gradflow_version;  ///< that fitted the model
   Recipe recipe;                 ///< the encoding of the data
@@ -55,7 +56,8 @@ struct FittedModel {
   double log10_p_value = std::numeric_limits<double>::quiet_NaN();
   double steps = std::numeric_limits<double>::quiet_NaN();
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
-  double level = 0.95;  ///< of the intervals
+  double level = 0.95;     ///< of the intervals
+  LeftOutErrors left_out;  ///< of the choice repeated without folds; not known where it was not
   std::uint64_t seed = 1;
   std::vector<std::string> warnings;  ///< of the fit
   /// The run that fitted the model, as json_report() writes it: what `gradflow report` shows. Empty: not
@@ -95,16 +97,24 @@ struct GivenCross {
 ///                     (inference/predictive.h)
 ///     jackknife_plus  distribution-free, from leave-one-out fits of `ridge` (inference/conformal.h)
 ///     leave_one_out   prediction -+ the quantile of the studentised leave-one-out residuals
+///     cross_validated mean -+ q scale(x), q the quantile of the left-out errors of the choice repeated
+///                     without folds (inference/left_out.h), for models that have them; standard deviations
+///                     and densities with scale(x) times their root mean square, at least 1
 ///     none            neither intervals nor standard deviations: no factorisation
 ///
-/// With a noise model there are only `model` and `none`. `variance`: the row's own noise variance stands for
-/// the first s2 of scale^2. `student`: the interval of N(mean, scale^2 - s2) + s t_nu, s2 taken as known.
-enum class IntervalKind { model, jackknife_plus, leave_one_out, none };
-IntervalKind parse_interval(const std::string& text);  ///< model, jackknife+, leave-one-out, none
+/// `model`, jackknife_plus and leave_one_out take what was chosen (--select) as known. With a noise model
+/// there are only `model` and `none`. `variance`: the row's own noise variance stands for the first s2 of
+/// scale^2. `student`: the interval of N(mean, scale^2 - s2) + s t_nu, s2 taken as known.
+enum class IntervalKind { model, jackknife_plus, leave_one_out, cross_validated, none };
+/// model, jackknife+, leave-one-out, cross-validated, none
+IntervalKind parse_interval(const std::string& text);
 std::string_view to_string(IntervalKind kind);
 
+/// cross_validated where the model has left-out errors, otherwise model.
+IntervalKind default_interval(const FittedModel& model);
+
 struct PredictOptions {
-  IntervalKind interval = IntervalKind::model;
+  std::optional<IntervalKind> interval{};  ///< none: default_interval()
   Progress* progress = nullptr;
 };
 
@@ -122,8 +132,10 @@ struct Predictions {
   /// N(location, scale^2 - s2) + s t_nu in z.
   Vector location, scale;
   double dof = std::numeric_limits<double>::quiet_NaN();
-  std::vector<std::string> statements;  ///< what may be claimed of the intervals, complete sentences
-  std::vector<std::string> warnings;    ///< complete sentences
+  IntervalKind interval = IntervalKind::none;  ///< how they were made; none where the model has no sd
+  double widening = 1.0;                       ///< that sd and scale have been multiplied by
+  std::vector<std::string> statements;         ///< what may be claimed of the intervals, complete sentences
+  std::vector<std::string> warnings;           ///< complete sentences
 };
 
 /// Cost: the operator of at most most_factored_rows training rows is built again and factored (n^3/3) for
@@ -135,7 +147,8 @@ struct Predictions {
 Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given = {},
                     const PredictOptions& options = {});
 
-/// Log density of observed responses (units of the response) under the predictions; NaN where not predicted.
+/// Log density of observed responses (units of the response) under the predictions; NaN where not predicted,
+/// minus infinity where the model's transform has no such response (box_cox: y <= 0).
 Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y);
 
 }  // namespace gradflow

@@ -13,6 +13,7 @@
 #include "gradflow/model/noise.h"
 #include "gradflow/model/operator_spec.h"
 #include "gradflow/model/plan.h"
+#include "gradflow/model/repeated_choice.h"
 
 namespace gradflow {
 
@@ -38,8 +39,10 @@ struct PreparedJob {
   Dataset dataset;
   std::optional<KernelSource> kernel;  ///< empty for a user's matrix
   std::optional<KernelChoice> choice;  ///< where something was left to the likelihood
-  ResponseTransform transform{};       ///< of the response; dataset and observations are transformed
-  bool two_values = false;             ///< the response has exactly two, before any merging
+  /// The choice made again without folds, for predictions: where ChoiceOptions::folds_of() asks for it.
+  std::optional<RepeatedChoice> repeated;
+  ResponseTransform transform{};  ///< of the response; dataset and observations are transformed
+  bool two_values = false;        ///< the response has exactly two, before any merging
   Plan plan;
   std::unique_ptr<TrainingOperator> H;
   std::vector<FileStamp> files;                         ///< as they were read

@@ -38,6 +38,13 @@ struct ChoiceOptions {
   int max_evaluations = 40;  ///< of likelihood and gradient, per start; >= 2
   std::uint64_t seed = 1;
   bool intercept = true;
+  /// Of the rows, without each of which the choice is made again (repeated_choice.h), so that prediction
+  /// intervals know what choosing costs; 0: never. None: 5 where a kernel is selected for at most
+  /// most_rows_of_default_folds rows, of which under-coverage was seen (docs/calibration.md).
+  std::optional<int> folds{};
+  static constexpr int default_folds = 5;
+  static constexpr Index most_rows_of_default_folds = 400;
+  int folds_of(Index n) const;  ///< how many for n rows
 
   bool chooses_transform() const;  ///< lambda, or whether to transform, is left to the likelihood
   bool chooses() const { return select || chooses_transform(); }

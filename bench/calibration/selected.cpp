@@ -1,0 +1,113 @@
+// What a user gets: `gradflow fit --select --transform none` and the intervals and densities of `predict`, by
+// the model that takes the choice as known and by the choice made again without folds.
+#include <cmath>
+#include <map>
+
+#include "gradflow/model/fitted_model.h"
+#include "gradflow/model/simulate.h"
+#include "parts.h"
+
+namespace gradflow::calibration {
+namespace {
+
+constexpr Index new_rows = 500;  // of every data set
+
+ColumnTable table_of(const Matrix& X, const Vector& y) {
+  ColumnTable table;
+  table.add(X.data(), X.rows(), X.cols(), 1, X.rows());
+  table.columns.push_back({.name = "y", .numbers = y.data()});
+  return table;
+}
+
+// Of one data set and one kind of interval.
+struct Score {
+  std::array<double, 3> covered{};
+  double width = 0.0, log_density = 0.0;  // of the 95 % interval; mean
+};
+using Scores = std::map<std::string, Score>;
+
+Scores score(FittedModel model, const NewRows& rows, const Vector& y) {
+  Scores scores;
+  for (const IntervalKind kind : {IntervalKind::model, IntervalKind::cross_validated}) {
+    Score& mine = scores[std::string(to_string(kind))];
+    for (std::size_t i = 0; i < interval_levels.size(); ++i) {
+      model.level = interval_levels[i];
+      const Predictions p = predict(model, rows, {}, {.interval = kind});
+      mine.covered[i] =
+          ((p.lower.array() <= y.array()) && (y.array() <= p.upper.array())).cast<double>().mean();
+      mine.width = (p.upper - p.lower).mean();
+      mine.log_density = log_densities(model, p, y).mean();
+    }
+  }
+  return scores;
+}
+
+Scores selected(TestFunction function, Index n, Index repetition) {
+  SimulationOptions options;
+  options.function = function;
+  options.rows = n + new_rows;
+  options.seed = 30;
+  options.replicate = static_cast<std::uint64_t>(repetition);
+  const SimulatedData data = simulate(options);
+  const Matrix X = data.X.topRows(n), X_new = data.X.bottomRows(new_rows);
+  const Vector y = data.y.head(n), y_new = data.y.tail(new_rows);
+  const ColumnTable train = table_of(X, y), fresh = table_of(X_new, y_new);
+  Job job;
+  job.source.columns = &train;
+  job.dataset.target = std::string("y");
+  job.choice.select = true;  // without a transform: that of positive rows gives others no density
+  const FittedModel model = make_model(job, run(job));
+  return score(model, encode(model.recipe, fresh), y_new);
+}
+
+template <typename Get>
+Mean mean_over(const std::vector<Scores>& scores, const std::string& kind, const Get& get) {
+  std::vector<double> values;
+  for (const Scores& each : scores) values.push_back(get(each.at(kind)));
+  return mean_of(values);
+}
+
+Json report(const std::string& setting, const std::vector<Scores>& scores) {
+  Json rows = Json::array();
+  for (const auto& [kind, first] : scores.front()) {
+    std::string line = fmt::format("  {:<18} {:<16} {:>5}", setting, kind, scores.size());
+    Json row{{"data", setting}, {"interval", kind}, {"repetitions", scores.size()}};
+    for (std::size_t i = 0; i < interval_levels.size(); ++i) {
+      const Mean covered = mean_over(scores, kind, [i](const Score& s) { return s.covered[i]; });
+      line += fmt::format("  {:5.1f} +- {:3.1f}", 100.0 * covered.value, 100.0 * covered.standard_error);
+      row["coverage"].push_back({{"level", interval_levels[i]},
+                                 {"covered", covered.value},
+                                 {"standard_error", covered.standard_error}});
+    }
+    const Mean width = mean_over(scores, kind, [](const Score& s) { return s.width; });
+    const Mean density = mean_over(scores, kind, [](const Score& s) { return s.log_density; });
+    fmt::print("{}  {:7.3f}  {:8.4f} +- {:.4f}\n", line, width.value, density.value, density.standard_error);
+    row["width"] = width.value;
+    row["log_density"] = {density.value, density.standard_error};
+    rows.push_back(row);
+  }
+  std::fflush(stdout);
+  return rows;
+}
+
+}  // namespace
+
+Json report_selected(const Effort& effort) {
+  fmt::print(
+      "\nCoverage in % after fit --select --transform none, simulated data\n  {:<18} {:<16} {:>5}  {:<12}  "
+      "{:<12}  {:<12}  "
+      "{:>7}  {}\n",
+      "data", "interval", "runs", "50", "80", "95", "width", "log density");
+  Json rows = Json::array();
+  for (const Index n : {100, 200, 400})
+    for (const TestFunction function :
+         {TestFunction::friedman1, TestFunction::mixed, TestFunction::simple, TestFunction::nonlinear}) {
+      std::vector<Scores> scores(static_cast<std::size_t>(effort.of(n == 100 ? 100 : n == 200 ? 40 : 10, 2)));
+      for_each_repetition(static_cast<Index>(scores.size()),
+                          [&](Index r) { scores[static_cast<std::size_t>(r)] = selected(function, n, r); });
+      rows.push_back(report(fmt::format("{}, n {}", to_string(function), n), scores));
+    }
+  return rows;
+}
+
+}  // namespace gradflow::calibration

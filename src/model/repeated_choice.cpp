@@ -1,0 +1,150 @@
+#include "gradflow/model/repeated_choice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <set>
+#include <utility>
+
+#include "data/duplicates.h"
+#include "gradflow/base/error.h"
+#include "gradflow/model/fitted_model.h"
+#include "model/observations.h"
+
+namespace gradflow {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// The progress of one fold as a part of that of all.
+class FoldProgress final : public Progress {
+ public:
+  FoldProgress(Progress* whole, int fold, int folds) : whole_(whole), fold_(fold), folds_(folds) {}
+  void update(std::string_view, double fraction) override {
+    report_progress(whole_, fmt::format("choosing again without fold {} of {}", fold_ + 1, folds_),
+                    (fold_ + fraction) / folds_);
+  }
+
+ private:
+  Progress* whole_;
+  int fold_, folds_;
+};
+
+Dataset part_of(const Dataset& data, const std::vector<Index>& rows) {
+  Dataset part;
+  part.recipe = data.recipe;
+  part.X = data.X(rows, Eigen::all);
+  part.Z = data.Z(rows, Eigen::all);
+  part.y = data.y(rows);
+  if (data.weights.size() > 0) part.weights = data.weights(rows);
+  for (const Index row : rows) part.ids.push_back(data.ids[static_cast<std::size_t>(row)]);
+  return part;
+}
+
+// What `gradflow fit` makes of these rows, with what was chosen for them.
+FittedModel fit_part(Dataset part, const KernelChoice& choice, const AnalysisOptions& analysis) {
+  Job job;
+  job.analysis = analysis;
+  job.analysis.engine = Engine::dense;
+  job.analysis.diagnostics = false;
+  job.analysis.progress = nullptr;
+  job.operator_spec.kernel = choice.kernel;
+  JobResult result;
+  PreparedJob& prepared = result.prepared;
+  transform_response(part, choice.transform);
+  const WithinGroups within = merge_replicates(part);
+  prepared.transform = choice.transform;
+  prepared.kernel = KernelSource(choice.kernel);
+  prepared.H = prepared.kernel->training(part.X);
+  prepared.observations = observe(part, within, Vector::Zero(part.y.size()));
+  prepared.dataset = std::move(part);
+  result.analysis = analyse(*prepared.H, prepared.observations, job.analysis);
+  return make_model(job, std::move(result));
+}
+
+// z of rows that the model has not seen, on the scale of its intervals.
+Vector errors_of(const FittedModel& model, const Dataset& held, const Vector& y) {
+  NewRows rows;
+  rows.X = held.X;
+  rows.Z = held.Z;
+  rows.ids = held.ids;
+  rows.row.resize(held.ids.size());
+  std::iota(rows.row.begin(), rows.row.end(), Index{0});
+  const Predictions predicted = predict(model, rows, {}, {.interval = IntervalKind::model});
+  Eigen::ArrayXd variance = predicted.scale.array().square();
+  if (held.weights.size() > 0) variance += model.ridge_variance * (held.weights.array().inverse() - 1.0);
+  const Vector transformed = model.transform.forward(y);
+  Vector z = (transformed - predicted.location).array() / variance.sqrt();
+  for (Index i = 0; i < z.size(); ++i)
+    if (std::isnan(transformed(i))) z(i) = std::numeric_limits<double>::infinity();
+  return z;
+}
+
+double root_mean_square(const Vector& z) {
+  double squares = 0.0, count = 0.0;
+  for (const double each : z) {
+    if (!std::isfinite(each)) continue;
+    squares += each * each;
+    ++count;
+  }
+  return count > 0.0 ? std::sqrt(squares / count) : nan;
+}
+
+void warn(RepeatedChoice& repeated, Index rows, const LeftOut& out) {
+  for (std::size_t k = 0; k < repeated.folds.size(); ++k)
+    if (const FoldChoice& fold = repeated.folds[k]; !fold.problem.empty())
+      repeated.warnings.push_back(fmt::format("the choice without fold {} of {} has no fit: {}", k + 1,
+                                              repeated.folds.size(), fold.problem));
+  if (!repeated.errors.known())
+    repeated.warnings.push_back(
+        "no fold has left-out errors: what choosing costs is not known, and intervals do not allow for it");
+  else if (out.without > 0)
+    repeated.warnings.push_back(
+        fmt::format("{} of {} rows have no left-out error: what choosing costs is known from the others",
+                    out.without, rows));
+  if (repeated.errors.known() && out.infinite > 0)
+    repeated.warnings.push_back(fmt::format(
+        "{} of {} rows left out have a response that the transform chosen without them cannot take: "
+        "they count as the largest error",
+        out.infinite, rows));
+}
+
+}  // namespace
+
+RepeatedChoice repeat_choice(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
+                             const AnalysisOptions& analysis, int folds, Progress* progress) {
+  if (data.y.size() > FittedModel::most_factored_rows)
+    throw InputError(fmt::format(
+        "the choice of {} rows cannot be repeated without folds: the fits that this takes are made "
+        "for up to {} rows",
+        data.y.size(), FittedModel::most_factored_rows));
+  require(folds >= 2, "folds of the kernel's choice", folds, "must be >= 2");
+  const std::vector<Index> group = first_equal_rows({data.X, data.Z});
+  folds = std::min(folds, static_cast<int>(std::set<Index>(group.begin(), group.end()).size()));
+  const Vector y = unstandardize_response(data.recipe, data.y);
+  RepeatedChoice repeated;
+  const auto fit = [&](int fold, const std::vector<Index>& kept, const std::vector<Index>& held) {
+    FoldProgress part_progress(progress, fold, folds);
+    FoldChoice found{.rows = static_cast<Index>(held.size())};
+    Vector z = Vector::Constant(found.rows, nan);
+    try {
+      Dataset part = part_of(data, kept);
+      const KernelChoice choice = choose_kernel(given, part, options, &part_progress);
+      found.kernel = to_string(choice.kernel);
+      found.transform = to_string(choice.transform.kind);
+      z = errors_of(fit_part(std::move(part), choice, analysis), part_of(data, held), Vector(y(held)));
+      found.root_mean_square = root_mean_square(z);
+    } catch (const InputError& error) {
+      found.problem = error.what();
+    }
+    repeated.folds.push_back(std::move(found));
+    return z;
+  };
+  LeftOut out = leave_folds_out(assign_folds(group, folds, options.seed), fit);
+  repeated.errors = std::move(out.errors);
+  warn(repeated, data.y.size(), out);
+  return repeated;
+}
+
+}  // namespace gradflow
