@@ -330,9 +330,6 @@ NoiseOptions make_noise(const Settings& s) {
       throw InputError(fmt::format("--noise {}: the degrees of freedom {}", s.noise_model,
                                    NoiseOptions::dof_requirement()));
   }
-  if (noise.estimates() && !s.choice_folds.empty() && s.choice_folds != "0")
-    throw InputError(
-        "--choice-folds and --noise: the choice is repeated without folds for normal noise only");
   return noise;
 }
 

@@ -178,9 +178,6 @@ void choose_again(const Job& job, Question question, PreparedJob& prepared) {
   const bool for_predictions = question == Question::every_rule || question == Question::one_rule;
   if (!prepared.choice || !for_predictions) return;
   const int folds = job.choice.folds_of(prepared.dataset.y.size());
-  if (job.noise.estimates() && job.choice.folds.value_or(0) > 0)
-    throw InputError(
-        "--choice-folds and --noise: the choice is repeated without folds for normal noise only");
   if (folds == 0 || job.noise.estimates()) return;
   prepared.repeated = repeat_choice(job.operator_spec.kernel, prepared.dataset, job.choice, job.analysis,
                                     folds, job.analysis.progress);
@@ -205,6 +202,9 @@ void check_noise(const Job& job, Question question) {
   if (job.analysis.paper) throw InputError("--noise and --paper: the paper's method has normal noise");
   if (job.compute.engine == EngineChoice::krylov)
     throw InputError("--noise and --engine krylov: noise models need the dense engine");
+  if (job.choice.folds.value_or(0) > 0)
+    throw InputError(
+        "--choice-folds and --noise: the choice is repeated without folds for normal noise only");
 }
 
 void check_noise(const Job& job, const Plan& plan, Index n, Question question) {
