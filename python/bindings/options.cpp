@@ -27,6 +27,7 @@ const std::map<std::string, std::string Settings::*>& text_options() {
       {"relevances", &Settings::relevances},
       {"transform", &Settings::transform},
       {"selection_rows", &Settings::selection_rows},
+      {"refine_rows", &Settings::refine_rows},
       {"choice_folds", &Settings::choice_folds},
       {"noise", &Settings::noise_model},
       {"loss", &Settings::loss},

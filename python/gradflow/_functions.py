@@ -61,7 +61,7 @@ NETWORK_OPTIONS = {
 # Tests beside the score test: with any operator, and with a kernel's description.
 FURTHER_TESTS = {"likelihood_ratio", "permutations", "binary", "draws"}
 KERNEL_TESTS = {"also", "group", "given"}
-CHOICE_OPTIONS = {"select", "candidates", "relevances", "response_transform", "selection_rows"}
+CHOICE_OPTIONS = {"select", "candidates", "relevances", "response_transform", "selection_rows", "refine_rows"}
 MOST_DENSE_ROWS = 4000  # the library's own limit of the dense engine
 Block = NDArray[np.float64]
 # A matrix, a description, a scipy LinearOperator or sparse matrix, or a function on blocks.

@@ -102,6 +102,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         "log", "box-cox", "yeo-johnson", ("box-cox", 0.5), or "auto".
     selection_rows : int, default 1500
         Most rows that `select` and `response_transform` look at.
+    refine_rows : int, default 0
+        Most rows on which the parameters of the kernel that `select` chose are then refined, by products with
+        the operator and random probes. 0: not at all.
     choice_folds : int, default None (5 with `select` of at most 400 rows, else 0)
         The choice is made again without each of so many folds of the rows, for intervals that know what
         choosing costs: the time of as many choices. 0: never.
@@ -153,7 +156,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
                  sw2=None, sb2=None, seed=1, no_intercept=False, paper=False, pvalue="exact", level=0.95,
                  rule=None, path="flow", decay_rate=None, implicit_steps=None, learning_rate=None,
                  loss="half-mse", validation_fraction=0.2, select=False, candidates=None, relevances="each",
-                 response_transform=None, selection_rows=1500, choice_folds=None, noise="normal",
+                 response_transform=None, selection_rows=1500, refine_rows=0, choice_folds=None, noise="normal",
                  noise_columns=None, engine="auto", storage="auto", precision="auto",
                  max_memory=None, krylov_steps=None, probes=None, rules="all", checkpoint=None, covariates=None, columns=None,
                  exclude=None, categorical=None, copies="once", missing="drop", standardize="both",
@@ -182,6 +185,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self.relevances = relevances
         self.response_transform = response_transform
         self.selection_rows = selection_rows
+        self.refine_rows = refine_rows
         self.choice_folds = choice_folds
         self.noise = noise
         self.noise_columns = noise_columns

@@ -126,6 +126,7 @@ def test_python_and_the_program_agree_on_a_network(case, program, tmp_path):
         {"kernel": "ntk:erf:3 + 0.3*linear", "sb2": 0.5},
         {"engine": "krylov"},
         {"select": True, "selection_rows": 100},
+        {"select": True, "selection_rows": 60, "refine_rows": 100},
         {"response_transform": "auto"},
     ],
 )
