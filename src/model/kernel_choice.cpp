@@ -12,6 +12,7 @@
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/inference/analysis.h"
+#include "gradflow/model/memory.h"
 #include "gradflow/operators/kernel_family.h"
 #include "gradflow/operators/scaled_family.h"
 
@@ -279,6 +280,8 @@ KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const Ch
                            Progress* progress) {
   options.check();
   require(data.X.cols() > 0, "features for the choice of a kernel", data.X.cols(), "must be at least 1");
+  constexpr double copies_to_refine = 3.0;  // the kernel, with weights once more, and what products need
+  if (options.select) require_memory(std::min(options.refine_rows, data.y.size()), copies_to_refine);
   return Chooser(data, options, progress).run(given);
 }
 
