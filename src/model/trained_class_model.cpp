@@ -32,6 +32,17 @@ LayeredArchitecture layers_of(const std::string& text, Index outputs) {
   return layers;
 }
 
+TrainedClassModel model_of(const FieldReader& fields, const std::string& path) {
+  Recipe recipe = recipe_from(fields.object("recipe"));
+  std::vector<std::string> classes = fields.texts("classes");
+  if (classes.size() < 2) fields.fail("classes", "at least 2 names");
+  const TrainingLoss loss = parse_training_loss(fields.text("loss"));
+  const auto layers = layers_of(fields.text("network"), static_cast<Index>(classes.size()));
+  LayeredNetwork network =
+      LayeredNetwork::from_file(path, layers, static_cast<Index>(recipe.features.size()));
+  return {std::move(recipe), std::move(classes), loss, std::move(network)};
+}
+
 }  // namespace
 
 TrainedClassModel make_trained_class_model(const ClassDataset& data, const TrainableNetwork& network,
@@ -53,16 +64,7 @@ TrainedClassModel TrainedClassModel::load(const std::string& path) {
   const nlohmann::json json =
       read_description(read_safetensors_metadata(path), trained_classes_key, format_version, path);
   const FieldReader fields(json, path);
-  return naming_file(path, [&] {
-    Recipe recipe = recipe_from(fields.object("recipe"));
-    std::vector<std::string> classes = fields.texts("classes");
-    if (classes.size() < 2) fields.fail("classes", "at least 2 names");
-    const TrainingLoss loss = parse_training_loss(fields.text("loss"));
-    const auto layers = layers_of(fields.text("network"), static_cast<Index>(classes.size()));
-    LayeredNetwork network =
-        LayeredNetwork::from_file(path, layers, static_cast<Index>(recipe.features.size()));
-    return TrainedClassModel{std::move(recipe), std::move(classes), loss, std::move(network)};
-  });
+  return naming_file(path, [&] { return model_of(fields, path); });
 }
 
 bool is_trained_class_model(const std::string& path) { return has_metadata(path, trained_classes_key); }
