@@ -260,7 +260,8 @@ PreparedJob prepare(const Job& job, Question question) {
                      spec, question, job.compute);
   };
   // A choice may take minutes: what it cannot change is refused before it.
-  if (job.choice.chooses()) check_noise(job, plan_of(), prepared.dataset.y.size(), question);
+  if (job.choice.chooses() && models_noise(job, question))
+    check_noise(job, plan_of(), prepared.dataset.y.size(), question);
   choose(job, spec, prepared);
   if (prepared.choice) watch.lap("choose kernel and transform");
   choose_again(job, question, prepared);

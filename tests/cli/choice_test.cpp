@@ -261,9 +261,9 @@ TEST_F(Choice, TheSameSeedMakesTheSameChoiceForAnyNumberOfThreads) {
 
 TEST_F(Choice, IsRefinedOnMoreRowsByTheSameBitsForAnyNumberOfThreads) {
   write(260, 9, "data.csv");
-  const Words command =
-      with({"fit"}, with(data, {"--select", "--candidates", "ntk:relu:1", "--transform", "log",
-                                "--selection-rows", "90", "--refine-rows", "250", "-o", "m.model"}));
+  const Words command = with(
+      {"fit"}, with(data, {"--select", "--candidates", "ntk:relu:1", "--transform", "log", "--selection-rows",
+                           "90", "--refine-rows", "250", "--choice-folds", "0", "-o", "m.model"}));
   const json one = report(with(command, {"--threads", "1"}))["choice"],
              two = report(with(command, {"--threads", "2"}))["choice"];
   const json& refinement = one["refinement"];

@@ -10,14 +10,8 @@
 namespace gradflow::cli_test {
 
 /// Whether the tests and the program are built with a sanitizer: slower, and with address space of its own.
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef GRADFLOW_SANITIZED
 inline constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
 #else
 inline constexpr bool sanitized = false;
 #endif
