@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -18,6 +17,7 @@
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/base/types.h"
+#include "mean.h"
 
 namespace gradflow::bench {
 
@@ -27,29 +27,6 @@ inline double seconds_of(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-struct Mean {
-  double mean = 0.0, standard_error = 0.0;  ///< 0 of one value: unknown
-};
-
-/// Of independent values, at least one.
-inline Mean mean_of(const std::vector<double>& values) {
-  Mean result;
-  const auto n = static_cast<double>(values.size());
-  for (const double value : values) result.mean += value / n;
-  double square = 0.0;
-  for (const double value : values) square += (value - result.mean) * (value - result.mean);
-  if (n > 1.0) result.standard_error = std::sqrt(square / (n - 1.0) / n);
-  return result;
-}
-
-/// Of get(item) over the items.
-template <typename Item, typename Get>
-Mean mean_of(const std::vector<Item>& items, Get get) {
-  std::vector<double> values;
-  for (const Item& item : items) values.push_back(get(item));
-  return mean_of(values);
 }
 
 struct Timing {

@@ -21,12 +21,7 @@ Trial encoded(const Matrix& X, const Vector& y, const Matrix& X_new, const Vecto
 }
 
 Trial simulated_trial(TestFunction function, Index n, Index repetition) {
-  SimulationOptions options;
-  options.function = function;
-  options.rows = n + new_rows;
-  options.seed = 30;
-  options.replicate = static_cast<std::uint64_t>(repetition);
-  const SimulatedData data = simulate(options);
+  const SimulatedData data = draw(function, n + new_rows, repetition);
   return encoded(data.X.topRows(n), data.y.head(n), data.X.bottomRows(new_rows), data.y.tail(new_rows));
 }
 

@@ -156,18 +156,18 @@ void CoverageTable::add(const std::vector<CoverageRow>& rows) {
                {"width", row.width}};
     for (std::size_t i = 0; i < interval_levels.size(); ++i) {
       const Mean& covered = row.covered[i];
-      const double off = covered.value - interval_levels[i];
+      const double off = covered.mean - interval_levels[i];
       const std::string word = off < -margin_ ? "low" : off > margin_ ? "high" : "";
-      line += fmt::format(" {:5.1f} +- {:3.1f} {:<4} ", 100.0 * covered.value, 100.0 * covered.standard_error,
+      line += fmt::format(" {:5.1f} +- {:3.1f} {:<4} ", 100.0 * covered.mean, 100.0 * covered.standard_error,
                           word);
       entry["coverage"].push_back({{"level", interval_levels[i]},
-                                   {"covered", covered.value},
+                                   {"covered", covered.mean},
                                    {"standard_error", covered.standard_error},
                                    {"verdict", word}});
       ++cells_;
       if (!word.empty())
         missed_.push_back(fmt::format("{}, {}, {}: {:.1f} for {:.0f} ({})", row.setting, row.kernel,
-                                      row.method, 100.0 * covered.value, 100.0 * interval_levels[i], word));
+                                      row.method, 100.0 * covered.mean, 100.0 * interval_levels[i], word));
     }
     fmt::print("{} {:.2f}\n", line, row.width);
     out_["rows"].push_back(entry);

@@ -43,12 +43,7 @@ Scores score(FittedModel model, const NewRows& rows, const Vector& y) {
 }
 
 Scores selected(TestFunction function, Index n, Index repetition) {
-  SimulationOptions options;
-  options.function = function;
-  options.rows = n + new_rows;
-  options.seed = 30;
-  options.replicate = static_cast<std::uint64_t>(repetition);
-  const SimulatedData data = simulate(options);
+  const SimulatedData data = draw(function, n + new_rows, repetition);
   const Matrix X = data.X.topRows(n), X_new = data.X.bottomRows(new_rows);
   const Vector y = data.y.head(n), y_new = data.y.tail(new_rows);
   const ColumnTable train = table_of(X, y), fresh = table_of(X_new, y_new);
@@ -74,16 +69,16 @@ Json report(const std::string& setting, const std::vector<Scores>& scores) {
     Json row{{"data", setting}, {"interval", kind}, {"repetitions", scores.size()}};
     for (std::size_t i = 0; i < interval_levels.size(); ++i) {
       const Mean covered = mean_over(scores, kind, [i](const Score& s) { return s.covered[i]; });
-      line += fmt::format("  {:5.1f} +- {:3.1f}", 100.0 * covered.value, 100.0 * covered.standard_error);
+      line += fmt::format("  {:5.1f} +- {:3.1f}", 100.0 * covered.mean, 100.0 * covered.standard_error);
       row["coverage"].push_back({{"level", interval_levels[i]},
-                                 {"covered", covered.value},
+                                 {"covered", covered.mean},
                                  {"standard_error", covered.standard_error}});
     }
     const Mean width = mean_over(scores, kind, [](const Score& s) { return s.width; });
     const Mean density = mean_over(scores, kind, [](const Score& s) { return s.log_density; });
-    fmt::print("{}  {:7.3f}  {:8.4f} +- {:.4f}\n", line, width.value, density.value, density.standard_error);
-    row["width"] = width.value;
-    row["log_density"] = {density.value, density.standard_error};
+    fmt::print("{}  {:7.3f}  {:8.4f} +- {:.4f}\n", line, width.mean, density.mean, density.standard_error);
+    row["width"] = width.mean;
+    row["log_density"] = {density.mean, density.standard_error};
     rows.push_back(row);
   }
   std::fflush(stdout);

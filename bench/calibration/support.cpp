@@ -164,14 +164,13 @@ Json report_shares(const std::string& title, const std::vector<SizeRow>& rows) {
   return out;
 }
 
-Mean mean_of(const std::vector<double>& values) {
-  Mean mean;
-  const auto n = static_cast<double>(values.size());
-  for (const double value : values) mean.value += value / n;
-  double square = 0.0;
-  for (const double value : values) square += (value - mean.value) * (value - mean.value);
-  mean.standard_error = values.size() > 1 ? std::sqrt(square / (n - 1.0) / n) : 0.0;
-  return mean;
+SimulatedData draw(TestFunction function, Index rows, Index repetition) {
+  SimulationOptions options;
+  options.function = function;
+  options.rows = rows;
+  options.seed = 30;
+  options.replicate = static_cast<std::uint64_t>(repetition);
+  return simulate(options);
 }
 
 }  // namespace gradflow::calibration

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "../mean.h"
 #include "gradflow/base/types.h"
+#include "gradflow/model/simulate.h"
 
 /// Shared by the parts of `./x bench calibration`: how often tests reject a true null, how often intervals
 /// hold the truth.
@@ -66,10 +68,10 @@ Json report_sizes(const std::string& title, const std::vector<SizeRow>& rows);
 /// The same without bounds: power, where nothing is claimed.
 Json report_shares(const std::string& title, const std::vector<SizeRow>& rows);
 
-/// Mean and standard error over repetitions.
-struct Mean {
-  double value = 0.0, standard_error = 0.0;
-};
-Mean mean_of(const std::vector<double>& values);
+using bench::Mean;
+using bench::mean_of;
+
+/// Draw `repetition` of the study's data sets.
+SimulatedData draw(TestFunction function, Index rows, Index repetition);
 
 }  // namespace gradflow::calibration

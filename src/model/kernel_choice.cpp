@@ -141,10 +141,11 @@ class Chooser {
     const std::shared_ptr<const KernelFamily> large = family_on(many, best().kernel);
     choice_.refinement =
         refine_kernel(best().fit, best_family_, sample_, large, many, options_.seed, progress_);
-    if (choice_.refinement->used)
-      choice_.kernel = large->sum_at(choice_.refinement->result.parameters.head(large->parameters()));
-    else if (choice_.refinement->result.evaluations > 0)
-      choice_.warnings.push_back(choice_.refinement->sentence());
+    const KernelRefinement& refinement = *choice_.refinement;
+    const Refinement& result = refinement.result;
+    if (refinement.used) choice_.kernel = large->sum_at(result.parameters.head(large->parameters()));
+    if (result.evaluations > 0 && !(refinement.used && usable(result.outcome)))
+      choice_.warnings.push_back(refinement.sentence());
   }
 
   // One candidate alone, with as many starts.
