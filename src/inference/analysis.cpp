@@ -274,11 +274,11 @@ void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
         "the likelihood of ridge was searched up to tau lambda_1 = {:.3g} only, the most that {} "
         "Krylov steps resolve (the bound is {:g}): raise the limit of Krylov steps, or use the dense engine",
         krylov.resolved_shrinkage, krylov.steps, largest_shrinkage));
-  if (!(krylov.fit_movement <= 10.0 * fit_tolerance))
+  if (!(krylov.fit_error <= 10.0 * fit_tolerance))
     analysis.warnings.push_back(fmt::format(
-        "{} Krylov steps did not bring reml-flow's fit to rest (it last moved by {:.2g} of the response): "
-        "raise the limit of Krylov steps",
-        krylov.steps, krylov.fit_movement));
+        "{} Krylov steps leave reml-flow's fit uncertain by up to {:.2g} of the response: raise the limit of "
+        "Krylov steps",
+        krylov.steps, krylov.fit_error));
 }
 
 // What the dense engine finds: every eigenvalue and vector.
@@ -324,7 +324,7 @@ void KrylovOptions::check() const {
 
 void AnalysisOptions::loosen_for_float32() {
   krylov.time_tolerance = std::max(krylov.time_tolerance, 1e-6);
-  krylov.fit_tolerance = std::max(krylov.fit_tolerance, 5e-3);
+  krylov.fit_tolerance = std::max(krylov.fit_tolerance, 5e-4);
   largest_shrinkage = std::min(largest_shrinkage, 1e6);
 }
 

@@ -131,4 +131,15 @@ FlowBracket bracket_flow_time(const Tridiagonal& T, double mass, double trace, d
   return bracket;
 }
 
+double flow_fit_error(const Tridiagonal& T, double time) {
+  const Index k = T.size();
+  if (k == 0 || T.next == 0.0 || time == 0.0) return 0.0;
+  if (!std::isfinite(time)) return infinity;
+  const Ritz pairs = ritz(T);
+  const Vector dual = Path{.kind = PathKind::flow, .time = time}.dual(pairs.values.cwiseMax(0.0));
+  return T.next * std::abs((pairs.vectors.row(0).array() * pairs.vectors.row(k - 1).array() *
+                            dual.transpose().array())
+                               .sum());
+}
+
 }  // namespace gradflow

@@ -1,5 +1,6 @@
-// The certified bracket of the flow's time against the root from a full eigendecomposition, on a few hundred
-// random problems with planted spectra and planted times, after every number of Lanczos steps.
+// The certified bracket of the flow's time against the root from a full eigendecomposition, and the bound of
+// the fit's error against the fit, on a few hundred random problems with planted spectra and planted times,
+// after every number of Lanczos steps.
 #include "gradflow/inference/flow_bracket.h"
 
 #include <fmt/format.h>
@@ -143,6 +144,28 @@ struct Tally {
   double smallest = infinity, largest = 0.0;  // t lambda_1 of the finite ones
 };
 
+// exp(-tM)w and the dual (I - exp(-tM)) M^-1 w against those of the Krylov space, both within their bounds.
+void check_fit(const ProjectedSpectrum& spectrum, const Vector& z, const KrylovSpace& space, double time,
+               const std::string& label) {
+  if (!(time > 0.0) || !std::isfinite(time)) return;
+  const Path path{.kind = PathKind::flow, .time = time};
+  const Ritz pairs = ritz(space.tridiagonal());
+  const Vector values = pairs.values.cwiseMax(0.0), first = pairs.vectors.row(0).transpose();
+  const auto krylov = [&](const Vector& f) {
+    const Vector inside = space.basis().times(pairs.vectors * f.cwiseProduct(first)).col(0);
+    return Vector(z.norm() * spectrum.basis.transpose() * inside);
+  };
+  const Vector residual = path.phi(spectrum.values).cwiseProduct(z) - krylov(path.phi(values));
+  const Vector dual = path.dual(spectrum.values).cwiseProduct(z) - krylov(path.dual(values));
+
+  const double shrinkage = time * spectrum.values(0);
+  const double bound = flow_fit_error(space.tridiagonal(), time) +
+                       64.0 * std::numeric_limits<double>::epsilon() * (1.0 + shrinkage);
+  EXPECT_LE(residual.norm(), bound * z.norm()) << label << ", " << space.steps() << " steps";
+  EXPECT_LE(dual.cwiseProduct(spectrum.values.cwiseSqrt()).norm(), 0.64 * std::sqrt(time) * bound * z.norm())
+      << label << ", " << space.steps() << " steps";
+}
+
 void check_at_every_step(const Planted& planted, const Vector& raw, const std::string& label, Tally& tally) {
   const ProjectedSpectrum spectrum = project(planted.H, planted.fixed);
   const SpectralData dense{.values = spectrum.values, .z = spectrum.coordinates(raw)};
@@ -164,6 +187,7 @@ void check_at_every_step(const Planted& planted, const Vector& raw, const std::s
     EXPECT_GE(bracket.upper, exact) << label << ", " << space.steps() << " steps";
     EXPECT_LE(bracket.lower, bracket.estimate) << label << ", " << space.steps() << " steps";
     EXPECT_GE(bracket.upper, bracket.estimate) << label << ", " << space.steps() << " steps";
+    check_fit(spectrum, dense.z, space, bracket.estimate, label);
   }
   ++tally.problems;
   if (exact == 0.0) {
@@ -186,7 +210,7 @@ void check_at_every_step(const Planted& planted, const Vector& raw, const std::s
   }
 }
 
-TEST(FlowBracket, ContainsTheDenseRootAfterEveryStepOnHundredsOfPlantedProblems) {
+TEST(FlowBracket, ContainsTheDenseRootAndBoundsTheFitAfterEveryStepOnHundredsOfPlantedProblems) {
   Tally tally;
   for (const Family& family : families())
     for (const Index n : {40, 73, 120, 200}) {

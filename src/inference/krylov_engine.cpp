@@ -20,7 +20,7 @@ constexpr Index most_batch_entries = 2 << 20;  // of the probes that share a pro
 constexpr Index rough_probes = 4, rough_steps = 12;
 constexpr double criterion_tolerance = 0.002;  // in Q: a shift of the estimate by less than 1 % of its
                                                // interval, also where two components trade off
-constexpr double risk_fit_tolerance = 1e-5;    // movement of the fit at the time of reml-risk, of |w|
+constexpr double risk_fit_tolerance = 1e-6;    // error of the fit at the time of reml-risk, of |w|
 constexpr double bin_width = 0.03;             // relative: nodes merged for the jackknife
 constexpr double regrow_beyond = 1.5;          // times the least probes: where a larger space is cheaper
 constexpr Index jackknife_groups = 16;
@@ -78,26 +78,9 @@ void KrylovEngine::progress(const std::string& stage, double fraction) const {
   report_progress(options_.progress, stage, std::clamp(fraction, 0.0, 1.0));
 }
 
-// |M^{1/2} (alpha_now - alpha_earlier)| in units that bound the fitted vector's movement, of |w|.
-double KrylovEngine::fit_movement(const Tridiagonal& earlier, const Tridiagonal& now, double time) const {
-  const Path path{.kind = PathKind::flow, .time = time};
-  const auto dual = [&](const Tridiagonal& T) {
-    const Ritz pairs = ritz(T);
-    return Vector(pairs.vectors *
-                  path.dual(pairs.values.cwiseMax(0.0)).cwiseProduct(pairs.vectors.row(0).transpose()));
-  };
-  Vector moved = dual(now);
-  moved.head(earlier.size()) -= dual(earlier);
-  Vector product = now.diagonal.cwiseProduct(moved);
-  product.head(now.size() - 1) += now.off_diagonal.cwiseProduct(moved.tail(now.size() - 1));
-  product.tail(now.size() - 1) += now.off_diagonal.cwiseProduct(moved.head(now.size() - 1));
-  const double largest = now.diagonal.maxCoeff();
-  return std::sqrt(std::max(0.0, moved.dot(product)) * largest);
-}
-
 void KrylovEngine::solve_flow() {
   const double mass = w_.squaredNorm();
-  for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 12)) {
+  for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 16)) {
     space_.extend(steps);
     const Tridiagonal T = space_.tridiagonal();
     // Every bracket holds the root, and so does what they have in common.
@@ -107,21 +90,16 @@ void KrylovEngine::solve_flow() {
     const FlowBracket all{std::max(bracket.lower, report_.bracket.lower),
                           std::min(bracket.upper, report_.bracket.upper), time, bracket.rounding};
     report_.bracket = steps == first_steps || disjoint ? bracket : all;
-    // Movement over the last sixth of the steps: the error of the fit before them, more than that of this
-    // one.
-    const Tridiagonal earlier = T.leading(T.size() - std::max<Index>(2, T.size() / 6));
-    report_.fit_movement = space_.exhausted()    ? 0.0
-                           : std::isfinite(time) ? fit_movement(earlier, T, time)
-                                                 : infinity;
+    report_.fit_error = flow_fit_error(T, time);
     const double width = report_.bracket.relative_width();
     progress(fmt::format("Krylov step {}", space_.steps()),
              std::log(std::clamp(width, 1e-12, 1.0)) / std::log(options_.krylov.time_tolerance));
     const bool certain = width <= std::max(options_.krylov.time_tolerance, 4.0 * report_.bracket.rounding);
+    const bool fitted = report_.fit_error <= options_.krylov.fit_tolerance;
     // Beyond the precision of H nothing is certified any more, and nothing moves either.
-    const bool still = report_.fit_movement <= 0.01 * options_.krylov.fit_tolerance &&
+    const bool still = report_.fit_error <= 0.01 * options_.krylov.fit_tolerance &&
                        std::abs(time - last_time) <= 0.01 * options_.krylov.time_tolerance * time;
-    const bool at_rest = report_.fit_movement <= options_.krylov.fit_tolerance;
-    if ((certain && at_rest) || still || space_.at_limit()) return;
+    if ((certain && fitted) || still || space_.at_limit()) return;
   }
 }
 
@@ -169,10 +147,8 @@ bool KrylovEngine::settle_space() {
     progress(fmt::format("Krylov step {}: likelihood of ridge", space_.steps()),
              std::log(std::max(1.0, report_.resolved_shrinkage)) / std::log(wanted));
     const double t = risk_minimiser(data, Path{.kind = PathKind::flow}, fit.path.time);
-    const Tridiagonal T = space_.tridiagonal();
-    const bool at_rest =
-        t == 0.0 || fit_movement(T.leading(T.size() - T.size() / 8), T, t) <= risk_fit_tolerance;
-    if (report_.resolved_shrinkage >= wanted && at_rest) break;
+    const bool fitted = flow_fit_error(space_.tridiagonal(), t) <= risk_fit_tolerance;
+    if (report_.resolved_shrinkage >= wanted && fitted) break;
     space_.extend(space_.steps() + std::max<Index>(4, space_.steps() / 6));
   }
   return space_.steps() > before;

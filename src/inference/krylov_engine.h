@@ -54,7 +54,6 @@ class KrylovEngine {
   bool keeps(Need need) const;  // whether the next probes' vectors are kept for rule loo
   bool regrow(Need need);
   bool settle_space();  // until the space resolves what the spectrum asks of it; true if that took steps
-  double fit_movement(const Tridiagonal& earlier, const Tridiagonal& now, double time) const;
   double resolved_shrinkage() const;
   Index batch_columns() const;  // probes that share a product
   bool covered() const;         // no direction is left for probes

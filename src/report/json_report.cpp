@@ -126,7 +126,7 @@ Json krylov_json(const Analysis& analysis) {
           {"invariant", krylov.exhausted},
           {"flow_time_lower", number(krylov.bracket.lower)},
           {"flow_time_upper", number(krylov.bracket.upper)},
-          {"fit_movement", number(krylov.fit_movement)},
+          {"fit_error", number(krylov.fit_error)},
           {"eigenpairs", krylov.eigenpairs},
           {"probes", krylov.probes},
           {"probe_steps", krylov.probe_steps},

@@ -29,8 +29,7 @@ std::string_view to_string(Engine engine);
 struct KrylovOptions {
   Index max_steps = 1000;        ///< of the Krylov space of the response, >= 2
   double time_tolerance = 1e-9;  ///< relative width of the certified bracket for the flow's time, > 0
-  double fit_tolerance =
-      1e-8;  ///< movement of the fitted vector over the last sixth of the steps, of |w|, > 0
+  double fit_tolerance = 1e-9;   ///< certified error of reml-flow's fitted vector, of |w|, > 0
   BasisPrecision basis = BasisPrecision::float64;
   bool all_rules = true;  ///< false: only the chosen rule, the others are not run
   /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below a
@@ -66,7 +65,7 @@ struct AnalysisOptions {
   Progress* progress = nullptr;
   void check() const;  ///< throws InputError naming the field
   /// Asks of a float32 operator, itself only known to about 1e-6, no more than that: loosens
-  /// krylov.time_tolerance to 1e-6, krylov.fit_tolerance to 5e-3 and largest_shrinkage to 1e6, where tighter.
+  /// krylov.time_tolerance to 1e-6, krylov.fit_tolerance to 5e-4 and largest_shrinkage to 1e6, where tighter.
   void loosen_for_float32();
 };
 
@@ -97,7 +96,7 @@ struct KrylovReport {
   Index steps = 0;            ///< of the response's Krylov space
   bool exhausted = false;     ///< the space is invariant: f(M)w is exact
   FlowBracket bracket;        ///< certified, for the time of reml-flow
-  double fit_movement = 0.0;  ///< of reml-flow's fitted vector over the last sixth of the steps, of |w|
+  double fit_error = 0.0;     ///< bound for reml-flow's fitted vector, of |w| (flow_fit_error)
   Index eigenpairs = 0;       ///< found and taken out of the probes' way
   Index probes = 0, probe_steps = 0;
   double resolved_shrinkage = 0.0;  ///< largest tau lambda_1 that the space resolves, at most the bound

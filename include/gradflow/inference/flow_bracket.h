@@ -35,4 +35,18 @@ struct FlowBracket {
 FlowBracket bracket_flow_time(const Tridiagonal& T, double mass, double trace, double dimension,
                               double null_squares = 0.0);
 
+/// Bound, relative to |w|, of the error of the residual |w| V_k exp(-tT_k) e_1 that k Lanczos steps leave at
+/// time t:
+///
+///     |exp(-tM)w - |w| V_k exp(-tT_k) e_1|  <=  |w| beta_k | e_k' T_k^-1 (I - exp(-tT_k)) e_1 |
+///
+/// The approximation obeys dx/dt = -M x but for beta_k (e_k' exp(-sT_k) e_1) v_{k+1}, which the flow itself
+/// does not enlarge (M >= 0) and which keeps its sign in s, as T_k has positive off-diagonals. Exact up to
+/// rounding, some units of t lambda_1 eps. A prediction h_x'alpha at any new point is off by at most 0.64 (t
+/// lambda_1)^1/2 (h_xx / lambda_1)^1/2 |w| times the bound: |M^1/2 (alpha - alpha_k)| follows in the same way
+/// from (1 - exp(-u lambda)) / lambda^1/2 <= 0.64 u^1/2. 0 where the space is invariant. Cost: the
+/// eigenvectors of T_k. Source: the defect of a Krylov approximation, Saad (1992), SIAM J. Numer. Anal.
+/// 29:209; its sign, Druskin, Greenbaum and Knizhnerman (1998), SIAM J. Sci. Comput. 19:38.
+double flow_fit_error(const Tridiagonal& T, double time);
+
 }  // namespace gradflow
