@@ -42,7 +42,7 @@ std::string name_of(const CLI::Option& option) {
   return option.get_lnames().empty() ? option.get_single_name() : option.get_lnames().front();
 }
 
-void check_outputs(const Settings& s) {
+void check_class_files(const Settings& s) {
   const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights};
   require_writable(s.output, inputs);
   require_writable(s.json, inputs);
@@ -101,7 +101,7 @@ int class_command(Invocation& invocation) {
   if (tests && (s.kernel_grid || !s.method.empty()))
     throw InputError(fmt::format("--{} is for stop and fit: the test has no fit",
                                  s.kernel_grid ? "kernel-grid" : "method"));
-  check_outputs(s);
+  check_class_files(s);
   ClassJob job = make_class_job(s);
   job.test_only = tests;
   invocation.record.seed = job.seed;

@@ -19,7 +19,7 @@
 namespace gradflow::cli {
 namespace {
 
-void check_outputs(const Settings& s) {
+void check_files(const Settings& s) {
   const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights, s.operator_matrix};
   require_writable(s.output, inputs);
   require_writable(s.json, inputs);
@@ -38,7 +38,7 @@ void record_option(RunRecord& record, const std::string& name, const std::string
 
 // Defaults that depend on other options are recorded as what they came to.
 Job prepare_job(Invocation& invocation) {
-  check_outputs(invocation.settings);
+  check_files(invocation.settings);
   Job job = make_job(invocation.settings, Purpose::inference);
   RunRecord& record = invocation.record;
   record.seed = job.analysis.seed;
@@ -67,6 +67,8 @@ void announce(const Plan& plan, Index rows) {
   if (plan.engine == Engine::krylov || plan.seconds > worth_a_line)
     std::fputs(fmt::format("gradflow: {}\n", plan.text(rows)).c_str(), stderr);
 }
+
+JobResult run_planned(const Job& job) { return run(job); }
 
 // Runs the work with its progress on the terminal, which is clear again when this returns.
 template <typename Work>
@@ -114,7 +116,7 @@ int test_command(Invocation& invocation) {
 int stop_command(Invocation& invocation) {
   Job job = prepare_job(invocation);
   job.choice.folds = 0;  // nothing is predicted
-  const JobResult result = with_progress(invocation, job, run);
+  const JobResult result = with_progress(invocation, job, run_planned);
   write_json(invocation, [&] { return json_report(invocation.record, job, result); });
   if (!invocation.settings.quiet) print(text_report(job, result));
   return result.analysis.is_usable() && has_noise(result) ? exit_usable : exit_not_usable;
@@ -123,7 +125,7 @@ int stop_command(Invocation& invocation) {
 int fit_command(Invocation& invocation) {
   const Settings& s = invocation.settings;
   Job job = prepare_job(invocation);
-  JobResult result = with_progress(invocation, job, run);
+  JobResult result = with_progress(invocation, job, run_planned);
   const std::string text = text_report(job, result), json = json_report(invocation.record, job, result);
   const StoppingRule rule = result.analysis.rule();
   const bool noise_known = has_noise(result);
@@ -154,7 +156,7 @@ int spectrum_command(Invocation& invocation) {
   Job job = prepare_job(invocation);
   job.choice.folds = 0;
   job.compute.engine = EngineChoice::dense;  // all eigenvalues are the answer
-  const JobResult result = with_progress(invocation, job, run);
+  const JobResult result = with_progress(invocation, job, run_planned);
   if (!s.output.empty()) write_spectrum(s.output, result.analysis);
   write_json(invocation, [&] { return json_report(invocation.record, job, result); });
   if (!s.quiet) print(text_spectrum_report(job, result));

@@ -5,13 +5,13 @@
 #include <csignal>
 #include <string_view>
 
+#include "cli/terminal_progress.h"
 #include "gradflow/base/atomic_file.h"
 
 namespace gradflow::cli {
 namespace {
 
 constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
-constexpr std::string_view clear_line = "\r\033[K";
 
 volatile std::sig_atomic_t stderr_is_terminal = 0;
 

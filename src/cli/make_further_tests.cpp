@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::uint64_t most_draws = 100'000'000;
 
-Index count_of(const std::string& option, const std::string& text) {
+Index draws_of(const std::string& option, const std::string& text) {
   const std::uint64_t count = whole_number(option, text);
   if (count < 1 || count > most_draws)
     throw InputError(fmt::format("{} {}: must be between 1 and {}", option, text, most_draws));
@@ -32,12 +32,12 @@ KernelSum kernel_of(const std::string& text, const Settings& s) {
 FurtherTestOptions make_further_tests(const Settings& s, const Job& job) {
   FurtherTestOptions options;
   options.likelihood_ratio = s.likelihood_ratio;
-  if (!s.permutations.empty()) options.permutations = count_of("--permutations", s.permutations);
+  if (!s.permutations.empty()) options.permutations = draws_of("--permutations", s.permutations);
   for (const std::string& text : s.also) options.also.push_back(kernel_of(text, s));
   options.group = split_list(s.group);
   if (!s.given.empty()) options.given = kernel_of(s.given, s);
   options.binary = s.binary;
-  if (!s.draws.empty()) options.draws = count_of("--draws", s.draws);
+  if (!s.draws.empty()) options.draws = draws_of("--draws", s.draws);
   if (options.draws && !options.any())
     throw InputError(
         "--draws is for --likelihood-ratio, --also, --group, --given and --binary, and none of them is "

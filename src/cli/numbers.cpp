@@ -54,6 +54,13 @@ std::uint64_t whole_number(const std::string& option, const std::string& text) {
   return value;
 }
 
+Index count_of(const std::string& option, const std::string& text, Index least) {
+  constexpr std::uint64_t most = std::uint64_t{1} << 40;
+  const auto count = static_cast<Index>(std::min(whole_number(option, text), most));
+  if (count < least) throw InputError(fmt::format("{} {}: must be >= {}", option, text, least));
+  return count;
+}
+
 double byte_count(const std::string& option, const std::string& text) {
   constexpr const char* must = "a number of bytes > 0, as 800M, 4G or 1.5GiB";
   double value = 0.0;

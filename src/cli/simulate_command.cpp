@@ -16,12 +16,6 @@
 namespace gradflow::cli {
 namespace {
 
-// A count of an option; the library refuses what is too large.
-Index count_of(const std::string& option, const std::string& text) {
-  constexpr std::uint64_t most = std::uint64_t{1} << 40;
-  return static_cast<Index>(std::min(whole_number(option, text), most));
-}
-
 void refuse_model_options(const Settings& s) {
   if (!s.kernel.empty() || !s.tau.empty())
     throw InputError(fmt::format("{} is for the function model, and the function is '{}'",
@@ -129,7 +123,7 @@ std::string text_of(const Settings& s, const SimulationOptions& options, const S
   return text + "\n";
 }
 
-void check_outputs(const Settings& s) {
+void check_simulated_files(const Settings& s) {
   for (const std::string& path : {s.output, s.truth, s.json}) require_writable(path, {});
   if (s.truth == "-") throw InputError("--truth -: must be a file; standard output is the table's");
   if (same_file(s.output, s.truth))
@@ -143,7 +137,7 @@ void check_outputs(const Settings& s) {
 
 int simulate_command(Invocation& invocation) {
   const Settings& s = invocation.settings;
-  check_outputs(s);
+  check_simulated_files(s);
   const SimulationOptions options = make_simulation(s);
   invocation.record.seed = options.seed;
   const SimulatedData data = simulate(options);

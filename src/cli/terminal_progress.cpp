@@ -9,14 +9,12 @@ namespace gradflow::cli {
 namespace {
 
 constexpr auto shortest_interval = std::chrono::milliseconds(100);
-constexpr const char* clear_line = "\r\033[K";
-
 }  // namespace
 
 TerminalProgress::TerminalProgress(bool enabled) : enabled_(enabled && isatty(STDERR_FILENO) == 1) {}
 
 TerminalProgress::~TerminalProgress() {
-  if (shown_) std::fputs(clear_line, stderr);
+  if (shown_) std::fputs(clear_line.data(), stderr);
 }
 
 void TerminalProgress::update(std::string_view stage, double fraction) {

@@ -2,10 +2,14 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 
 #include "gradflow/base/progress.h"
 
 namespace gradflow::cli {
+
+/// To a terminal: what its line shows is taken away.
+inline constexpr std::string_view clear_line = "\r\033[K";
 
 /// One line on stderr that is overwritten: the stage, the part done and the time left. Silent unless stderr
 /// is a terminal. Cleared when it is destroyed.

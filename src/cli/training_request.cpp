@@ -13,13 +13,6 @@
 namespace gradflow::cli {
 namespace {
 
-Index count_of(const std::string& option, const std::string& text, Index least) {
-  constexpr std::uint64_t most = std::uint64_t{1} << 40;
-  const auto count = static_cast<Index>(std::min(whole_number(option, text), most));
-  if (count < least) throw InputError(fmt::format("{} {}: must be >= {}", option, text, least));
-  return count;
-}
-
 double fraction_below_one(const std::string& option, const std::string& text) {
   const double value = nonnegative_number(option, text);
   if (value >= 1.0) throw InputError(fmt::format("{} {}: must be in [0, 1)", option, text));
@@ -72,7 +65,7 @@ void check_parameterization(const Settings& s) {
     throw InputError(fmt::format("--parameterization {}: must be standard or ntk", s.parameterization));
 }
 
-void check_outputs(const Settings& s) {
+void check_training_files(const Settings& s) {
   const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights};
   const std::vector<std::pair<std::string, std::string>> outputs{{"-o", s.output},
                                                                  {"--onnx", s.onnx},
@@ -110,7 +103,7 @@ void check_memory(const TrainableNetwork& network, const TrainingContext& contex
 
 Settings training_settings(const Settings& settings) {
   Settings s = settings;
-  check_outputs(s);
+  check_training_files(s);
   s.network = network_text(s);
   check_parameterization(s);
   return s;

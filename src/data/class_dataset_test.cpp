@@ -11,13 +11,13 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-const DatasetOptions plain{.target = "y"};
+const DatasetOptions target_y{.target = "y"};
 
-ClassDataset classes_of(const std::string& csv, const DatasetOptions& options = plain) {
+ClassDataset classes_of(const std::string& csv, const DatasetOptions& options = target_y) {
   return make_class_dataset(parse_table(csv, "f.csv"), options);
 }
 
-std::string refusal(const std::string& csv, const DatasetOptions& options = plain) {
+std::string refusal(const std::string& csv, const DatasetOptions& options = target_y) {
   return message_of([&] { classes_of(csv, options); });
 }
 

@@ -10,7 +10,7 @@
 namespace gradflow {
 namespace {
 
-constexpr const char* csv =
+constexpr const char* cities =
     "a,b,city,y\n"
     "1.5,2,Rome,0.25\n"
     "-3,NA,Paris,1.125\n"
@@ -36,7 +36,7 @@ TEST(ColumnTable, MemoryAndTextGiveTheSameBits) {
   for (const MissingPolicy missing : {MissingPolicy::drop, MissingPolicy::mean}) {
     const DatasetOptions options{.target = "y", .missing = missing};
 
-    const Dataset from_text = make_dataset(parse_table(csv, "a.csv"), options);
+    const Dataset from_text = make_dataset(parse_table(cities, "a.csv"), options);
     const Dataset from_memory = make_dataset(memory.table, options);
 
     EXPECT_EQ(from_memory.X, from_text.X);
@@ -48,7 +48,7 @@ TEST(ColumnTable, MemoryAndTextGiveTheSameBits) {
 
 TEST(ColumnTable, NewRowsAreEncodedAsThoseOfATable) {
   const InMemory memory;
-  const Table text = parse_table(csv, "a.csv");
+  const Table text = parse_table(cities, "a.csv");
   const Recipe recipe = make_dataset(text, {.target = "y"}).recipe;
 
   const NewRows from_memory = encode(recipe, memory.table);

@@ -5,13 +5,13 @@
 #include <cmath>
 #include <limits>
 
+#include "base/special_values.h"
 #include "data/test_support.h"
 #include "support/reference.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 using Names = std::vector<std::string>;
 using Rows = std::vector<Index>;
 
@@ -357,9 +357,9 @@ TEST(MakeDataset, ATextColumnMayHoldTheWordInf) {
 
 TEST(MakeDatasetFromArrays, EqualsTheSameNumbersFromATable) {
   Matrix X(5, 2);
-  X << 1, 2, 3, nan, 5, 1, 0, 0, 2, 9;
+  X << 1, 2, 3, not_a_number, 5, 1, 0, 0, 2, 9;
   Vector y(5);
-  y << 1, 2, 4, nan, 3;
+  y << 1, 2, 4, not_a_number, 3;
   const Dataset arrays = make_dataset(X, y, {}, "X.npy", "y.npy");
   const Dataset table = dataset("x1,x2,y\n1,2,1\n3,NA,2\n5,1,4\n0,0,\n2,9,3\n");
 
@@ -434,7 +434,7 @@ TEST(MakeDatasetFromArrays, NamesWhatIsWrong) {
             "y.npy: the response is 2.5 in all 3 rows used; there is nothing to learn");
   EXPECT_EQ(message(X, 1e151 * Vector::LinSpaced(3, 0, 1)),
             "y.npy, row 2: 5e+150 exceeds 1e150 in magnitude; rescale the column");
-  EXPECT_EQ(message(X, Vector::Constant(3, nan)), "y.npy: every value of the response is missing");
+  EXPECT_EQ(message(X, Vector::Constant(3, not_a_number)), "y.npy: every value of the response is missing");
   EXPECT_EQ(message(Matrix(0, 2), Vector(0)), "X.npy: 0 rows to learn from; at least 2 are required");
 }
 

@@ -1,14 +1,12 @@
 #include <gtest/gtest.h>
 
-#include <limits>
-
+#include "base/special_values.h"
 #include "data/test_support.h"
 #include "gradflow/data/dataset.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 using Names = std::vector<std::string>;
 using Rows = std::vector<Index>;
 
@@ -114,8 +112,8 @@ TEST(EncodeArrays, FollowTheColumnsOfTraining) {
   X << 1, 5, 2, 2, 5, 9, 4, 5, 1, 3, 5, 3;
   const Recipe learned = make_dataset(X, Vector::LinSpaced(4, 0, 1), {}, "X.npy", "y.npy").recipe;
   Matrix fresh = X.topRows(2);
-  fresh(0, 1) = nan;  // constant in training, so not used
-  fresh(1, 2) = nan;
+  fresh(0, 1) = not_a_number;  // constant in training, so not used
+  fresh(1, 2) = not_a_number;
   const NewRows rows = encode(learned, fresh, "new.npy");
 
   EXPECT_EQ(rows.X, encode(learned, X, "X.npy").X.topRows(1));

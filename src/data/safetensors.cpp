@@ -105,15 +105,15 @@ ScalarType scalar_type(const json& tensor, const std::string& name, const Reader
   return type->second;
 }
 
-struct Entry {
+struct TensorEntry {
   std::string name;
   ScalarType type;
   std::vector<Index> shape;
   Index begin, end;  // bytes of the data
 };
 
-Entry read_entry(const std::string& name, const json& description, std::size_t data_size,
-                 const Reader& reader) {
+TensorEntry read_entry(const std::string& name, const json& description, std::size_t data_size,
+                       const Reader& reader) {
   reader.check(description.is_object(), fmt::format("tensor {} is not described by an object", shown(name)));
   const ScalarType type = scalar_type(description, name, reader);
   std::vector<Index> shape = dimensions(description, "shape", name, reader);
@@ -132,12 +132,12 @@ Entry read_entry(const std::string& name, const json& description, std::size_t d
   return {name, type, std::move(shape), offsets[0], offsets[1]};
 }
 
-void check_cover(std::vector<Entry>& entries, std::size_t data_size, const Reader& reader) {
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+void check_cover(std::vector<TensorEntry>& entries, std::size_t data_size, const Reader& reader) {
+  std::sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
   Index covered = 0;
-  for (const Entry& entry : entries) {
+  for (const TensorEntry& entry : entries) {
     reader.check(entry.begin >= covered, fmt::format("tensor {} overlaps another", shown(entry.name)));
     reader.check(entry.begin == covered,
                  fmt::format("bytes {} to {} of the data belong to no tensor", covered, entry.begin));
@@ -147,7 +147,7 @@ void check_cover(std::vector<Entry>& entries, std::size_t data_size, const Reade
                fmt::format("bytes {} to {} of the data belong to no tensor", covered, data_size));
 }
 
-Array decode(Entry& entry, std::string_view data) {
+Array decode(TensorEntry& entry, std::string_view data) {
   const std::string_view bytes =
       data.substr(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.end - entry.begin));
   Array tensor{std::move(entry.shape), std::vector<double>(bytes.size() / scalar_size(entry.type))};
@@ -202,7 +202,7 @@ TensorFile parse_safetensors(std::string_view bytes, const std::string& source) 
   const auto [header_text, data] = split(bytes, reader);
   const json header = parse_header(header_text, reader);
   TensorFile file;
-  std::vector<Entry> entries;
+  std::vector<TensorEntry> entries;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       read_metadata(value, reader, file);
@@ -211,7 +211,7 @@ TensorFile parse_safetensors(std::string_view bytes, const std::string& source) 
     }
   }
   check_cover(entries, data.size(), reader);
-  for (Entry& entry : entries) file.tensors.emplace(entry.name, decode(entry, data));
+  for (TensorEntry& entry : entries) file.tensors.emplace(entry.name, decode(entry, data));
   return file;
 }
 

@@ -9,10 +9,10 @@
 namespace gradflow {
 namespace {
 
-using Rows = std::vector<std::vector<std::string>>;
+using TextRows = std::vector<std::vector<std::string>>;
 
-Rows rows_of(const Table& table) {
-  Rows rows;
+TextRows rows_of(const Table& table) {
+  TextRows rows;
   for (Index row = 0; row < table.rows(); ++row) {
     rows.emplace_back();
     for (Index col = 0; col < table.cols(); ++col) rows.back().push_back(table.cell(row, col));
@@ -23,7 +23,7 @@ Rows rows_of(const Table& table) {
 std::string gzip_bytes(std::string_view text) { return deflated(text, 15 + 16); }
 
 TEST(ParseTable, ReadsTheSameTableFromEveryLegalSpelling) {
-  const Rows expected = {{"1", "2"}, {"3", "4"}};
+  const TextRows expected = {{"1", "2"}, {"3", "4"}};
   const std::vector<std::pair<std::string, std::string>> spellings = {
       {"LF", "a,b\n1,2\n3,4\n"},
       {"CRLF", "a,b\r\n1,2\r\n3,4\r\n"},
@@ -53,7 +53,7 @@ TEST(ParseTable, QuotedFieldsHoldDelimitersQuotesAndLineEnds) {
   const Table table =
       parse_table("name,note\n\"Smith, J\",\"said \"\"no\"\"\"\n\"two\nlines\",\"\"\nx,5\" pipe\n", "f.csv");
 
-  EXPECT_EQ(rows_of(table), (Rows{{"Smith, J", "said \"no\""}, {"two\nlines", ""}, {"x", "5\" pipe"}}));
+  EXPECT_EQ(rows_of(table), (TextRows{{"Smith, J", "said \"no\""}, {"two\nlines", ""}, {"x", "5\" pipe"}}));
   EXPECT_EQ(table.line, (std::vector<Index>{2, 3, 5}));
 }
 
@@ -82,7 +82,7 @@ TEST(ParseTable, WithoutHeaderColumnsAreNumbered) {
 TEST(ParseTable, BlankLineInsideAOneColumnTableIsAMissingCell) {
   const Table table = parse_table("a\n1\n\n2\n\n", "f.csv");
 
-  EXPECT_EQ(rows_of(table), (Rows{{"1"}, {""}, {"2"}}));
+  EXPECT_EQ(rows_of(table), (TextRows{{"1"}, {""}, {"2"}}));
   EXPECT_TRUE(table.is_missing(table.cell(1, 0)));
 }
 
@@ -148,7 +148,7 @@ TEST(ReadTable, ReadsAFile) {
   std::filesystem::remove(path);
 
   EXPECT_EQ(table.source, path);
-  EXPECT_EQ(rows_of(table), (Rows{{"1", "2"}}));
+  EXPECT_EQ(rows_of(table), (TextRows{{"1", "2"}}));
 }
 
 TEST(Table, MissingValuesAreComparedWithoutBlanksAround) {

@@ -12,6 +12,7 @@
 #include "gradflow/base/random.h"
 #include "gradflow/inference/binary_test.h"
 #include "gradflow/inference/permutation_test.h"
+#include "inference/quadratic_forms.h"
 
 namespace gradflow {
 namespace {
@@ -47,13 +48,6 @@ Vector null_eigenvalues(const TrainingOperator& H, const Matrix& X, const Vector
   return (values.array() <= rounding).select(0.0, values);
 }
 
-// Q of every column of E.
-Vector forms(const TrainingOperator& H, const Matrix& E) {
-  Matrix HE(E.rows(), E.cols());
-  H.apply(E, HE);
-  return E.cwiseProduct(HE).colwise().sum().transpose();
-}
-
 struct Bootstrap {
   Index reached = 0, separated = 0;
 };
@@ -77,7 +71,7 @@ Bootstrap bootstrap(const TrainingOperator& H, const Matrix& X, const LogisticFi
         if (!fit.separated) E.col(j) = y - fit.probabilities;
       }
     });
-    const Vector Q = forms(H, E);
+    const Vector Q = quadratic_forms(H, E);
     tally.separated += static_cast<Index>(separated.sum());
     tally.reached += (separated.array() > 0.0 || Q.array() >= observed * (1.0 - 1e-10)).count();
   }
@@ -244,7 +238,7 @@ BinaryTest binary_test(const TrainingOperator& H, const FixedEffects& fixed, Con
     return unidentified(test,
                         "the fixed effects separate the two classes: the logistic null model has no finite "
                         "fit; leave out the covariate that predicts the response without error");
-  test.statistic = forms(H, y - null.probabilities)(0);
+  test.statistic = quadratic_forms(H, y - null.probabilities)(0);
   const Vector values = null_eigenvalues(H, X, null.probabilities);
   if (!(values.maxCoeff() > 0.0) || !(test.statistic > 0.0))
     return unidentified(test, "the training operator is zero after the fixed effects");

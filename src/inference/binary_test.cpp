@@ -10,22 +10,11 @@
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "inference/test_support.h"
 #include "support/reference.h"
 
 namespace gradflow {
 namespace {
-
-// Thousands of tests of a few dozen rows each: starting threads would cost more than they save.
-struct OneThread {
-  int before = threads();
-  OneThread() { set_threads(1); }
-  ~OneThread() { set_threads(before); }
-};
-
-Matrix random_kernel(Index n, Index rank, std::uint64_t seed) {
-  const Matrix G = RandomStream(seed, "kernel").normals(n, rank);
-  return G * G.transpose() / static_cast<double>(n);
-}
 
 Vector classes(Index n, Index ones) {
   Vector y = Vector::Zero(n);

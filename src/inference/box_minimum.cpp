@@ -9,7 +9,7 @@
 namespace gradflow {
 namespace {
 
-struct Search {
+struct BoxSearch {
   const BoxProblem& problem;
   int max_evaluations;
   BoxMinimum best{};
@@ -20,12 +20,12 @@ struct Search {
 
 // Where f is not defined the optimiser is told a value above all others, rising as it goes on, and no slope:
 // its line search then goes back.
-double undefined_value(Search& search) {
+double undefined_value(BoxSearch& search) {
   search.worst += std::max(1.0, std::abs(search.worst - search.best.value));
   return search.worst / search.problem.scale;
 }
 
-double evaluate(Search& search, const Vector& x, Vector& gradient) {
+double evaluate(BoxSearch& search, const Vector& x, Vector& gradient) {
   const double value = search.problem.objective(x, gradient);
   BoxMinimum& best = search.best;
   ++best.evaluations;
@@ -43,7 +43,7 @@ double evaluate(Search& search, const Vector& x, Vector& gradient) {
 }
 
 double callback(unsigned count, const double* x, double* gradient, void* data) {
-  Search& search = *static_cast<Search*>(data);
+  BoxSearch& search = *static_cast<BoxSearch*>(data);
   const Index size = static_cast<Index>(count);
   if (search.best.evaluations >= search.max_evaluations || search.error) {
     nlopt_force_stop(search.optimiser);
@@ -70,7 +70,7 @@ nlopt_algorithm algorithm(Optimiser optimiser) {
   return NLOPT_LD_LBFGS;
 }
 
-std::string describe(nlopt_result result, const Search& search) {
+std::string describe(nlopt_result result, const BoxSearch& search) {
   if (search.best.evaluations >= search.max_evaluations) return "limit of evaluations";
   switch (result) {
     case NLOPT_SUCCESS: return "optimum";
@@ -85,7 +85,7 @@ std::string describe(nlopt_result result, const Search& search) {
 
 BoxMinimum minimise_in_box(const BoxProblem& problem, Optimiser optimiser, int max_evaluations,
                            double tolerance) {
-  Search search{problem, max_evaluations};
+  BoxSearch search{problem, max_evaluations};
   search.best.x = problem.start.cwiseMax(problem.lower).cwiseMin(problem.upper);
   const unsigned size = static_cast<unsigned>(problem.start.size());
   const std::unique_ptr<nlopt_opt_s, decltype(&nlopt_destroy)> opt(nlopt_create(algorithm(optimiser), size),

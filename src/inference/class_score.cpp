@@ -10,18 +10,11 @@
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/random.h"
 #include "gradflow/spectrum/projected_spectrum.h"
+#include "inference/quadratic_forms.h"
+#include "inference/rounding.h"
 
 namespace gradflow {
 namespace {
-
-constexpr double tie = 1e-10;
-
-// e'He of every column e.
-Vector forms(const TrainingOperator& H, const Matrix& E) {
-  Matrix HE(E.rows(), E.cols());
-  H.apply(E, HE);
-  return E.cwiseProduct(HE).colwise().sum().transpose();
-}
 
 Matrix centred_indicators(const Labels& labels, const Vector& frequencies) {
   Matrix E = -frequencies.transpose().replicate(static_cast<Index>(labels.size()), 1);
@@ -32,7 +25,7 @@ Matrix centred_indicators(const Labels& labels, const Vector& frequencies) {
 // Whether anything but rounding is left of H when the intercept is projected out: tr PHP beside tr H.
 bool distinguishes(const TrainingOperator& H) {
   const Matrix one = Matrix::Ones(H.size(), 1);
-  const double trace = H.trace(), of_mean = forms(H, one)(0) / static_cast<double>(H.size());
+  const double trace = H.trace(), of_mean = quadratic_forms(H, one)(0) / static_cast<double>(H.size());
   return trace - of_mean > 1e-12 * trace;
 }
 
@@ -73,7 +66,7 @@ std::vector<Index> exceedances(const TrainingOperator& H, const Matrix& E, const
     Matrix permuted(E.rows(), columns * K);
     for (Index j = 0; j < columns; ++j)
       permuted.middleCols(j * K, K) = E(random.permutation(E.rows()), Eigen::all);
-    const Vector Q = forms(H, permuted);
+    const Vector Q = quadratic_forms(H, permuted);
     for (Index j = 0; j < columns; ++j) {
       Vector drawn(K + 1);
       drawn << Q.segment(j * K, K), Q.segment(j * K, K).sum();
@@ -130,7 +123,7 @@ ClassTest class_test(const TrainingOperator& H, const Labels& labels, Index clas
   const Vector lambda = projected_eigenvalues(H, FixedEffects::intercept(H.size()));
 
   const Matrix E = centred_indicators(labels, frequencies);
-  test.class_statistic = forms(H, E);
+  test.class_statistic = quadratic_forms(H, E);
   test.statistic = test.class_statistic.sum();
   add_asymptotic(lambda, frequencies, test);
   const auto smallest = static_cast<Index>((count.array() > 0.0).select(count, H.size()).minCoeff());

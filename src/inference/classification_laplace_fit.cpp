@@ -17,9 +17,9 @@ constexpr double smallest_variance = 1e-2;  // of the search, tau h
 constexpr double search_tolerance = 1e-5, final_tolerance = 1e-8;
 
 // The criterion -2 log q as a function of x = log(tau h), each mode started from the nearest known one.
-class Profile {
+class VarianceProfile {
  public:
-  Profile(const Matrix& H, const Matrix& response, double unit, double bias_variance)
+  VarianceProfile(const Matrix& H, const Matrix& response, double unit, double bias_variance)
       : H_(H), response_(response), unit_(unit), bias_variance_(bias_variance) {}
 
   double operator()(double x) {
@@ -73,7 +73,7 @@ double crossing(Iterator from, Iterator end, double best, double drop) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-Interval profile_of(const Profile& profile, double unit, double drop, const ClassOptions& options) {
+Interval profile_of(const VarianceProfile& profile, double unit, double drop, const ClassOptions& options) {
   const auto best = profile.best();
   const double upper = crossing(best, profile.values().end(), best->second, drop);
   const double lower =
@@ -84,7 +84,7 @@ Interval profile_of(const Profile& profile, double unit, double drop, const Clas
 }
 
 // A scan up by factors of ten until the criterion has clearly turned, then Brent's method in log tau.
-void search(Profile& profile, double drop, double largest_variance) {
+void search(VarianceProfile& profile, double drop, double largest_variance) {
   const double last = std::log(largest_variance);
   for (double x = std::log(smallest_variance); x < last + 1e-9; x += std::log(10.0))
     if (profile(std::min(x, last)) > profile.best()->second + std::max(10.0, drop)) break;
@@ -111,7 +111,7 @@ void fit_laplace(const TrainingOperator& H, const Matrix& response, const Labels
   }
   const double v = options.bias_variance;
   const double drop = boost::math::quantile(boost::math::chi_squared(1.0), options.level);
-  Profile profile(entries, response, unit, v);
+  VarianceProfile profile(entries, response, unit, v);
   search(profile, drop, options.largest_variance);
   const laplace::Mode zero = laplace::find_mode(entries, response, 0.0, v, {}, final_tolerance);
   const auto best = profile.best();

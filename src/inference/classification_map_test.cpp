@@ -10,14 +10,14 @@ namespace gradflow {
 namespace {
 
 // Scores are normal; labels are drawn from the map with these slopes and offsets.
-struct Planted {
+struct PlantedMap {
   Matrix scores;
   Labels labels;
 };
 
-Planted planted(Index rows, const Vector& slope, const Vector& offset, std::uint64_t seed) {
+PlantedMap planted_map(Index rows, const Vector& slope, const Vector& offset, std::uint64_t seed) {
   RandomStream random(seed, "map");
-  Planted data{random.normals(rows, slope.size()), {}};
+  PlantedMap data{random.normals(rows, slope.size()), {}};
   const Matrix P = ProbabilityMap{.slope = slope, .offset = offset}.apply(data.scores);
   for (Index i = 0; i < rows; ++i) {
     double u = random.uniform();
@@ -42,7 +42,7 @@ TEST(ProbabilityMap, SoftmaxSumsToOneAndDoesNotOverflow) {
 // Standard errors at 4,000 rows are about 0.06 to 0.1 for the slopes; under a wide prior.
 TEST(ProbabilityMap, PlantedSlopesAreFound) {
   const Vector slope = Eigen::Vector3d(1.0, 2.0, 3.0), offset = Eigen::Vector3d(0.5, 0.0, -0.5);
-  const Planted data = planted(4000, slope, offset, 1);
+  const PlantedMap data = planted_map(4000, slope, offset, 1);
 
   const ProbabilityMap map = fit_probability_map(
       data.scores, data.labels,
@@ -80,7 +80,7 @@ TEST(ProbabilityMap, SeparatedClassesConverge) {
 
 // Of all slopes and offsets nearby none has a larger penalised likelihood.
 TEST(ProbabilityMap, TheFitIsAMaximum) {
-  const Planted data = planted(200, Eigen::Vector3d(1.0, 2.0, 3.0), Eigen::Vector3d::Zero(), 2);
+  const PlantedMap data = planted_map(200, Eigen::Vector3d(1.0, 2.0, 3.0), Eigen::Vector3d::Zero(), 2);
   const MapPrior prior{.slope_mean = 1.5, .slope_sd = 2.0, .own_sd = 0.5, .base = {}, .offset_sd = 0.7};
   const ProbabilityMap map = fit_probability_map(data.scores, data.labels, prior);
   const auto objective = [&](const ProbabilityMap& m) {
@@ -103,7 +103,7 @@ TEST(ProbabilityMap, TheFitIsAMaximum) {
 }
 
 TEST(ProbabilityMap, ScoresThatMisleadGetSlopeZeroAndTheFrequencies) {
-  Planted data = planted(600, Eigen::Vector2d(2.0, 2.0), Eigen::Vector2d(1.0, 0.0), 4);
+  PlantedMap data = planted_map(600, Eigen::Vector2d(2.0, 2.0), Eigen::Vector2d(1.0, 0.0), 4);
   data.scores *= -1.0;
 
   const ProbabilityMap map =

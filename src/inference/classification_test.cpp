@@ -13,10 +13,10 @@
 namespace gradflow {
 namespace {
 
-constexpr ClassMethod both[] = {ClassMethod::laplace, ClassMethod::one_hot};
+constexpr ClassMethod both_methods[] = {ClassMethod::laplace, ClassMethod::one_hot};
 
 // Labels drawn from softmax of smooth functions of two features.
-struct Problem {
+struct ClassProblem {
   Matrix X, X_new;
   Labels labels, labels_new;
   Index classes;
@@ -42,9 +42,10 @@ Labels draw(const Matrix& X, Index classes, double strength, RandomStream& rando
   return labels;
 }
 
-Problem make_problem(Index n, Index classes, std::uint64_t seed, double strength = 3.0, Index rows_new = 9) {
+ClassProblem make_class_problem(Index n, Index classes, std::uint64_t seed, double strength = 3.0,
+                                Index rows_new = 9) {
   RandomStream random(seed, "classes");
-  Problem p{random.normals(n, 2), random.normals(rows_new, 2), {}, {}, classes};
+  ClassProblem p{random.normals(n, 2), random.normals(rows_new, 2), {}, {}, classes};
   p.labels = draw(p.X, classes, strength, random);
   p.labels_new = draw(p.X_new, classes, strength, random);
   return p;
@@ -56,16 +57,16 @@ Matrix indicators(const Labels& labels, Index classes) {
   return response;
 }
 
-Matrix predict(const Problem& p, const ClassOptions& options) {
+Matrix predict(const ClassProblem& p, const ClassOptions& options) {
   const DenseOperator H = p.H();
   const ClassFit fit = classify(H, p.labels, p.classes, options);
   return ClassPredictor(H, fit).probabilities(p.cross(), p.self());
 }
 
 TEST(Classification, ProbabilitiesArePositiveAndSumToOne) {
-  for (const ClassMethod method : both)
+  for (const ClassMethod method : both_methods)
     for (const Index classes : {2, 4}) {
-      const Problem p = make_problem(40, classes, 1);
+      const ClassProblem p = make_class_problem(40, classes, 1);
       const DenseOperator H = p.H();
       const ClassFit fit = classify(H, p.labels, classes, {.method = method});
       const Matrix P = ClassPredictor(H, fit).probabilities(p.cross(), p.self());
@@ -81,7 +82,7 @@ TEST(Classification, ProbabilitiesArePositiveAndSumToOne) {
 // At the mode dual = y - p, f = tau H dual + 1 bias', bias = v 1'dual.
 TEST(Classification, TheModeOfLaplaceIsStationary) {
   for (const Index classes : {2, 3}) {
-    const Problem p = make_problem(40, classes, 2);
+    const ClassProblem p = make_class_problem(40, classes, 2);
     const Matrix H = p.H().matrix(), y = indicators(p.labels, classes);
     const double tau = 30.0, v = 100.0;
 
@@ -96,7 +97,7 @@ TEST(Classification, TheModeOfLaplaceIsStationary) {
 }
 
 TEST(Classification, TheModeDoesNotDependOnTheStart) {
-  const Problem p = make_problem(40, 3, 3);
+  const ClassProblem p = make_class_problem(40, 3, 3);
   const Matrix H = p.H().matrix(), y = indicators(p.labels, 3);
   laplace::Mode far;
   RandomStream random(3, "start");
@@ -127,7 +128,7 @@ std::pair<Matrix, Matrix> full_matrices(const Matrix& C, const Matrix& P) {
 TEST(Classification, TheMarginalLikelihoodEqualsTheDefinitionWithFullMatrices) {
   for (const Index K : {2, 3}) {
     const Index n = 12;
-    const Problem p = make_problem(n, K, 4);
+    const ClassProblem p = make_class_problem(n, K, 4);
     const Matrix H = p.H().matrix(), y = indicators(p.labels, K);
     const laplace::Mode mode = laplace::find_mode(H, y, 20.0, 5.0, {}, 1e-8);
 
@@ -146,7 +147,7 @@ TEST(Classification, TheMarginalLikelihoodEqualsTheDefinitionWithFullMatrices) {
 TEST(Classification, TheCovarianceOfNewRowsEqualsTheDefinitionWithFullMatrices) {
   for (const Index K : {2, 3}) {
     const Index n = 10;
-    const Problem p = make_problem(n, K, 5);
+    const ClassProblem p = make_class_problem(n, K, 5);
     const double tau = 20.0, v = 5.0;
     const Matrix H = p.H().matrix(), y = indicators(p.labels, K);
     const laplace::Mode mode = laplace::find_mode(H, y, tau, v, {}, 1e-8);
@@ -204,7 +205,7 @@ double log_evidence_by_quadrature(const Matrix& C, const Labels& labels) {
 // f_1, at most its prior variance 2 C_ii, and the fourth derivative at most 1/8 (and that near where u is 0).
 TEST(Classification, TheMarginalLikelihoodIsNearTheIntegralForThreeRows) {
   const Labels labels{0, 1, 1};
-  const Problem p = make_problem(3, 2, 6);
+  const ClassProblem p = make_class_problem(3, 2, 6);
   const Matrix H = p.H().matrix();
   for (const double variance : {0.01, 0.1, 0.3}) {
     const double tau = variance / H.diagonal().mean();
@@ -221,7 +222,7 @@ TEST(Classification, TheMarginalLikelihoodIsNearTheIntegralForThreeRows) {
 // Two of three classes, the third never seen and held off by nothing: K = 3's symmetric code path against the
 // scalar one. Binary labels under a difference of two latents: mode u = f_0 - f_1 with prior 2C.
 TEST(Classification, TwoClassesAreBinaryLogisticRegressionWithTwiceThePrior) {
-  const Problem p = make_problem(30, 2, 8);
+  const ClassProblem p = make_class_problem(30, 2, 8);
   const Matrix H = p.H().matrix();
   const laplace::Mode mode = laplace::find_mode(H, indicators(p.labels, 2), 25.0, 10.0, {}, 1e-8);
 
@@ -244,10 +245,10 @@ TEST(Classification, TwoClassesAreBinaryLogisticRegressionWithTwiceThePrior) {
 }
 
 TEST(Classification, RenamingTheClassesRenamesTheProbabilities) {
-  const Problem p = make_problem(40, 3, 9);
-  Problem renamed = p;
+  const ClassProblem p = make_class_problem(40, 3, 9);
+  ClassProblem renamed = p;
   for (Index& label : renamed.labels) label = (label + 1) % 3;
-  for (const ClassMethod method : both) {
+  for (const ClassMethod method : both_methods) {
     const Matrix P = predict(p, {.method = method});
     const Matrix R = predict(renamed, {.method = method});
 
@@ -258,7 +259,7 @@ TEST(Classification, RenamingTheClassesRenamesTheProbabilities) {
 // Labels without relation to the features, repeated until a fit is at zero: then every row gets the
 // frequencies.
 TEST(Classification, WithoutShrinkageTheProbabilitiesAreTheFrequencies) {
-  const Problem p = make_problem(60, 3, 10);
+  const ClassProblem p = make_class_problem(60, 3, 10);
   const Matrix H = p.H().matrix(), y = indicators(p.labels, 3);
   const double v = 100.0;
 
@@ -272,10 +273,10 @@ TEST(Classification, WithoutShrinkageTheProbabilitiesAreTheFrequencies) {
 }
 
 TEST(Classification, LabelsThatFeaturesDoNotExplainGiveTheFrequencies) {
-  for (const ClassMethod method : both) {
+  for (const ClassMethod method : both_methods) {
     bool found = false;
     for (std::uint64_t seed = 1; seed <= 20 && !found; ++seed) {
-      Problem p = make_problem(40, 3, seed, 0.0);
+      ClassProblem p = make_class_problem(40, 3, seed, 0.0);
       const DenseOperator H = p.H();
       const ClassFit fit = classify(H, p.labels, 3, {.method = method});
       if (fit.outcome != Outcome::at_zero) continue;
@@ -291,7 +292,7 @@ TEST(Classification, LabelsThatFeaturesDoNotExplainGiveTheFrequencies) {
 // Leave-one-out scores of one_hot: 10 refits without a row at the same tau and operator (entries of H are
 // those of the n rows).
 TEST(Classification, LeaveOneOutOfOneHotEqualsRefits) {
-  const Problem p = make_problem(25, 3, 12);
+  const ClassProblem p = make_class_problem(25, 3, 12);
   const Matrix H = p.H().matrix();
   const ClassFit fit = classify(DenseOperator(H), p.labels, 3, {.method = ClassMethod::one_hot});
   ASSERT_TRUE(usable(fit.outcome));
@@ -318,7 +319,7 @@ TEST(Classification, LeaveOneOutOfOneHotEqualsRefits) {
 // The Gaussian without the row's own term equals the fit without it up to the approximation's change: the
 // cavity is exact for a Gaussian likelihood, and near for the softmax.
 TEST(Classification, LeaveOneOutOfLaplaceIsNearRefits) {
-  const Problem p = make_problem(60, 3, 13, 2.0);
+  const ClassProblem p = make_class_problem(60, 3, 13, 2.0);
   const Matrix H = p.H().matrix();
   const DenseOperator full(H);
   const ClassFit fit = classify(full, p.labels, 3, {.method = ClassMethod::laplace, .map = false});
@@ -385,8 +386,8 @@ TEST(Classification, TheAverageOfTwoClassesIsTheLogisticNormalIntegral) {
 // Planted probabilities, 200 training and 600 new rows: the calibration error of the predictions stays below
 // the 99 % quantile of calibrated ones (a false alarm in 1 of 100 seeds; this one is fixed).
 TEST(Classification, PredictionsOnSimulatedDataAreCalibrated) {
-  for (const ClassMethod method : both) {
-    const Problem p = make_problem(200, 3, 15, 2.0, 600);
+  for (const ClassMethod method : both_methods) {
+    const ClassProblem p = make_class_problem(200, 3, 15, 2.0, 600);
     const Matrix P = predict(p, {.method = method});
     const CalibrationNull null = calibration_error_if_calibrated(P, 15, 0.99, 300);
 
@@ -398,7 +399,7 @@ TEST(Classification, PredictionsOnSimulatedDataAreCalibrated) {
 
 // The search over tau by leave-one-out reaches at least what the likelihood's tau has.
 TEST(Classification, LeaveOneOutScaleHasTheLeastLeaveOneOutLogLoss) {
-  const Problem p = make_problem(80, 3, 17, 2.0);
+  const ClassProblem p = make_class_problem(80, 3, 17, 2.0);
   const DenseOperator H = p.H();
   const ClassFit likelihood = classify(H, p.labels, 3, {.scale = ScaleRule::likelihood});
   const ClassFit loo = classify(H, p.labels, 3, {.scale = ScaleRule::leave_one_out});
@@ -410,7 +411,7 @@ TEST(Classification, LeaveOneOutScaleHasTheLeastLeaveOneOutLogLoss) {
 }
 
 TEST(Classification, AnyPathCanTrainTheScores) {
-  const Problem p = make_problem(60, 2, 18, 4.0);
+  const ClassProblem p = make_class_problem(60, 2, 18, 4.0);
   for (const PathKind kind : {PathKind::ridge, PathKind::flow}) {
     const Matrix P = predict(p, {.path = {.kind = kind}});
 
@@ -420,9 +421,9 @@ TEST(Classification, AnyPathCanTrainTheScores) {
 }
 
 TEST(Classification, OneClassOnlyIsUnidentifiedAndBadInputIsNamed) {
-  const Problem p = make_problem(10, 2, 16);
+  const ClassProblem p = make_class_problem(10, 2, 16);
   const DenseOperator H = p.H();
-  for (const ClassMethod method : both)
+  for (const ClassMethod method : both_methods)
     EXPECT_EQ(classify(H, Labels(10, 0), 2, {.method = method}).outcome, Outcome::unidentified);
 
   EXPECT_THROW(classify(H, Labels(9, 0), 2), InputError);

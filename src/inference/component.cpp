@@ -15,10 +15,10 @@
 namespace gradflow {
 namespace {
 
-constexpr Index block = 64;  // draws per random stream
+constexpr Index draws_at_once = 64;  // from one random stream
 // Shares of the second operator at which the likelihood ratio is maximised over the total: odds 1/32 to 8.
-constexpr std::array<double, 10> shares{1.0 / 33, 1.0 / 17, 1.0 / 9, 1.0 / 5, 1.0 / 3,
-                                        1.0 / 2,  2.0 / 3,  4.0 / 5, 8.0 / 9, 1.0};
+constexpr std::array<double, 10> second_shares{1.0 / 33, 1.0 / 17, 1.0 / 9, 1.0 / 5, 1.0 / 3,
+                                               1.0 / 2,  2.0 / 3,  4.0 / 5, 8.0 / 9, 1.0};
 
 // Everything in the eigenbasis of M_1 (columns of spectrum.basis), where V is diagonal.
 struct Model {
@@ -64,7 +64,7 @@ Vector standardised_scores(const Model& model, const Matrix& z, const Vector& ti
 // Coordinates of draws from the fitted null, one block per random stream. The noise is drawn in the space of
 // the rows, so that no choice of eigenvectors changes a draw.
 Matrix draw_null(const Model& model, double time, std::uint64_t seed, Index first, Index columns) {
-  RandomStream random(seed, fmt::format("component test {}", first / block));
+  RandomStream random(seed, fmt::format("component test {}", first / draws_at_once));
   Matrix z = model.spectrum.coordinates(random.normals(model.spectrum.basis.rows(), columns));
   z.array().colwise() *= (1.0 + time * model.values().array()).sqrt();
   return z;
@@ -81,7 +81,7 @@ Draws bootstrap(const Model& model, const std::optional<RatioSearch>& search, do
   const Index R = options.draws;
   Draws draws{Matrix(model.size(), options.likelihood_ratio ? R : 0), Vector(R), Vector(R)};
   const SerialBlas serial;
-  parallel_for(R, block, [&](Index begin, Index end) {
+  parallel_for(R, draws_at_once, [&](Index begin, Index end) {
     const Matrix z = draw_null(model, time, options.seed, begin, end - begin);
     const Fitted fitted = fit_null(search, z.cwiseAbs2());
     draws.score.segment(begin, end - begin) = standardised_scores(model, z, fitted.time);
@@ -96,7 +96,7 @@ Draws bootstrap(const Model& model, const std::optional<RatioSearch>& search, do
 Vector joint_ratio(const Model& model, const Matrix& z, double largest_shrinkage) {
   const double first = model.values().sum(), second = model.M2.trace();
   Vector best = Vector::Zero(z.cols());
-  for (const double share : shares) {
+  for (const double share : second_shares) {
     Matrix M = (share / second) * model.M2;
     if (first > 0.0) M.diagonal() += (1.0 - share) / first * model.values();
     SymmetricEigen eigen = symmetric_eigen(std::move(M));
@@ -104,7 +104,7 @@ Vector joint_ratio(const Model& model, const Matrix& z, double largest_shrinkage
     const RatioSearch search(values, Vector::Ones(values.size()), values.sum(), model.family,
                              largest_shrinkage / values.maxCoeff());
     const SerialBlas serial;
-    parallel_for(z.cols(), block, [&](Index begin, Index end) {
+    parallel_for(z.cols(), draws_at_once, [&](Index begin, Index end) {
       const Matrix rotated =
           multiply(eigen.vectors, Transpose::yes, z.middleCols(begin, end - begin), Transpose::no);
       best.segment(begin, end - begin) =

@@ -9,17 +9,11 @@
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
+#include "inference/test_support.h"
 #include "support/reference.h"
 
 namespace gradflow {
 namespace {
-
-// Thousands of tests of a few dozen rows each: starting threads would cost more than they save.
-struct OneThread {
-  int before = threads();
-  OneThread() { set_threads(1); }
-  ~OneThread() { set_threads(before); }
-};
 
 Matrix linear_kernel(const Matrix& X) { return X * X.transpose() / static_cast<double>(X.rows() * X.cols()); }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
@@ -11,8 +12,6 @@
 
 namespace gradflow {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // Rows whose own part of QQ' is below this determine a fixed effect alone.
 constexpr double leverage_one = 1e-10;

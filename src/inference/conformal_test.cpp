@@ -9,20 +9,13 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "inference/test_support.h"
 #include "support/reference.h"
 
 namespace gradflow {
 namespace {
 
-// exp(-|a - b|^2/2): smooth, positive definite.
-Matrix gaussian_kernel(const Matrix& A, const Matrix& B) {
-  Matrix K(A.rows(), B.rows());
-  for (Index i = 0; i < A.rows(); ++i)
-    for (Index j = 0; j < B.rows(); ++j) K(i, j) = std::exp(-0.5 * (A.row(i) - B.row(j)).squaredNorm());
-  return K;
-}
-
-struct Problem {
+struct ConformalProblem {
   Matrix inputs, new_inputs;
   Matrix design, new_design;
   Vector response;
@@ -34,9 +27,10 @@ struct Problem {
   FixedEffects fixed() const { return {design, {"one", "slope"}}; }
 };
 
-Problem make_problem(Index n, Index m, std::uint64_t seed) {
+ConformalProblem make_conformal_problem(Index n, Index m, std::uint64_t seed) {
   RandomStream random(seed, "conformal");
-  Problem p{random.normals(n, 2), random.normals(m, 2), Matrix::Ones(n, 2), Matrix::Ones(m, 2), Vector(n)};
+  ConformalProblem p{random.normals(n, 2), random.normals(m, 2), Matrix::Ones(n, 2), Matrix::Ones(m, 2),
+                     Vector(n)};
   p.design.col(1) = random.normals(n);
   p.new_design.col(1) = random.normals(m);
   p.response = p.inputs.col(0).array().sin().matrix() + 0.5 * p.design.col(1) + 0.3 * random.normals(n);
@@ -69,7 +63,7 @@ Matrix without_row(const Matrix& A, Index row) {
 TEST(ConformalRidge, EqualsExplicitLeaveOneOutFits) {
   const Index n = 25, m = 6;
   const double tau = 3.0;
-  const Problem p = make_problem(n, m, 1);
+  const ConformalProblem p = make_conformal_problem(n, m, 1);
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
   const ConformalRidge ridge = ConformalRidge::for_ridge(H, p.fixed(), p.response, tau);
   const Matrix loo = ridge.leave_one_out_predictions(p.points());
@@ -111,7 +105,7 @@ TEST(ConformalRidge, EqualsExplicitLeaveOneOutFits) {
 }
 
 TEST(ConformalRidge, FromTheSpectrumEqualsFromTheFactor) {
-  const Problem p = make_problem(30, 5, 2);
+  const ConformalProblem p = make_conformal_problem(30, 5, 2);
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
   const FixedEffects fixed = p.fixed();
   const ConformalRidge a = ConformalRidge::for_ridge(H, fixed, p.response, 2.0);
@@ -124,7 +118,7 @@ TEST(ConformalRidge, FromTheSpectrumEqualsFromTheFactor) {
 }
 
 TEST(ConformalRidge, OffsetsShiftPredictionsAndEnds) {
-  const Problem p = make_problem(30, 5, 3);
+  const ConformalProblem p = make_conformal_problem(30, 5, 3);
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
   const ConformalRidge ridge = ConformalRidge::for_ridge(H, p.fixed(), p.response, 2.0);
   const Vector f0 = RandomStream(3, "offset").normals(5);
@@ -137,7 +131,7 @@ TEST(ConformalRidge, OffsetsShiftPredictionsAndEnds) {
 
 TEST(ConformalRidge, TooFewRowsGiveInfiniteIntervalsAndSayHowManyAreNeeded) {
   for (const Index n : {18, 19}) {
-    const Problem p = make_problem(n, 3, 4);
+    const ConformalProblem p = make_conformal_problem(n, 3, 4);
     const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
     const ConformalRidge ridge = ConformalRidge::for_ridge(H, p.fixed(), p.response, 1.0);
     const ConformalIntervals intervals = ridge.at(p.points());
@@ -151,7 +145,7 @@ TEST(ConformalRidge, TooFewRowsGiveInfiniteIntervalsAndSayHowManyAreNeeded) {
 }
 
 TEST(ConformalRidge, ARowThatAloneDeterminesAFixedEffectCountsAsUnbounded) {
-  Problem p = make_problem(25, 3, 5);
+  ConformalProblem p = make_conformal_problem(25, 3, 5);
   p.design.col(1).setZero();
   p.design(7, 1) = 1.0;
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
@@ -163,7 +157,7 @@ TEST(ConformalRidge, ARowThatAloneDeterminesAFixedEffectCountsAsUnbounded) {
 }
 
 TEST(ConformalRidge, TuningOnTheSameRowsWithdrawsTheGuarantee) {
-  const Problem p = make_problem(30, 3, 6);
+  const ConformalProblem p = make_conformal_problem(30, 3, 6);
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
   const ConformalRidge ridge = ConformalRidge::for_ridge(H, p.fixed(), p.response, 1.0);
 
@@ -177,7 +171,7 @@ TEST(ConformalRidge, CoversSkewedNoiseAtItsLevel) {
   constexpr int replicates = 400;
   int covered[3] = {0, 0, 0};
   for (int r = 0; r < replicates; ++r) {
-    Problem p = make_problem(30, 1, 100 + static_cast<std::uint64_t>(r));
+    ConformalProblem p = make_conformal_problem(30, 1, 100 + static_cast<std::uint64_t>(r));
     RandomStream random(static_cast<std::uint64_t>(r), "skewed noise");
     const auto draw = [&](double x) { return std::sin(x) + std::expm1(random.normal()); };
     for (Index i = 0; i < 30; ++i) p.response(i) = draw(p.inputs(i, 0));

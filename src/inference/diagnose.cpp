@@ -5,7 +5,7 @@
 namespace gradflow {
 namespace {
 
-constexpr int draws = 999;  // p from 0.001: enough beside a threshold of 0.01, and three tests
+constexpr int draws_of_check = 999;  // p from 0.001: enough beside a threshold of 0.01, and three tests
 
 }  // namespace
 
@@ -18,7 +18,7 @@ void diagnose(Analysis& analysis, const RemlOptions& options, std::uint64_t seed
         "The residuals were not checked: the variance components have no estimate.";
     return;
   }
-  ResidualCheckOptions check{.draws = draws, .seed = seed};
+  ResidualCheckOptions check{.draws = draws_of_check, .seed = seed};
   const ModelResiduals residuals(analysis.spectrum, tau);
   check.draw_under_model = residuals;
   analysis.residuals = residual_check(residuals.of(analysis.data.z), check);

@@ -4,12 +4,12 @@
 #include <cmath>
 #include <limits>
 
+#include "base/special_values.h"
 #include "gradflow/inference/reml.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double allowance_units = 64.0;
 
 // log sum_j w_j exp(-t x_j)

@@ -8,10 +8,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "base/special_values.h"
 #include "gradflow/base/random.h"
 #include "gradflow/inference/reml.h"
 #include "gradflow/operators/dense_operator.h"
@@ -22,8 +22,6 @@
 
 namespace gradflow {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 struct Family {
   std::string name;
@@ -86,14 +84,14 @@ std::vector<Family> families() {
 
 /// H whose projection off the intercept has the planted eigenvalues and eigenvectors; along the intercept it
 /// has entries too, which the projection must take away.
-struct Planted {
+struct PlantedOperator {
   FixedEffects fixed;
   Vector values;
   Matrix basis;  // Q U, n x N
   DenseOperator H;
 };
 
-Planted plant(const Family& family, Index n, std::uint64_t seed) {
+PlantedOperator plant(const Family& family, Index n, std::uint64_t seed) {
   RandomStream random(seed, "planted " + family.name);
   const FixedEffects fixed = FixedEffects::intercept(n);
   const Index N = n - 1;
@@ -124,7 +122,7 @@ double tilt_to_the_mean(const Vector& values, const Vector& noise) {
 /// coordinate is raised by more than e^20 above the last (its square by e^40), so that none is lost in the
 /// rounding of another, and long times come out shorter than planted. Negative: the low eigenspaces have the
 /// weight, and the estimate is 0. Infinite: there is weight above the mean eigenvalue only.
-Vector response(const Planted& planted, double shrinkage, RandomStream& random) {
+Vector response(const PlantedOperator& planted, double shrinkage, RandomStream& random) {
   const Index N = planted.values.size();
   Vector z = random.normals(N);
   const double mean = planted.values.mean();
@@ -166,7 +164,8 @@ void check_fit(const ProjectedSpectrum& spectrum, const Vector& z, const KrylovS
       << label << ", " << space.steps() << " steps";
 }
 
-void check_at_every_step(const Planted& planted, const Vector& raw, const std::string& label, Tally& tally) {
+void check_at_every_step(const PlantedOperator& planted, const Vector& raw, const std::string& label,
+                         Tally& tally) {
   const ProjectedSpectrum spectrum = project(planted.H, planted.fixed);
   const SpectralData dense{.values = spectrum.values, .z = spectrum.coordinates(raw)};
   const double exact = flow_time(dense);
@@ -214,7 +213,7 @@ TEST(FlowBracket, ContainsTheDenseRootAndBoundsTheFitAfterEveryStepOnHundredsOfP
   Tally tally;
   for (const Family& family : families())
     for (const Index n : {40, 73, 120, 200}) {
-      const Planted planted = plant(family, n, static_cast<std::uint64_t>(n));
+      const PlantedOperator planted = plant(family, n, static_cast<std::uint64_t>(n));
       for (const double shrinkage : {3e-3, 0.3, 3.0, 30.0, 300.0, 3e3, 1.2e5, -5.0, infinity}) {
         const std::string label =
             fmt::format("{}, n = {}, planted t lambda_1 = {}", family.name, n, shrinkage);

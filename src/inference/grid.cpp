@@ -15,7 +15,7 @@
 namespace gradflow {
 namespace {
 
-constexpr Index block = 32;  // draws per random stream, all from one operator's Gaussian
+constexpr Index draws_per_round = 32;  // from one random stream, all from one operator's Gaussian
 constexpr double plain_from = 0.05;
 
 // One operator's event E = { w'(M - q I)w >= 0 } and the Gaussian tilted towards it.
@@ -67,12 +67,12 @@ class Union {
     const Event& source = events_[static_cast<std::size_t>(b % K)];
     RandomStream random(seed_, fmt::format("grid test {}", b));
     // U diag(d) U'e: the symmetric root of the covariance, which no choice of eigenvectors changes.
-    Matrix g = source.spectrum.coordinates(random.normals(source.spectrum.basis.rows(), block));
+    Matrix g = source.spectrum.coordinates(random.normals(source.spectrum.basis.rows(), draws_per_round));
     const Eigen::ArrayXd precision =
         1.0 - 2.0 * source.tilt * (source.spectrum.values.array() - source.ratio);
     g.array().colwise() *= precision.rsqrt();
     const Matrix w = multiply(source.spectrum.basis, Transpose::no, g, Transpose::no);
-    Matrix log_density(K, block);  // of each operator's Gaussian relative to N(0, I)
+    Matrix log_density(K, draws_per_round);  // of each operator's Gaussian relative to N(0, I)
     occurred.setZero();
     for (Index k = 0; k < K; ++k) {
       const Event& event = events_[static_cast<std::size_t>(k)];
@@ -81,7 +81,7 @@ class Union {
       occurred += (x.array() >= 0.0).cast<double>().matrix();
       log_density.row(k) = (event.tilt * x.array() - event.cumulant).transpose();
     }
-    for (Index r = 0; r < block; ++r) {
+    for (Index r = 0; r < draws_per_round; ++r) {
       const double shift = log_density.col(r).maxCoeff();
       log_weight(r) = -shift - std::log((log_density.col(r).array() - shift).exp().mean());
     }
@@ -93,13 +93,15 @@ class Union {
 };
 
 void estimate(const std::vector<Event>& events, const GridTestOptions& options, GridTest& test) {
-  const Index K = std::ssize(events), rounds = (options.draws + K * block - 1) / (K * block);
-  test.draws = rounds * K * block;
+  const Index K = std::ssize(events),
+              rounds = (options.draws + K * draws_per_round - 1) / (K * draws_per_round);
+  test.draws = rounds * K * draws_per_round;
   Vector log_weight(test.draws), occurred(test.draws);
   const Union draws(events, options.seed);
   const SerialBlas serial;
   parallel_for(rounds * K, 1, [&](Index b, Index) {
-    draws.draw(b, log_weight.segment(b * block, block), occurred.segment(b * block, block));
+    draws.draw(b, log_weight.segment(b * draws_per_round, draws_per_round),
+               occurred.segment(b * draws_per_round, draws_per_round));
   });
   // share = Pr(union) / sum Pr(E_k)
   const Eigen::ArrayXd any = (occurred.array() > 0.0).cast<double>();

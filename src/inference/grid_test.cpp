@@ -11,14 +11,10 @@
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
+#include "inference/test_support.h"
 
 namespace gradflow {
 namespace {
-
-Matrix random_kernel(Index n, Index rank, std::uint64_t seed) {
-  const Matrix G = RandomStream(seed, "kernel").normals(n, rank);
-  return G * G.transpose() / static_cast<double>(n);
-}
 
 // Gaussian kernels of several widths on one feature: similar, as a grid of depths or scales is.
 Matrix smooth_kernel(const Vector& x, double width) {
@@ -55,13 +51,6 @@ Vector response(Index n, double signal, const TrainingOperator& H, std::uint64_t
   }
   return random.normals(n) + signal * std::sqrt(static_cast<double>(n)) * direction;
 }
-
-// Thousands of tests of 30 rows each: starting threads would cost more than they save.
-struct OneThread {
-  int before = threads();
-  OneThread() { set_threads(1); }
-  ~OneThread() { set_threads(before); }
-};
 
 TEST(GridTest, IdenticalOperatorsHaveThePValueOfOne) {
   const Index n = 40;

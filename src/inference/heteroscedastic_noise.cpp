@@ -84,9 +84,9 @@ double quadratic(const Matrix& covariance, const Vector& gamma) {
   return gamma.dot(covariance.ldlt().solve(gamma));
 }
 
-class Search {
+class NoiseSearch {
  public:
-  Search(const WeightedRefit& refit, ConstBlock columns, const HeteroscedasticOptions& options)
+  NoiseSearch(const WeightedRefit& refit, ConstBlock columns, const HeteroscedasticOptions& options)
       : refit_(refit), given_(columns), options_(options), columns_(given_) {}
 
   HeteroscedasticNoise run();
@@ -110,7 +110,7 @@ class Search {
   Scoring scoring_;
 };
 
-bool Search::refit(HeteroscedasticNoise& result) {
+bool NoiseSearch::refit(HeteroscedasticNoise& result) {
   result.fit = refit_(result.weights);
   ++result.iterations;
   if (!usable(result.fit.outcome)) {
@@ -128,7 +128,7 @@ bool Search::refit(HeteroscedasticNoise& result) {
 }
 
 // Appends or refreshes the column of the fitted mean; a constant one is left out.
-bool Search::add_mean(HeteroscedasticNoise& result) {
+bool NoiseSearch::add_mean(HeteroscedasticNoise& result) {
   const Vector& mean = result.fit.fitted;
   require(mean.size() == given_.rows(), "fitted values of the refit", mean.size(), "must be one per row");
   const double spread = (mean.array() - mean.mean()).abs().maxCoeff();
@@ -139,7 +139,7 @@ bool Search::add_mean(HeteroscedasticNoise& result) {
 }
 
 // Keeps gamma per unit of the columns when the fitted mean changes its scale.
-void Search::standardise_again() {
+void NoiseSearch::standardise_again() {
   const Vector before = current_.scale;
   current_ = standardise(columns_);
   if (gamma_.size() == current_.scale.size())
@@ -148,7 +148,7 @@ void Search::standardise_again() {
     gamma_ = Vector::Zero(current_.scale.size());
 }
 
-HeteroscedasticNoise Search::run() {
+HeteroscedasticNoise NoiseSearch::run() {
   HeteroscedasticNoise result;
   result.weights = Vector::Ones(given_.rows());
   if (!refit(result)) return result;
@@ -214,7 +214,7 @@ HeteroscedasticNoise heteroscedastic_noise(const WeightedRefit& refit, ConstBloc
   check_columns(columns, names);
   require(columns.cols() > 0 || options.on_fitted_mean, "noise columns", columns.cols(),
           "there must be one, or on_fitted_mean");
-  Search search(refit, columns, options);
+  NoiseSearch search(refit, columns, options);
   HeteroscedasticNoise result = search.run();
   if (search.covariance().size() == 0) return result;
   if (options.on_fitted_mean && !search.has_mean())

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 
 namespace gradflow {
@@ -25,7 +26,6 @@ constexpr double bin_width = 0.03;             // relative: nodes merged for the
 constexpr double regrow_beyond = 1.5;          // times the least probes: where a larger space is cheaper
 constexpr Index jackknife_groups = 16;
 constexpr double settled = 0.25;  // of a tolerance: the last steps' movement that ends the growing
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // P (y - f0); zero where the fixed effects explain the response and what is left is rounding.
 Vector residual_of(const ProjectedOperator& M, const Vector& response) {

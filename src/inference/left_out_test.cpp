@@ -6,10 +6,10 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <set>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/inference/posterior.h"
@@ -17,8 +17,6 @@
 
 namespace gradflow {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 std::vector<Index> counted(Index n) {
   std::vector<Index> group(static_cast<std::size_t>(n));

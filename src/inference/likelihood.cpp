@@ -8,15 +8,13 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
+#include "inference/rounding.h"
 
 namespace gradflow {
 namespace {
 
 // P_ii below this share of (V^-1)_ii is rounding: the fixed effects alone determine the row.
 constexpr double determined = 1e-10;
-// A residual sum of squares below this share of |w|^2 is rounding: nothing is left to estimate a variance
-// from.
-constexpr double explained = 1e-24;
 
 double twice_log_diagonal(const Matrix& R, Index count) {
   return 2.0 * R.diagonal().head(count).array().abs().log().sum();
@@ -197,7 +195,7 @@ LikelihoodValue RestrictedLikelihood::at(const OperatorFamily::Point& point, dou
   if (!V.positive_definite || !rows.w.allFinite()) return value;
   const Vector whitened = whitened_residual(V.L, V.U, rows.w);
   const double squares = whitened.squaredNorm() + rows.squares;
-  if (!(squares > explained * rows.w.squaredNorm()) || !std::isfinite(squares)) return value;
+  if (!(squares > explained_share * rows.w.squaredNorm()) || !std::isfinite(squares)) return value;
   value.criterion = criterion(V, rows, squares);
   value.noise_variance = squares / restricted_count_;
   if (!with_gradient) return value;
@@ -258,7 +256,7 @@ Vector RestrictedLikelihood::criteria(const OperatorFamily::Point& point, double
   for (Index k = 0; k < lambdas.size(); ++k) {
     const Rows rows = rows_at(lambdas(k));
     const double squares = whitened_residual(V.L, V.U, rows.w).squaredNorm() + rows.squares;
-    if (squares > explained * rows.w.squaredNorm() && std::isfinite(squares))
+    if (squares > explained_share * rows.w.squaredNorm() && std::isfinite(squares))
       values(k) = criterion(V, rows, squares);
   }
   return values;
@@ -267,7 +265,7 @@ Vector RestrictedLikelihood::criteria(const OperatorFamily::Point& point, double
 double RestrictedLikelihood::criterion_at_zero(double lambda) const {
   const Rows rows = rows_at(lambda);
   const double squares = fixed_.reduce(rows.w).squaredNorm() + rows.squares;
-  if (!(squares > explained * rows.w.squaredNorm())) return -std::numeric_limits<double>::infinity();
+  if (!(squares > explained_share * rows.w.squaredNorm())) return -std::numeric_limits<double>::infinity();
   return restricted_count_ * std::log(squares / restricted_count_) - 2.0 * rows.log_jacobian;
 }
 

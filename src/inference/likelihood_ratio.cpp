@@ -11,7 +11,7 @@
 namespace gradflow {
 namespace {
 
-constexpr Index block = 128;  // draws per random stream and product
+constexpr Index draws_per_product = 128;  // from one random stream
 
 // LR and where it is attained, over the times up to the bound: on the flow, whose estimate has no bound, Q is
 // convex, and its minimum over them is at the bound where the estimate is beyond.
@@ -59,8 +59,8 @@ Vector likelihood_ratio_null(const SpectralData& data, const Path& family,
       make_ratio_search(data, family, largest_time(data, family, options.largest_shrinkage));
   Vector null(options.draws);
   const SerialBlas serial;
-  parallel_for(options.draws, block, [&](Index begin, Index end) {
-    RandomStream random(options.seed, fmt::format("likelihood ratio {}", begin / block));
+  parallel_for(options.draws, draws_per_product, [&](Index begin, Index end) {
+    RandomStream random(options.seed, fmt::format("likelihood ratio {}", begin / draws_per_product));
     null.segment(begin, end - begin) = search.maximise(search.null_squares(random, end - begin)).ratio;
   });
   return null;

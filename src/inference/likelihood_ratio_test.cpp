@@ -11,7 +11,7 @@
 namespace gradflow {
 namespace {
 
-SpectralData planted(Index n, double tau, std::uint64_t seed) {
+SpectralData planted_spectrum(Index n, double tau, std::uint64_t seed) {
   SpectralData data{Vector(n), RandomStream(seed, "z").normals(n)};
   for (Index i = 0; i < n; ++i) {
     data.values(i) = i < n - 5 ? 3.0 * std::pow(static_cast<double>(i + 1), -1.5) : 0.0;
@@ -34,7 +34,7 @@ double direct_ratio(const Vector& values, const Vector& z) {
 }
 
 TEST(LikelihoodRatio, NullAgreesWithDirectSimulationOnAFineGrid) {
-  const SpectralData data = planted(30, 0.0, 1);
+  const SpectralData data = planted_spectrum(30, 0.0, 1);
   const LikelihoodRatioOptions options{.draws = 4000, .seed = 3};
   const Vector null = likelihood_ratio_null(data, Path{.kind = PathKind::ridge}, options);
   RandomStream random(8, "direct");
@@ -52,7 +52,7 @@ TEST(LikelihoodRatio, NullAgreesWithDirectSimulationOnAFineGrid) {
 
 TEST(LikelihoodRatio, FlowIsZeroExactlyAsOftenAsTheScoreIsNotPositive) {
   // LR = 0 on the flow exactly when sum (lambda_i - mean) z_i^2 <= 0, whose probability is known.
-  const SpectralData data = planted(40, 0.0, 2);
+  const SpectralData data = planted_spectrum(40, 0.0, 2);
   const LikelihoodRatioTest test =
       likelihood_ratio_test(data, Path{.kind = PathKind::flow}, {.draws = 4000, .seed = 4});
   const double exact = -std::expm1(weighted_chi_square_tail(data.values.array() - data.values.mean()).log_p);
@@ -61,7 +61,7 @@ TEST(LikelihoodRatio, FlowIsZeroExactlyAsOftenAsTheScoreIsNotPositive) {
 }
 
 TEST(LikelihoodRatio, MultiplicitiesOfAnySizeReplaceEqualEigenvalues) {
-  SpectralData expanded = planted(60, 0.0, 5);
+  SpectralData expanded = planted_spectrum(60, 0.0, 5);
   expanded.values.tail(50).setZero();
   SpectralData merged{expanded.values.head(11), Vector::Ones(11), Vector::Ones(11)};
   merged.multiplicity(10) = 50.0;
@@ -81,7 +81,7 @@ TEST(LikelihoodRatio, MultiplicitiesOfAnySizeReplaceEqualEigenvalues) {
 
 TEST(LikelihoodRatio, HasItsSizeUnderTheNull) {
   // One null serves every response; a p-value at most 0.05 or 0.2 has that probability.
-  const SpectralData data = planted(40, 0.0, 6);
+  const SpectralData data = planted_spectrum(40, 0.0, 6);
   const Path ridge{.kind = PathKind::ridge};
   const Vector null = likelihood_ratio_null(data, ridge, {.draws = 4000, .seed = 7});
   RandomStream random(10, "responses");
@@ -103,7 +103,7 @@ TEST(LikelihoodRatio, HasItsSizeUnderTheNull) {
 }
 
 TEST(LikelihoodRatio, StatisticIsThatOfTheRemlFitOnEveryPath) {
-  const SpectralData data = planted(50, 30.0, 11);
+  const SpectralData data = planted_spectrum(50, 30.0, 11);
   for (const Path& family :
        {Path{.kind = PathKind::flow}, Path{.kind = PathKind::ridge},
         Path{.kind = PathKind::decay, .decay = 0.1}, Path{.kind = PathKind::implicit, .iterations = 3},
@@ -119,7 +119,7 @@ TEST(LikelihoodRatio, StatisticIsThatOfTheRemlFitOnEveryPath) {
 }
 
 TEST(LikelihoodRatio, StatisticZeroHasPValueOne) {
-  SpectralData data = planted(20, 0.0, 12);
+  SpectralData data = planted_spectrum(20, 0.0, 12);
   data.z.setConstant(1.0);
   data.z(0) = 0.0;
   const LikelihoodRatioTest test = likelihood_ratio_test(data, Path{.kind = PathKind::ridge}, {.draws = 100});
@@ -131,7 +131,7 @@ TEST(LikelihoodRatio, StatisticZeroHasPValueOne) {
 }
 
 TEST(LikelihoodRatio, BeyondTheDrawsThePValueIsMarkedAsAnUpperBound) {
-  const SpectralData data = planted(60, 1e4, 13);
+  const SpectralData data = planted_spectrum(60, 1e4, 13);
   const LikelihoodRatioTest test = likelihood_ratio_test(data, Path{.kind = PathKind::ridge}, {.draws = 500});
 
   EXPECT_TRUE(test.simulated.upper_bound);
@@ -140,7 +140,7 @@ TEST(LikelihoodRatio, BeyondTheDrawsThePValueIsMarkedAsAnUpperBound) {
 }
 
 TEST(LikelihoodRatio, SameSeedGivesTheSameBitsForAnyNumberOfThreads) {
-  const SpectralData data = planted(30, 0.0, 14);
+  const SpectralData data = planted_spectrum(30, 0.0, 14);
   const int before = threads();
   set_threads(1);
   const Vector one = likelihood_ratio_null(data, Path{.kind = PathKind::ridge}, {.draws = 600});

@@ -6,22 +6,15 @@
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "inference/test_support.h"
 #include "support/reference.h"
 
 namespace gradflow {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-Matrix gaussian_kernel(const Matrix& A, const Matrix& B) {
-  Matrix K(A.rows(), B.rows());
-  for (Index i = 0; i < A.rows(); ++i)
-    for (Index j = 0; j < B.rows(); ++j) K(i, j) = std::exp(-0.5 * (A.row(i) - B.row(j)).squaredNorm());
-  return K;
-}
 
 double student(RandomStream& random, int dof) {
   return random.normal() / std::sqrt(random.normals(dof).squaredNorm() / static_cast<double>(dof));
@@ -283,14 +276,14 @@ TEST(StudentNoise, SaysWhenTheWeightsDidNotSettle) {
   EXPECT_TRUE(std::isinf(noise.dof));
 }
 
-struct Planted {
+struct PlantedNoise {
   Matrix X, U;
   Vector y;
 };
 // Noise variance exp(gamma'u) around a line; gamma = (1, -0.5) by default.
-Planted planted(Index n, const Vector& gamma, std::uint64_t seed) {
+PlantedNoise planted_noise(Index n, const Vector& gamma, std::uint64_t seed) {
   RandomStream random(seed, "heteroscedastic");
-  Planted p{Matrix::Ones(n, 2), random.normals(n, 2), Vector(n)};
+  PlantedNoise p{Matrix::Ones(n, 2), random.normals(n, 2), Vector(n)};
   p.X.col(1) = random.normals(n);
   p.y = p.X.col(1) + Vector((0.5 * (p.U * gamma).array()).exp() * random.normals(n).array());
   return p;
@@ -298,7 +291,7 @@ Planted planted(Index n, const Vector& gamma, std::uint64_t seed) {
 
 TEST(HeteroscedasticNoise, RecoversPlantedCoefficientsUnderRidge) {
   const Index n = 150;
-  const Planted p = planted(n, Vector{{1.0, -0.5}}, 1);
+  const PlantedNoise p = planted_noise(n, Vector{{1.0, -0.5}}, 1);
   const Matrix inputs = p.X.col(1);
   const DenseOperator H(gaussian_kernel(inputs, inputs));
   const HeteroscedasticNoise noise =
@@ -316,7 +309,7 @@ TEST(HeteroscedasticNoise, RecoversPlantedCoefficientsUnderRidge) {
 TEST(HeteroscedasticNoise, MaximisesTheRestrictedLikelihood) {
   // -2 log L_R = sum log s_i + log|X'S^-1X| + r'S^-1r, S = diag(s_i), s2 profiled: brute force around.
   const Index n = 60;
-  const Planted p = planted(n, Vector{{1.0, -0.5}}, 2);
+  const PlantedNoise p = planted_noise(n, Vector{{1.0, -0.5}}, 2);
   const HeteroscedasticNoise noise = heteroscedastic_noise(regression(p.X, p.y, true), p.U, {"a", "b"});
   const auto criterion = [&](const Vector& gamma) {
     const Vector weights = (-(p.U * gamma).array()).exp();
@@ -344,10 +337,10 @@ TEST(HeteroscedasticNoise, HasCalibratedStandardErrorsAndTests) {
   double squares = 0.0;
   int rejected_score = 0, rejected_wald = 0;
   for (std::uint64_t r = 0; r < replicates; ++r) {
-    const Planted p = planted(60, Vector{{0.7, 0.0}}, 100 + r);
+    const PlantedNoise p = planted_noise(60, Vector{{0.7, 0.0}}, 100 + r);
     const HeteroscedasticNoise noise = heteroscedastic_noise(regression(p.X, p.y, true), p.U, {"a", "b"});
     squares += std::pow((noise.coefficients[0].estimate - 0.7) / noise.coefficients[0].standard_error, 2);
-    const Planted null = planted(60, Vector::Zero(2), 1000 + r);
+    const PlantedNoise null = planted_noise(60, Vector::Zero(2), 1000 + r);
     const HeteroscedasticNoise none =
         heteroscedastic_noise(regression(null.X, null.y, true), null.U, {"a", "b"});
     rejected_score += none.score_p_value < 0.05 ? 1 : 0;
@@ -364,7 +357,7 @@ TEST(HeteroscedasticNoise, HasCalibratedStandardErrorsAndTests) {
 }
 
 TEST(HeteroscedasticNoise, ARescaledColumnRescalesItsCoefficient) {
-  Planted p = planted(50, Vector{{1.0, -0.5}}, 3);
+  PlantedNoise p = planted_noise(50, Vector{{1.0, -0.5}}, 3);
   const HeteroscedasticNoise a = heteroscedastic_noise(regression(p.X, p.y, true), p.U, {"a", "b"});
   p.U.col(1) = 1000.0 + 8.0 * p.U.col(1).array();
   const HeteroscedasticNoise b = heteroscedastic_noise(regression(p.X, 3.0 * p.y, true), p.U, {"a", "b"});
@@ -391,7 +384,7 @@ TEST(HeteroscedasticNoise, FollowsTheFittedMean) {
 }
 
 TEST(HeteroscedasticNoise, NamesColumnsThatCannotBeUsed) {
-  const Planted p = planted(20, Vector{{1.0, -0.5}}, 5);
+  const PlantedNoise p = planted_noise(20, Vector{{1.0, -0.5}}, 5);
   const WeightedRefit refit = regression(p.X, p.y, true);
   Matrix constant = p.U, twice = p.U;
   constant.col(1).setConstant(3.0);

@@ -10,11 +10,11 @@
 namespace gradflow {
 namespace {
 
-constexpr std::array<std::pair<PathKind, std::string_view>, 5> names{{{PathKind::flow, "flow"},
-                                                                      {PathKind::ridge, "ridge"},
-                                                                      {PathKind::decay, "decay"},
-                                                                      {PathKind::descent, "descent"},
-                                                                      {PathKind::implicit, "implicit"}}};
+constexpr std::array<std::pair<PathKind, std::string_view>, 5> path_names{{{PathKind::flow, "flow"},
+                                                                           {PathKind::ridge, "ridge"},
+                                                                           {PathKind::decay, "decay"},
+                                                                           {PathKind::descent, "descent"},
+                                                                           {PathKind::implicit, "implicit"}}};
 
 // phi_1(x) = (1 - exp(-x))/x
 double phi1(double x) { return x == 0.0 ? 1.0 : -std::expm1(-x) / x; }
@@ -59,13 +59,13 @@ Vector elementwise(const Vector& lambda, Function function) {
 }  // namespace
 
 std::string_view to_string(PathKind kind) {
-  for (const auto& [value, name] : names)
+  for (const auto& [value, name] : path_names)
     if (value == kind) return name;
   throw InternalError("unnamed training path");
 }
 
 PathKind parse_path(const std::string& text) {
-  for (const auto& [value, name] : names)
+  for (const auto& [value, name] : path_names)
     if (text == name) return value;
   throw InputError(
       fmt::format("path '{}' is not known: must be flow, ridge, decay, descent or implicit", text));

@@ -7,13 +7,12 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
+#include "inference/rounding.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double tie = 1e-10;
-
-PermutationTest unidentified(std::string reason) {
+PermutationTest unidentified_permutation(std::string reason) {
   PermutationTest test;
   test.outcome = Outcome::unidentified;
   test.reason = std::move(reason);
@@ -140,7 +139,8 @@ PermutationTest permutation_test(const TrainingOperator& H, const FixedEffects& 
   Matrix e = y;
   statistic.project(e);
   if (!(e.norm() > 1e-12 * y.norm()))
-    return unidentified("the fixed effects explain the response exactly: nothing is left to test");
+    return unidentified_permutation(
+        "the fixed effects explain the response exactly: nothing is left to test");
   PermutationTest test;
   test.exact_level = intercept_at_most(fixed);
   test.statistic = statistic(e)(0);
@@ -153,7 +153,7 @@ PermutationTest permutation_test(const TrainingOperator& H, const FixedEffects& 
   const Tally tally =
       count(statistic, permutations, test.statistic, test.enumerated ? arrangements : options.draws, used);
   if (tally.highest - tally.lowest <= tie * std::abs(tally.highest) && tally.draws > 1)
-    return unidentified(
+    return unidentified_permutation(
         "the statistic is the same for every permutation: the operator distinguishes nothing");
   describe(tally, options, test);
   return test;

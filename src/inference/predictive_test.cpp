@@ -11,19 +11,13 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
+#include "inference/test_support.h"
 #include "support/reference.h"
 
 namespace gradflow {
 namespace {
 
-Matrix gaussian_kernel(const Matrix& A, const Matrix& B) {
-  Matrix K(A.rows(), B.rows());
-  for (Index i = 0; i < A.rows(); ++i)
-    for (Index j = 0; j < B.rows(); ++j) K(i, j) = std::exp(-0.5 * (A.row(i) - B.row(j)).squaredNorm());
-  return K;
-}
-
-struct Problem {
+struct RidgeProblem {
   Matrix inputs, new_inputs, design, new_design;
   Vector response;
 
@@ -33,9 +27,10 @@ struct Problem {
   FixedEffects fixed() const { return {design, {"one", "slope"}}; }
 };
 
-Problem make_problem(Index n, Index m, std::uint64_t seed) {
+RidgeProblem make_ridge_problem(Index n, Index m, std::uint64_t seed) {
   RandomStream random(seed, "predictive");
-  Problem p{random.normals(n, 1), random.normals(m, 1), Matrix::Ones(n, 2), Matrix::Ones(m, 2), Vector(n)};
+  RidgeProblem p{random.normals(n, 1), random.normals(m, 1), Matrix::Ones(n, 2), Matrix::Ones(m, 2),
+                 Vector(n)};
   p.design.col(1) = random.normals(n);
   p.new_design.col(1) = random.normals(m);
   p.response =
@@ -113,7 +108,7 @@ TEST(StudentMixtures, QuantilesInvertTheDistributionWhoseDensityIntegratesToIt) 
 }
 
 TEST(RidgePredictive, WithoutASignalIsTheStudentIntervalOfOrdinaryRegression) {
-  const Problem p = make_problem(12, 4, 4);
+  const RidgeProblem p = make_ridge_problem(12, 4, 4);
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
   const FixedEffects fixed = p.fixed();
   // tau lambda_1 at most 1e-7, or 0: ordinary least squares.
@@ -173,7 +168,7 @@ TEST(RidgePredictive, BecomesThePlugInNormalAsTheProfileSharpens) {
 }
 
 TEST(RidgePredictive, DeltaMethodHasTheSlopeOfThePredictionInLogTau) {
-  const Problem p = make_problem(30, 5, 6);
+  const RidgeProblem p = make_ridge_problem(30, 5, 6);
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
   const double tau = 2.0, h = 1e-5;
   const auto at = [&](double time, double sd) {
@@ -187,7 +182,7 @@ TEST(RidgePredictive, DeltaMethodHasTheSlopeOfThePredictionInLogTau) {
 }
 
 TEST(RidgePredictive, DeltaAgreesWithThePosteriorAtTheSameTau) {
-  const Problem p = make_problem(30, 5, 7);
+  const RidgeProblem p = make_ridge_problem(30, 5, 7);
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
   const FixedEffects fixed = p.fixed();
   const Path path{.kind = PathKind::ridge, .time = 2.0};
@@ -214,7 +209,7 @@ TEST(RidgePredictive, IsCalibratedOverItsPriorWhereThePlugInNormalIsNot) {
   int integrated = 0, plug_in = 0;
   std::vector<double> u;
   for (int r = 0; r < replicates; ++r) {
-    Problem p = make_problem(n, 1, 500 + static_cast<std::uint64_t>(r));
+    RidgeProblem p = make_ridge_problem(n, 1, 500 + static_cast<std::uint64_t>(r));
     RandomStream random(static_cast<std::uint64_t>(r), "model");
     const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
     const FixedEffects fixed = p.fixed();
@@ -249,7 +244,7 @@ TEST(RidgePredictive, IsCalibratedOverItsPriorWhereThePlugInNormalIsNot) {
 }
 
 TEST(RidgePredictive, RefusesAResponseThatTheFixedEffectsExplain) {
-  Problem p = make_problem(10, 1, 8);
+  RidgeProblem p = make_ridge_problem(10, 1, 8);
   p.response.setZero();
   const DenseOperator H(gaussian_kernel(p.inputs, p.inputs));
 

@@ -7,13 +7,13 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "inference/search.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr int interior_points = 200;
 
 // Sum of (1 - phi) z^2 over that of z^2: the limits at infinite time are exact.

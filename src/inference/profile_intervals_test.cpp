@@ -12,7 +12,7 @@
 namespace gradflow {
 namespace {
 
-SpectralData planted(Index n, double tau, double s2, std::uint64_t seed) {
+SpectralData planted_profile(Index n, double tau, double s2, std::uint64_t seed) {
   SpectralData data{Vector(n), RandomStream(seed, "profile intervals").normals(n)};
   for (Index i = 0; i < n; ++i) {
     data.values(i) = 3.0 * std::pow(static_cast<double>(i + 1), -2.0);
@@ -34,7 +34,7 @@ double profiled_over_time(const SpectralData& data, double s2) {
 }
 
 TEST(ProfileIntervals, EndsOfTheNoiseVarianceLieOneQuantileAboveTheMinimum) {
-  const SpectralData data = planted(60, 20.0, 2.0, 4);
+  const SpectralData data = planted_profile(60, 20.0, 2.0, 4);
   const ProfileIntervals result = profile_intervals(data, Path{.kind = PathKind::ridge});
   const double drop = boost::math::quantile(boost::math::chi_squared(1.0), 0.95);
   const double best = profiled_over_time(data, result.noise_variance.estimate);
@@ -46,7 +46,7 @@ TEST(ProfileIntervals, EndsOfTheNoiseVarianceLieOneQuantileAboveTheMinimum) {
 }
 
 TEST(ProfileIntervals, ShareAndDofAreTheImagesOfTheTimesEnds) {
-  const SpectralData data = planted(60, 20.0, 2.0, 5);
+  const SpectralData data = planted_profile(60, 20.0, 2.0, 5);
   for (const PathKind kind : {PathKind::flow, PathKind::ridge, PathKind::implicit}) {
     const ProfileIntervals result = profile_intervals(data, Path{.kind = kind, .iterations = 3});
     const Interval time = result.time.interval;
@@ -62,7 +62,7 @@ TEST(ProfileIntervals, ShareAndDofAreTheImagesOfTheTimesEnds) {
 }
 
 TEST(ProfileIntervals, RescaledResponsesRescaleOnlyTheNoiseVariance) {
-  const SpectralData data = planted(60, 20.0, 2.0, 6);
+  const SpectralData data = planted_profile(60, 20.0, 2.0, 6);
   SpectralData scaled = data;
   scaled.z *= 3.0;
   const ProfileIntervals a = profile_intervals(data, Path{.kind = PathKind::ridge});
@@ -75,7 +75,7 @@ TEST(ProfileIntervals, RescaledResponsesRescaleOnlyTheNoiseVariance) {
 }
 
 TEST(ProfileIntervals, WiderLevelsContainNarrowerOnes) {
-  const SpectralData data = planted(60, 5.0, 1.0, 7);
+  const SpectralData data = planted_profile(60, 5.0, 1.0, 7);
   const Path ridge{.kind = PathKind::ridge};
   const ProfileIntervals narrow = profile_intervals(data, ridge, {.level = 0.5});
   const ProfileIntervals wide = profile_intervals(data, ridge, {.level = 0.99});
@@ -88,7 +88,7 @@ TEST(ProfileIntervals, WiderLevelsContainNarrowerOnes) {
 }
 
 TEST(ProfileIntervals, AnEstimateOfZeroHasLowerEndsOfZeroAndSaysSo) {
-  SpectralData data = planted(40, 0.0, 1.0, 8);
+  SpectralData data = planted_profile(40, 0.0, 1.0, 8);
   data.z.head(20).setConstant(0.1);
   const ProfileIntervals result = profile_intervals(data, Path{.kind = PathKind::ridge});
 
@@ -101,7 +101,7 @@ TEST(ProfileIntervals, AnEstimateOfZeroHasLowerEndsOfZeroAndSaysSo) {
 }
 
 TEST(ProfileIntervals, InterpolatingDataBoundTheNoiseVarianceOnlyFromAbove) {
-  SpectralData data = planted(40, 0.0, 1.0, 9);
+  SpectralData data = planted_profile(40, 0.0, 1.0, 9);
   data.z = data.values.cwiseSqrt();  // covariance proportional to M: no noise at all
   const ProfileIntervals result = profile_intervals(data, Path{.kind = PathKind::ridge});
 
@@ -124,7 +124,7 @@ TEST(ProfileIntervals, ForTheNoiseVarianceCoverAtTheirLevel) {
   constexpr int replicates = 300;
   int covered = 0;
   for (int r = 0; r < replicates; ++r) {
-    const SpectralData data = planted(40, 10.0, 2.0, 1000 + static_cast<std::uint64_t>(r));
+    const SpectralData data = planted_profile(40, 10.0, 2.0, 1000 + static_cast<std::uint64_t>(r));
     const Interval interval =
         profile_intervals(data, Path{.kind = PathKind::ridge}, {.level = 0.9}).noise_variance.interval;
     covered += interval.lower <= 2.0 && 2.0 <= interval.upper ? 1 : 0;

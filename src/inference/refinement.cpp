@@ -31,10 +31,10 @@ Vector bend(const std::vector<ParameterPrior>& priors, const Vector& x) {
   return result;
 }
 
-class Search {
+class RefinementSearch {
  public:
-  Search(const StochasticLikelihood& likelihood, const RefinementStart& start,
-         const RefinementOptions& options);
+  RefinementSearch(const StochasticLikelihood& likelihood, const RefinementStart& start,
+                   const RefinementOptions& options);
   Refinement run();
 
  private:
@@ -52,8 +52,8 @@ class Search {
   int evaluations_ = 0;
 };
 
-Search::Search(const StochasticLikelihood& likelihood, const RefinementStart& start,
-               const RefinementOptions& options)
+RefinementSearch::RefinementSearch(const StochasticLikelihood& likelihood, const RefinementStart& start,
+                                   const RefinementOptions& options)
     : likelihood_(likelihood), start_(start), options_(options) {
   const double share = static_cast<double>(likelihood.rows()) / static_cast<double>(start.rows);
   B_ = share * start.curvature;
@@ -61,14 +61,14 @@ Search::Search(const StochasticLikelihood& likelihood, const RefinementStart& st
   B_ = with_floor(B_);
 }
 
-double Search::penalty(const Vector& x) const {
+double RefinementSearch::penalty(const Vector& x) const {
   double sum = 0.0;
   for (Index k = 0; k < x.size(); ++k) sum += start_.priors[static_cast<std::size_t>(k)].penalty(x(k));
   return sum;
 }
 
-bool Search::evaluate(const Vector& x, StochasticLikelihood::Errors errors, ProbedLikelihood& value,
-                      Vector& g) {
+bool RefinementSearch::evaluate(const Vector& x, StochasticLikelihood::Errors errors, ProbedLikelihood& value,
+                                Vector& g) {
   report_progress(options_.progress, fmt::format("refining the kernel on {} rows", likelihood_.rows()),
                   static_cast<double>(evaluations_) / options_.max_evaluations);
   value = likelihood_.at(x, errors);
@@ -80,7 +80,7 @@ bool Search::evaluate(const Vector& x, StochasticLikelihood::Errors errors, Prob
 }
 
 // B^-1 on the parameters that may move; zero where one is at a bound and the slope leads beyond it.
-Matrix Search::restricted_inverse(const Vector& x, const Vector& g) const {
+Matrix RefinementSearch::restricted_inverse(const Vector& x, const Vector& g) const {
   std::vector<Index> free;
   for (Index k = 0; k < x.size(); ++k) {
     const double margin = 1e-6 * (start_.upper(k) - start_.lower(k));
@@ -96,7 +96,7 @@ Matrix Search::restricted_inverse(const Vector& x, const Vector& g) const {
   return inverse;
 }
 
-Vector Search::step(const Vector& x, const Vector& g) const {
+Vector RefinementSearch::step(const Vector& x, const Vector& g) const {
   Vector s = -(restricted_inverse(x, g) * g);
   const double most = s.cwiseAbs().maxCoeff();
   if (most > longest) s *= longest / most;
@@ -104,7 +104,7 @@ Vector Search::step(const Vector& x, const Vector& g) const {
 }
 
 // B s = y, damped so that B stays positive definite.
-void Search::learn(const Vector& s, const Vector& y) {
+void RefinementSearch::learn(const Vector& s, const Vector& y) {
   const Vector Bs = B_ * s;
   const double sBs = s.dot(Bs), sy = s.dot(y);
   if (!(sBs > 0.0)) return;
@@ -114,7 +114,7 @@ void Search::learn(const Vector& s, const Vector& y) {
   B_ = with_floor(B_);
 }
 
-Refinement Search::run() {
+Refinement RefinementSearch::run() {
   Refinement result;
   result.start = result.parameters = start_.x;
   Matrix few = start_.curvature;
@@ -157,7 +157,7 @@ Refinement Search::run() {
   return result;
 }
 
-void Search::finish(Refinement& result) const {
+void RefinementSearch::finish(Refinement& result) const {
   result.evaluations = evaluations_;
   result.moved = (result.parameters - result.start).cwiseQuotient(result.scale);
   const Vector differences = result.before.probe_criteria - result.after.probe_criteria;
@@ -216,7 +216,7 @@ Refinement refine(const StochasticLikelihood& likelihood, const RefinementStart&
                   const RefinementOptions& options) {
   options.check();
   check(likelihood, start);
-  return Search(likelihood, start, options).run();
+  return RefinementSearch(likelihood, start, options).run();
 }
 
 }  // namespace gradflow

@@ -11,7 +11,7 @@
 namespace gradflow {
 namespace {
 
-SpectralData planted(Index n, double tau, std::uint64_t seed) {
+SpectralData planted_decay(Index n, double tau, std::uint64_t seed) {
   SpectralData data{Vector(n), RandomStream(seed, "z").normals(n)};
   for (Index i = 0; i < n; ++i) {
     data.values(i) = 3.0 * std::pow(static_cast<double>(i + 1), -1.5);
@@ -21,7 +21,7 @@ SpectralData planted(Index n, double tau, std::uint64_t seed) {
 }
 
 TEST(FlowReml, DerivativeVanishesAtTheRoot) {
-  const SpectralData data = planted(200, 50.0, 1);
+  const SpectralData data = planted_decay(200, 50.0, 1);
   const RemlFit fit = fit_reml(data, Path{.kind = PathKind::flow});
   const Eigen::ArrayXd weight = fit.path.phi(data.values).array() * data.z.array().square();
 
@@ -76,7 +76,7 @@ TEST(Reml, EqualEigenvaluesAreUnidentified) {
 }
 
 TEST(Reml, RescaledOperatorRescalesTheTimeAndKeepsTheRest) {
-  const SpectralData data = planted(150, 20.0, 2);
+  const SpectralData data = planted_decay(150, 20.0, 2);
   SpectralData scaled = data;
   scaled.values *= 8.0;
   for (const PathKind kind : {PathKind::flow, PathKind::ridge}) {
@@ -117,7 +117,7 @@ TEST(RidgeReml, CriterionEqualsTheTextbookRestrictedLikelihood) {
 
 TEST(RidgeReml, FindsTheGlobalMinimumOnAFineGrid) {
   for (std::uint64_t seed = 10; seed < 30; ++seed) {
-    const SpectralData data = planted(60, seed % 2 == 0 ? 5.0 : 500.0, seed);
+    const SpectralData data = planted_decay(60, seed % 2 == 0 ? 5.0 : 500.0, seed);
     const RemlFit fit = fit_reml(data, Path{.kind = PathKind::ridge});
     double best = fit.criterion_at_zero;
     for (double x = -12.0; x < 12.0; x += 0.003)
@@ -128,7 +128,7 @@ TEST(RidgeReml, FindsTheGlobalMinimumOnAFineGrid) {
 }
 
 TEST(Reml, ProfileIntervalEndsWhereTheCriterionHasRisenByTheQuantile) {
-  const SpectralData data = planted(200, 50.0, 4);
+  const SpectralData data = planted_decay(200, 50.0, 4);
   for (const PathKind kind : {PathKind::flow, PathKind::ridge}) {
     const RemlFit fit = fit_reml(data, Path{.kind = kind});
     ASSERT_LT(fit.interval.lower, fit.path.time);
@@ -142,7 +142,7 @@ TEST(Reml, ProfileIntervalEndsWhereTheCriterionHasRisenByTheQuantile) {
 }
 
 TEST(Reml, InterpolatingDataStopAtTheStatedBoundWithAWarning) {
-  SpectralData data = planted(50, 5.0, 5);
+  SpectralData data = planted_decay(50, 5.0, 5);
   data.z = data.values.cwiseSqrt();
   data.values.tail(10).setZero();
   data.z.tail(10).setZero();
@@ -154,7 +154,7 @@ TEST(Reml, InterpolatingDataStopAtTheStatedBoundWithAWarning) {
 }
 
 TEST(Reml, DescentNeedsAStableLearningRate) {
-  const SpectralData data = planted(50, 5.0, 6);
+  const SpectralData data = planted_decay(50, 5.0, 6);
 
   EXPECT_THROW(fit_reml(data, Path{.kind = PathKind::descent, .learning_rate = 0.34}), InputError);
   const RemlFit fit = fit_reml(data, Path{.kind = PathKind::descent, .learning_rate = 0.01});
@@ -162,7 +162,7 @@ TEST(Reml, DescentNeedsAStableLearningRate) {
 }
 
 TEST(Reml, TwoParameterPathsReachAtLeastTheLikelihoodOfTheirLimits) {
-  const SpectralData data = planted(120, 30.0, 7);
+  const SpectralData data = planted_decay(120, 30.0, 7);
   const double flow = fit_reml(data, Path{.kind = PathKind::flow}).criterion;
   const double ridge = fit_reml(data, Path{.kind = PathKind::ridge}).criterion;
 

@@ -3,18 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <utility>
 #include <vector>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-constexpr std::array<std::pair<TransformKind, std::string_view>, 3> names{
+constexpr std::array<std::pair<TransformKind, std::string_view>, 3> transform_names{
     {{TransformKind::none, "none"},
      {TransformKind::box_cox, "box-cox"},
      {TransformKind::yeo_johnson, "yeo-johnson"}}};
@@ -53,13 +51,13 @@ double median(std::vector<double> values) {
 }  // namespace
 
 std::string_view to_string(TransformKind kind) {
-  for (const auto& [value, name] : names)
+  for (const auto& [value, name] : transform_names)
     if (value == kind) return name;
   return "unknown";
 }
 
 TransformKind parse_transform(const std::string& text) {
-  for (const auto& [kind, name] : names)
+  for (const auto& [kind, name] : transform_names)
     if (name == text) return kind;
   throw InputError(fmt::format("response transform '{}' is none of: none, box-cox, yeo-johnson", text));
 }

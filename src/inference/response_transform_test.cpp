@@ -3,15 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 const Vector lambdas{{-2.0, -0.5, -1e-7, 0.0, 1e-9, 0.3, 1.0, 1.7, 2.0, 2.0 + 1e-8, 3.0}};
 
 Vector skewed() { return (0.8 * RandomStream(1, "y").normals(60).array() + 7.0).exp(); }

@@ -6,12 +6,11 @@
 #include <numbers>
 #include <vector>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 
 namespace gradflow {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // sum m_i a_i chi2_1: weights and how often each occurs.
 struct WeightedSum {
@@ -149,7 +148,7 @@ void satterthwaite(const Vector& values, const Vector& count, double statistic, 
   test.log10_p_value_satterthwaite = log_p / std::numbers::ln10;
 }
 
-ScoreTest unidentified(std::string reason) {
+ScoreTest unidentified_score(std::string reason) {
   ScoreTest test;
   test.outcome = Outcome::unidentified;
   test.reason = std::move(reason);
@@ -182,11 +181,11 @@ ScoreTest score_test(const Vector& values, const Vector& multiplicity, double qu
   const Vector count = multiplicity.size() > 0 ? multiplicity : Vector(Vector::Ones(values.size()));
   const double N = count.sum();
   if (!(squared_norm > 0.0))
-    return unidentified("the fixed effects explain the response exactly: nothing is left to test");
+    return unidentified_score("the fixed effects explain the response exactly: nothing is left to test");
   const double largest = values.maxCoeff(), spread = largest - values.minCoeff();
-  if (!(largest > 0.0)) return unidentified("the training operator is zero after the fixed effects");
+  if (!(largest > 0.0)) return unidentified_score("the training operator is zero after the fixed effects");
   if (spread <= 1e-12 * N * largest)
-    return unidentified(
+    return unidentified_score(
         "all eigenvalues of the training operator are equal: the statistic is constant under any signal");
   ScoreTest test;
   test.method = method;

@@ -1,17 +1,15 @@
 #include "inference/search.h"
+#include "base/special_values.h"
 
 #include <algorithm>
 #include <boost/math/tools/minima.hpp>
 #include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <utility>
 
 namespace gradflow {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 double or_infinite(double value) { return std::isnan(value) ? infinity : value; }
 

@@ -12,14 +12,12 @@
 #include "gradflow/base/random.h"
 #include "gradflow/spectrum/conjugate_gradients.h"
 #include "gradflow/spectrum/nystrom.h"
+#include "inference/rounding.h"
 
 namespace gradflow {
 namespace {
 
 constexpr Index most_groups = 8;  // of probes, for the gradient's standard errors
-
-// A residual sum of squares below this share of |w|^2 is rounding.
-constexpr double explained = 1e-24;
 
 Index rank_of(const ProbeOptions& options, Index n) {
   if (options.rank >= 0) return std::min(options.rank, n);
@@ -99,7 +97,7 @@ StochasticLikelihood::StochasticLikelihood(const OperatorFamily& family, Vector 
           fmt::format("must equal the family's number of rows, {}", n));
   require(within_squares >= 0.0 && within_dof >= 0.0, "squares within rows", within_squares,
           "must be >= 0, and their degrees of freedom too");
-  least_squares_ = explained * w_.squaredNorm();
+  least_squares_ = explained_share * w_.squaredNorm();
   w_ = fixed_.lift(fixed_.reduce(w_));  // PX = 0: P sees nothing else of w
   restricted_count_ = static_cast<double>(fixed_.residual_dimension()) + within_dof;
   if (fixed_.count() > 0)

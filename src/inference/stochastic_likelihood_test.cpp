@@ -17,7 +17,7 @@ namespace gradflow {
 namespace {
 
 // A response with a smooth signal, three fixed effects and weights, under one kernel.
-struct Problem {
+struct LikelihoodProblem {
   std::shared_ptr<const OperatorFamily> family{};
   Vector scale{}, w{};
   FixedEffects fixed = FixedEffects::none(1);
@@ -26,10 +26,10 @@ struct Problem {
   RestrictedLikelihood dense() const { return {*family, {w.cwiseQuotient(scale), {}, scale}, fixed}; }
 };
 
-Problem problem(const std::string& kernel, Index n, bool adjusted) {
+LikelihoodProblem problem(const std::string& kernel, Index n, bool adjusted) {
   RandomStream random(1, "problem " + kernel);
   const Matrix X = random.normals(n, 3);
-  Problem result;
+  LikelihoodProblem result;
   result.scale = adjusted ? Vector(Vector::LinSpaced(n, 0.5, 1.6)) : Vector(Vector::Ones(n));
   result.family = std::make_shared<ScaledFamily>(std::make_shared<KernelFamily>(parse_kernel_sum(kernel), X),
                                                  result.scale);
@@ -49,14 +49,14 @@ Problem problem(const std::string& kernel, Index n, bool adjusted) {
 const char* const kernels[] = {"ntk:relu:2,sb2=0.1", "ntk:erf:1,sb2=0.1", "rbf",
                                "ntk:relu:1,sb2=0.1 + linear"};
 
-StochasticLikelihood probed(const Problem& p, const ProbeOptions& options) {
+StochasticLikelihood probed(const LikelihoodProblem& p, const ProbeOptions& options) {
   return {*p.family, p.w, p.fixed, p.at.head(p.at.size() - 1), options};
 }
 
 TEST(StochasticLikelihood, IsWithinItsErrorsOfTheLikelihoodByCholesky) {
   for (const char* kernel : kernels)
     for (const bool adjusted : {false, true}) {
-      const Problem p = problem(kernel, 300, adjusted);
+      const LikelihoodProblem p = problem(kernel, 300, adjusted);
       const LikelihoodValue dense = p.dense().at(p.at);
       const ProbedLikelihood value =
           probed(p, {.tolerance = 1e-8}).at(p.at, StochasticLikelihood::Errors::gradient_too);
@@ -76,7 +76,7 @@ TEST(StochasticLikelihood, IsWithinItsErrorsOfTheLikelihoodByCholesky) {
 TEST(StochasticLikelihood, WithEveryDirectionEqualsTheLikelihoodByCholesky) {
   for (const char* kernel : kernels)
     for (const bool adjusted : {false, true}) {
-      const Problem p = problem(kernel, 100, adjusted);
+      const LikelihoodProblem p = problem(kernel, 100, adjusted);
       const LikelihoodValue dense = p.dense().at(p.at);
       for (const Index rank : {0, 40}) {
         const ProbedLikelihood value =
@@ -95,7 +95,7 @@ TEST(StochasticLikelihood, WithEveryDirectionEqualsTheLikelihoodByCholesky) {
 }
 
 TEST(StochasticLikelihood, CountsReplicatesAsTheLikelihoodByCholeskyDoes) {
-  const Problem p = problem("rbf", 80, true);
+  const LikelihoodProblem p = problem("rbf", 80, true);
   const RestrictedLikelihood likelihood(
       *p.family,
       {.y = p.w.cwiseQuotient(p.scale), .scale = p.scale, .within_squares = 5.0, .within_dof = 20.0},
@@ -111,7 +111,7 @@ TEST(StochasticLikelihood, CountsReplicatesAsTheLikelihoodByCholeskyDoes) {
 }
 
 TEST(StochasticLikelihood, HasHonestStandardErrors) {
-  const Problem p = problem("ntk:relu:1,sb2=0.1", 140, true);
+  const LikelihoodProblem p = problem("ntk:relu:1,sb2=0.1", 140, true);
   const LikelihoodValue dense = p.dense().at(p.at);
   const Index seeds = 50, m = dense.gradient.size();
   Matrix z(m + 1, seeds);
@@ -133,7 +133,7 @@ TEST(StochasticLikelihood, HasHonestStandardErrors) {
 
 TEST(StochasticLikelihood, MissesNoMoreThanItsShareOfAPosteriorStandardDeviation) {
   // var z'Bz <= 2 |B|_F^2: the gradient's error against the curvature of Q, its information.
-  const Problem p = problem("rbf", 200, false);
+  const LikelihoodProblem p = problem("rbf", 200, false);
   const RestrictedLikelihood likelihood = p.dense();
   const ProbedLikelihood value = probed(p, {.probes = 16, .rank = 0, .tolerance = 1e-6})
                                      .at(p.at, StochasticLikelihood::Errors::gradient_too);
@@ -149,7 +149,7 @@ TEST(StochasticLikelihood, MissesNoMoreThanItsShareOfAPosteriorStandardDeviation
 }
 
 TEST(StochasticLikelihood, HasTheSameBitsForTheSameSeedAndAnyNumberOfThreads) {
-  const Problem p = problem("ntk:relu:1,sb2=0.1 + linear", 700, true);
+  const LikelihoodProblem p = problem("ntk:relu:1,sb2=0.1 + linear", 700, true);
   ProbedLikelihood values[3];
   for (const int count : {1, 2, 2}) {
     set_threads(count);
@@ -168,7 +168,7 @@ TEST(StochasticLikelihood, HasTheSameBitsForTheSameSeedAndAnyNumberOfThreads) {
 }
 
 TEST(StochasticLikelihood, SaysWhatItCouldNotDo) {
-  const Problem p = problem("ntk:relu:1,sb2=0.1", 100, true);
+  const LikelihoodProblem p = problem("ntk:relu:1,sb2=0.1", 100, true);
   const ProbedLikelihood few = probed(p, {.rank = 0, .max_iterations = 2}).at(p.at);
   const testing_families::WeightedSum negative({-Matrix::Identity(100, 100)});
   const Vector at{{0.0, std::log(1000.0)}};

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
@@ -16,7 +17,6 @@ namespace {
 constexpr int grid_points = 240;         // a step of 12 % in time
 constexpr int loo_grid_points = 80;      // 35 %, before zooming: each costs 4 n^2 flops
 constexpr double smallest_share = 1e-8;  // of the best time's largest bound, below which none is searched
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 StoppingRule named(RuleKind kind, const StoppingOptions& options) {
   StoppingRule rule;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/special_values.h"
 #include "gradflow/inference/reml.h"
 #include "inference/search.h"
 
@@ -14,7 +15,6 @@ constexpr int ratios = 25;
 constexpr double smallest_ratio = 0.1, largest_ratio = 1e6;
 constexpr int scales = 60;
 constexpr double smallest_scale = 1e-7;
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // (tau, kappa) = u (first, second), u in (0, bound].
 struct Direction {

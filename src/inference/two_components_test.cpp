@@ -9,7 +9,7 @@ namespace gradflow {
 namespace {
 
 // Coordinates drawn from the model itself: Var(z_i) = 1 + tau lambda_i + kappa lambda_i^2.
-SpectralData planted(Index n, double tau, double kappa, std::uint64_t seed) {
+SpectralData planted_components(Index n, double tau, double kappa, std::uint64_t seed) {
   SpectralData data{.values = Vector(n), .z = RandomStream(seed, "z").normals(n)};
   for (Index i = 0; i < n; ++i) {
     const double lambda = 2.0 * std::pow(static_cast<double>(i + 1), -1.0);
@@ -22,7 +22,7 @@ SpectralData planted(Index n, double tau, double kappa, std::uint64_t seed) {
 RemlFit ridge_of(const SpectralData& data) { return fit_reml(data, Path{.kind = PathKind::ridge}); }
 
 TEST(TwoComponents, CriterionWithoutTheSecondIsThatOfRidge) {
-  const SpectralData data = planted(80, 30.0, 0.0, 1);
+  const SpectralData data = planted_components(80, 30.0, 0.0, 1);
   for (const double tau : {0.0, 0.3, 20.0, 1e5})
     EXPECT_NEAR(two_component_criterion(data, tau, 0.0),
                 reml_criterion(data, {.kind = PathKind::ridge, .time = tau}), 1e-9);
@@ -31,7 +31,7 @@ TEST(TwoComponents, CriterionWithoutTheSecondIsThatOfRidge) {
 TEST(TwoComponents, NoPointOfAFineGridHasAHigherLikelihood) {
   for (const std::uint64_t seed : {1, 2, 3})
     for (const double kappa : {0.0, 300.0}) {
-      const SpectralData data = planted(60, 3.0, kappa, seed);
+      const SpectralData data = planted_components(60, 3.0, kappa, seed);
       const TwoComponentFit fit = fit_two_components(data, ridge_of(data));
       const double slack = 1e-6;
 
@@ -48,7 +48,8 @@ TEST(TwoComponents, NoPointOfAFineGridHasAHigherLikelihood) {
 TEST(TwoComponents, LikelihoodFindsWhichOfTheTwoWasPlanted) {
   // 2,000 directions: the share of the wrong component is then small in every draw.
   for (const std::uint64_t seed : {1, 2, 3}) {
-    const SpectralData rough = planted(2000, 1000.0, 0.0, seed), smooth = planted(2000, 0.0, 1e5, seed);
+    const SpectralData rough = planted_components(2000, 1000.0, 0.0, seed),
+                       smooth = planted_components(2000, 0.0, 1e5, seed);
     const TwoComponentFit of_rough = fit_two_components(rough, ridge_of(rough));
     const TwoComponentFit of_smooth = fit_two_components(smooth, ridge_of(smooth));
 
@@ -60,7 +61,7 @@ TEST(TwoComponents, LikelihoodFindsWhichOfTheTwoWasPlanted) {
 }
 
 TEST(TwoComponents, RescalingTheOperatorRescalesTheComponents) {
-  const SpectralData data = planted(100, 1.0, 500.0, 4);
+  const SpectralData data = planted_components(100, 1.0, 500.0, 4);
   SpectralData scaled = data;
   scaled.values *= 1000.0;
 
@@ -74,7 +75,7 @@ TEST(TwoComponents, RescalingTheOperatorRescalesTheComponents) {
 }
 
 TEST(TwoComponents, IntervalOfTheScaleHoldsOneAndEndsWhereTheLikelihoodHasDropped) {
-  const SpectralData data = planted(150, 1.0, 500.0, 5);
+  const SpectralData data = planted_components(150, 1.0, 500.0, 5);
   const TwoComponentFit fit = fit_two_components(data, ridge_of(data));
   const auto rise = [&](double c) {
     return two_component_criterion(data, c * fit.tau, c * fit.kappa) - fit.criterion;
@@ -88,7 +89,7 @@ TEST(TwoComponents, IntervalOfTheScaleHoldsOneAndEndsWhereTheLikelihoodHasDroppe
 }
 
 TEST(TwoComponents, TheRiskUnderThemBeatsAFineGridOfTimes) {
-  const SpectralData data = planted(60, 0.0, 50.0, 6);
+  const SpectralData data = planted_components(60, 0.0, 50.0, 6);
   const Vector prior = TwoComponentFit{.tau = 0.0, .kappa = 50.0}.prior(data.values);
   for (const PathKind kind : {PathKind::flow, PathKind::ridge}) {
     const Path family{.kind = kind};
@@ -100,7 +101,7 @@ TEST(TwoComponents, TheRiskUnderThemBeatsAFineGridOfTimes) {
 }
 
 TEST(TwoComponents, NothingToLearnGivesTimeZero) {
-  SpectralData data = planted(50, 0.0, 0.0, 7);
+  SpectralData data = planted_components(50, 0.0, 0.0, 7);
   for (Index i = 0; i < 50; ++i) data.z(i) = i < 25 ? 0.1 : 1.0;
 
   const TwoComponentFit fit = fit_two_components(data, ridge_of(data));

@@ -7,11 +7,10 @@
 #include "gradflow/base/error.h"
 #include "gradflow/model/memory.h"
 #include "gradflow/model/version.h"
+#include "model/cross_blocks.h"
 
 namespace gradflow {
 namespace {
-
-constexpr Index block_entries = 25'000'000;  // of a block of H_cross: 200 MB
 
 ClassPredictor predictor_of(const ClassModel& model, Progress* progress) {
   if (model.fit.method == ClassMethod::one_hot) return ClassPredictor(model.fit);
@@ -49,7 +48,7 @@ ClassPredictions predict(const ClassModel& model, const NewRows& rows, Progress*
       .warnings = rows.warnings};
   if (count == 0) return out;
   const ClassPredictor predictor = predictor_of(model, progress);
-  const Index block = std::max<Index>(1, block_entries / model.rows());
+  const Index block = std::max<Index>(1, cross_block_entries / model.rows());
   for (Index begin = 0; begin < count; begin += block) {
     report_progress(progress, "predicting", static_cast<double>(begin) / static_cast<double>(count));
     const Index size = std::min(block, count - begin);

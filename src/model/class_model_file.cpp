@@ -9,8 +9,6 @@
 namespace gradflow {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr Index most_classes_in_file = 100000;
 
 Json header(const ClassModel& model) {
@@ -86,7 +84,7 @@ ClassFit read_fit(const FieldReader& fields, Index n, Index K, TensorReader& ten
   return fit;
 }
 
-ClassModel from_tensors(TensorFile file, const std::string& source) {
+ClassModel class_model_from(TensorFile file, const std::string& source) {
   const nlohmann::json document =
       read_description(file.metadata, class_model_key, ClassModel::format_version, source);
   const FieldReader fields(document, source);
@@ -138,11 +136,11 @@ void ClassModel::save(const std::string& path_name) const { write_safetensors(pa
 std::string ClassModel::bytes() const { return safetensors_bytes(tensors_of(*this), "the model"); }
 
 ClassModel ClassModel::load(const std::string& path_name) {
-  return from_tensors(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);
+  return class_model_from(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);
 }
 
 ClassModel ClassModel::parse(std::string_view bytes, const std::string& source) {
-  return from_tensors(as_model(source, [&] { return parse_safetensors(bytes, source); }), source);
+  return class_model_from(as_model(source, [&] { return parse_safetensors(bytes, source); }), source);
 }
 
 bool is_class_model(const std::string& path_name) { return has_metadata(path_name, class_model_key); }

@@ -8,11 +8,11 @@
 namespace gradflow {
 namespace {
 
-constexpr Index n = 60;
+constexpr Index row_count = 60;
 
 Matrix positive_matrix() {
-  const Matrix factor = RandomStream(3, "given operator").normals(n, n);
-  return factor * factor.transpose() / static_cast<double>(n * n);
+  const Matrix factor = RandomStream(3, "given operator").normals(row_count, row_count);
+  return factor * factor.transpose() / static_cast<double>(row_count * row_count);
 }
 
 /// Of which only products are known.
@@ -30,9 +30,9 @@ class Products final : public TrainingOperator {
 
 Observations observations() {
   Observations data;
-  data.y = RandomStream(4, "given operator").normals(n, 1);
-  data.f0 = Vector::Zero(n);
-  data.covariates.resize(n, 0);
+  data.y = RandomStream(4, "given operator").normals(row_count, 1);
+  data.f0 = Vector::Zero(row_count);
+  data.covariates.resize(row_count, 0);
   return data;
 }
 
@@ -72,7 +72,7 @@ TEST(GivenOperator, NothingIsKeptOfOneThatIsKnownByItsProducts) {
 TEST(GivenOperator, AResponseOfAnotherSizeIsRefused) {
   const Job job = matrix_job();
   Observations data = observations();
-  data.y.resize(n - 1);
+  data.y.resize(row_count - 1);
 
   EXPECT_THROW(
       prepare(job, std::make_unique<DenseOperator>(positive_matrix()), std::move(data), Question::test),

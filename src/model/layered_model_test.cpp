@@ -11,14 +11,14 @@
 namespace gradflow {
 namespace {
 
-OperatorSpec network(const std::string& text) {
+OperatorSpec layered_spec(const std::string& text) {
   OperatorSpec spec;
   spec.kind = OperatorKind::finite;
   spec.layered = parse_layered_architecture(text);
   return spec;
 }
 
-OperatorSpec kernel(const std::string& text) {
+OperatorSpec layered_kernel_spec(const std::string& text) {
   OperatorSpec spec;
   spec.layered_kernel = parse_layered_kernel(text);
   return spec;
@@ -27,9 +27,9 @@ OperatorSpec kernel(const std::string& text) {
 const char* const convolution = "input:2x3x4 conv2d:4:3 relu res(conv2d:4:3) avgpool dense:1,ntk,sw2=1.5";
 
 std::vector<OperatorSpec> specs() {
-  return {network(convolution), network("dense:8 tanh layernorm dense:1"),
-          kernel("ntk(input:2x3x4 conv2d:4:3 relu flatten dense:1,sb2=0.3)"),
-          kernel("nngp(dense:8 layernorm erf dense:1,no-bias)")};
+  return {layered_spec(convolution), layered_spec("dense:8 tanh layernorm dense:1"),
+          layered_kernel_spec("ntk(input:2x3x4 conv2d:4:3 relu flatten dense:1,sb2=0.3)"),
+          layered_kernel_spec("nngp(dense:8 layernorm erf dense:1,no-bias)")};
 }
 
 TEST(LayeredKernelSource, TrainingAndCrossKernelsAgree) {
@@ -47,14 +47,14 @@ TEST(LayeredKernelSource, TrainingAndCrossKernelsAgree) {
 }
 
 TEST(LayeredKernelSource, TakesTheShapeOfTheDataWhereItSaysNone) {
-  OperatorSpec open = network("conv2d:4:3 avgpool dense:1"), given = network(convolution);
+  OperatorSpec open = layered_spec("conv2d:4:3 avgpool dense:1"), given = layered_spec(convolution);
   open.take_shape({1, 4, 6});
   given.take_shape({1, 4, 6});
 
   EXPECT_EQ(KernelSource::make(open, 24).text(), "input:1x4x6 conv2d:4:3 avgpool dense:1");
   EXPECT_EQ(given.text(), convolution);
   EXPECT_EQ(given.array_shape(), (std::vector<Index>{2, 3, 4}));
-  EXPECT_THROW(KernelSource::make(network("conv2d:4:3 avgpool dense:1"), 24), InputError);
+  EXPECT_THROW(KernelSource::make(layered_spec("conv2d:4:3 avgpool dense:1"), 24), InputError);
 }
 
 FittedModel model_of(const OperatorSpec& spec) {
@@ -107,13 +107,14 @@ TEST(LayeredPlan, SmallProblemsAreDenseAndLargeOnesMatrixFree) {
   };
   const ComputeOptions free{.engine = EngineChoice::krylov, .storage = StorageChoice::none};
 
-  EXPECT_EQ(plan(500, network(convolution)).engine, Engine::dense);
-  EXPECT_EQ(plan(500, network(convolution), free).form, Plan::Form::jacobian);
-  EXPECT_EQ(plan(500, network(convolution), free).precision, Precision::float64);
-  EXPECT_EQ(plan(500, kernel("ntk(dense:8 relu dense:1)"), {.engine = EngineChoice::krylov}).form,
-            Plan::Form::matrix);
-  EXPECT_THROW(plan(500, kernel("ntk(dense:8 relu dense:1)"), free), InputError);
-  EXPECT_THROW(plan(500, network(convolution),
+  EXPECT_EQ(plan(500, layered_spec(convolution)).engine, Engine::dense);
+  EXPECT_EQ(plan(500, layered_spec(convolution), free).form, Plan::Form::jacobian);
+  EXPECT_EQ(plan(500, layered_spec(convolution), free).precision, Precision::float64);
+  EXPECT_EQ(
+      plan(500, layered_kernel_spec("ntk(dense:8 relu dense:1)"), {.engine = EngineChoice::krylov}).form,
+      Plan::Form::matrix);
+  EXPECT_THROW(plan(500, layered_kernel_spec("ntk(dense:8 relu dense:1)"), free), InputError);
+  EXPECT_THROW(plan(500, layered_spec(convolution),
                     {.engine = EngineChoice::krylov,
                      .storage = StorageChoice::none,
                      .precision = PrecisionChoice::float32}),
@@ -122,7 +123,7 @@ TEST(LayeredPlan, SmallProblemsAreDenseAndLargeOnesMatrixFree) {
 
 TEST(LayeredPlan, TheOperatorIsTheSameInEitherForm) {
   const Matrix X = RandomStream(4, "test").normals(30, 24);
-  const OperatorSpec spec = network(convolution);
+  const OperatorSpec spec = layered_spec(convolution);
   const KernelSource source = KernelSource::make(spec, 24);
   const Plan free = make_plan(30, 24, 1, spec, Question::one_rule,
                               {.engine = EngineChoice::krylov, .storage = StorageChoice::none});

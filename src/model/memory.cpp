@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <limits>
 #include <sstream>
 #include <string>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 
@@ -16,7 +16,6 @@ namespace gradflow {
 
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 // Addresses that a thread takes beside its data. OpenBLAS maps a work area of 128 MB for each of its own
 // threads and of those that call it, and waits forever when that is refused; the allocator reserves 64 MB.
 constexpr double addresses_per_thread = (2.0 * 128.0 + 64.0) * 1024.0 * 1024.0;

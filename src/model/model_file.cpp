@@ -11,8 +11,6 @@
 namespace gradflow {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel.terms.front().network); }
 
 // The oldest format that has everything in the model, so that older programs read what they can.
@@ -199,7 +197,7 @@ void read_left_out(FittedModel& model, const FieldReader& fields, TensorReader& 
     tensors.fail("its left-out errors are not sizes in ascending order");
 }
 
-FittedModel from_tensors(TensorFile file, const std::string& source) {
+FittedModel fitted_model_from(TensorFile file, const std::string& source) {
   const nlohmann::json document =
       read_description(file.metadata, fitted_model_key, FittedModel::format_version, source);
   const FieldReader fields(document, source);
@@ -252,11 +250,11 @@ void FittedModel::save(const std::string& path_name) const {
 std::string FittedModel::bytes() const { return safetensors_bytes(tensors_of(*this), "the model"); }
 
 FittedModel FittedModel::load(const std::string& path_name) {
-  return from_tensors(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);
+  return fitted_model_from(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);
 }
 
 FittedModel FittedModel::parse(std::string_view bytes, const std::string& source) {
-  return from_tensors(as_model(source, [&] { return parse_safetensors(bytes, source); }), source);
+  return fitted_model_from(as_model(source, [&] { return parse_safetensors(bytes, source); }), source);
 }
 
 }  // namespace gradflow

@@ -14,21 +14,22 @@
 namespace gradflow {
 namespace {
 
-constexpr Index n = 30, d = 4;
+constexpr Index model_rows = 30, d = 4;
 
 /// A model of this kernel with all that predictions with standard deviations need.
 FittedModel model_of(const KernelSum& kernel) {
   RandomStream random(1, "model");
-  const Dataset data = make_dataset(random.normals(n, d), random.normals(n, 1), {}, "X.npy", "y.npy");
+  const Dataset data =
+      make_dataset(random.normals(model_rows, d), random.normals(model_rows, 1), {}, "X.npy", "y.npy");
   FittedModel model;
   model.gradflow_version = "test";
   model.recipe = data.recipe;
   model.kernel = KernelSource(kernel);
   model.operator_text = model.kernel->text();
   model.X = data.X;
-  model.design = Matrix::Ones(n, 1);
+  model.design = Matrix::Ones(model_rows, 1);
   model.fixed_names = {"intercept"};
-  model.alpha = random.normals(n, 1);
+  model.alpha = random.normals(model_rows, 1);
   model.beta = random.normals(1, 1);
   model.rule = "reml-flow";
   model.path.time = 2.5;

@@ -9,8 +9,6 @@
 namespace gradflow {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr Index most_layers = 10000;
 
 KernelSource read_network(const std::string& text, Index layers, TensorReader& tensors) {

@@ -14,31 +14,32 @@
 namespace gradflow {
 namespace {
 
-constexpr Index n = 60;
+constexpr Index sample_rows = 60;
 
 // Features x1, x2 and a category; the noise is Student's or grows with x2.
-struct Sample {
+struct NoisySample {
   Matrix X;
   Vector y;
   ColumnTable table;
 
-  explicit Sample(bool heavy) {
+  explicit NoisySample(bool heavy) {
     RandomStream random(3, "noise model");
-    X = random.normals(n, 2);
+    X = random.normals(sample_rows, 2);
     y = X.col(0).array().sin();
-    for (Index i = 0; i < n; ++i) {
+    for (Index i = 0; i < sample_rows; ++i) {
       const double z = random.normal();
       y(i) += heavy ? 0.3 * z / std::sqrt(random.normals(3).squaredNorm() / 3.0)
                     : 0.3 * std::exp(0.7 * X(i, 1)) * z;
     }
-    table.add(X.data(), n, 2, 1, n, {"x1", "x2"});
+    table.add(X.data(), sample_rows, 2, 1, sample_rows, {"x1", "x2"});
     std::vector<std::optional<std::string>> cities;
-    for (Index i = 0; i < n; ++i) cities.emplace_back(i % 3 == 0 ? "Bonn" : i % 3 == 1 ? "Rome" : "Ulm");
+    for (Index i = 0; i < sample_rows; ++i)
+      cities.emplace_back(i % 3 == 0 ? "Bonn" : i % 3 == 1 ? "Rome" : "Ulm");
     table.add("city", std::move(cities));
     table.columns.push_back({.name = "y", .numbers = y.data()});
   }
-  Sample(const Sample&) = delete;
-  Sample& operator=(const Sample&) = delete;
+  NoisySample(const NoisySample&) = delete;
+  NoisySample& operator=(const NoisySample&) = delete;
 
   Job job(const NoiseOptions& noise) const {
     Job job;
@@ -57,7 +58,7 @@ const NoiseOptions student{.kind = NoiseModelKind::student, .dof = 3.0};
 const NoiseOptions by_x2{.kind = NoiseModelKind::variance, .on_fitted_mean = true, .columns = {"x2"}};
 
 TEST(NoiseColumns, AreInUnitsOfTheDataAndLeaveOneIndicatorOfACategoryOut) {
-  const Sample sample(true);
+  const NoisySample sample(true);
   Job job = sample.job({});
   const Dataset data = make_dataset(sample.table, job.dataset);
 
@@ -66,14 +67,14 @@ TEST(NoiseColumns, AreInUnitsOfTheDataAndLeaveOneIndicatorOfACategoryOut) {
   EXPECT_EQ(columns.names, (std::vector<std::string>{"x2", "city=Rome", "city=Ulm", "x1"}));
   EXPECT_LT((columns.values.col(0) - sample.X.col(1)).cwiseAbs().maxCoeff(), 1e-12);
   EXPECT_LT((columns.values.col(3) - sample.X.col(0)).cwiseAbs().maxCoeff(), 1e-12);
-  for (Index i = 0; i < n; ++i) EXPECT_NEAR(columns.values(i, 1), i % 3 == 1 ? 1.0 : 0.0, 1e-12);
+  for (Index i = 0; i < sample_rows; ++i) EXPECT_NEAR(columns.values(i, 1), i % 3 == 1 ? 1.0 : 0.0, 1e-12);
   EXPECT_THROW(noise_columns(data, {"y"}), InputError);
   EXPECT_THROW(noise_columns(data, {"#9"}), InputError);
 }
 
 TEST(NoiseModel, OfASavedModelGivesTheSameBits) {
   for (const bool heavy : {true, false}) {
-    const Sample sample(heavy);
+    const NoisySample sample(heavy);
     const FittedModel model = sample.model(heavy ? student : by_x2);
     const FittedModel again = FittedModel::parse(model.bytes(), "again");
     const NewRows rows = encode(model.recipe, sample.table);
@@ -90,7 +91,7 @@ TEST(NoiseModel, OfASavedModelGivesTheSameBits) {
 }
 
 TEST(NoiseModel, NeedsANewerFormatAndNormalNoiseDoesNot) {
-  const Sample sample(true);
+  const NoisySample sample(true);
   const auto format = [](const FittedModel& model) {
     const TensorFile file = parse_safetensors(model.bytes(), "a model");
     const nlohmann::json header = nlohmann::json::parse(file.metadata.at("gradflow_model"));
@@ -108,7 +109,7 @@ TEST(NoiseModel, NeedsANewerFormatAndNormalNoiseDoesNot) {
 // Mass of the density of a new response between its interval's ends, and over the line.
 TEST(NoiseModel, HasIntervalsThatHoldTheirShareOfTheDensity) {
   for (const bool heavy : {true, false}) {
-    const Sample sample(heavy);
+    const NoisySample sample(heavy);
     FittedModel model = sample.model(heavy ? student : by_x2);
     model.level = 0.8;
     Predictions predictions = predict(model, encode(model.recipe, sample.table));
@@ -119,10 +120,10 @@ TEST(NoiseModel, HasIntervalsThatHoldTheirShareOfTheDensity) {
 
     double inside = 0.0;
     constexpr int steps = 40;  // of n points each; midpoints
-    const double h = width / static_cast<double>(steps * n);
+    const double h = width / static_cast<double>(steps * sample_rows);
     for (int k = 0; k < steps; ++k) {
-      const Vector y =
-          lower + h * (0.5 + static_cast<double>(k * n) + Eigen::ArrayXd::LinSpaced(n, 0.0, n - 1));
+      const Vector y = lower + h * (0.5 + static_cast<double>(k * sample_rows) +
+                                    Eigen::ArrayXd::LinSpaced(sample_rows, 0.0, sample_rows - 1));
       inside += h * log_densities(model, predictions, y).array().exp().sum();
     }
 
@@ -131,7 +132,7 @@ TEST(NoiseModel, HasIntervalsThatHoldTheirShareOfTheDensity) {
 }
 
 TEST(NoiseModel, MakesTheNoiseOfARowWhatItsColumnsSay) {
-  const Sample sample(false);
+  const NoisySample sample(false);
   const FittedModel model = sample.model({.kind = NoiseModelKind::variance, .columns = {"x2"}});
   const NewRows rows = encode(model.recipe, sample.table);
   ASSERT_EQ(model.noise.terms.size(), 1U);
@@ -145,7 +146,7 @@ TEST(NoiseModel, MakesTheNoiseOfARowWhatItsColumnsSay) {
 
   EXPECT_EQ(outside, 3);
   EXPECT_NEAR(factors(5), std::exp(term.coefficient * (sample.X(5, 1) - sample.X.col(1).mean())), 1e-12);
-  for (Index i = 0; i < n; ++i) {
+  for (Index i = 0; i < sample_rows; ++i) {
     const double noise =
         model.ridge_variance * std::exp(term.coefficient * (sample.X(i, 1) - sample.X.col(1).mean()));
     EXPECT_NEAR(std::pow(predictions.scale(i), 2), std::pow(predictions.sd(i), 2) + noise, 1e-12);
@@ -153,7 +154,7 @@ TEST(NoiseModel, MakesTheNoiseOfARowWhatItsColumnsSay) {
 }
 
 TEST(NoiseEstimate, LeavesTheTestThatOfNormalNoiseAndTheWeightsInTheObservations) {
-  const Sample sample(true);
+  const NoisySample sample(true);
 
   const JobResult plain = run(sample.job({})), noisy = run(sample.job(student));
 
@@ -164,25 +165,25 @@ TEST(NoiseEstimate, LeavesTheTestThatOfNormalNoiseAndTheWeightsInTheObservations
   EXPECT_NE(noisy.analysis.ridge.path.time, plain.analysis.ridge.path.time);
   EXPECT_FALSE(plain.noise);
   // At the weights that EM has settled on, REML's tau is the refit's, in units of the given operator.
-  const double W = noisy.noise->weights.sum() / static_cast<double>(n);
+  const double W = noisy.noise->weights.sum() / static_cast<double>(sample_rows);
   const Observations& observations = plain.prepared.observations;
-  const WeightedFit fit = ridge_refit(*plain.prepared.H, FixedEffects::intercept(n),
+  const WeightedFit fit = ridge_refit(*plain.prepared.H, FixedEffects::intercept(sample_rows),
                                       observations.y - observations.f0)(noisy.noise->weights);
   EXPECT_NEAR(noisy.analysis.ridge.path.time / W, fit.time, 1e-6 * fit.time);
   EXPECT_NEAR(noisy.analysis.ridge.noise_variance, fit.noise_variance, 1e-6 * fit.noise_variance);
 }
 
 TEST(NoiseEstimate, ThatIsNotUsableLeavesTheAnalysisOfNormalNoise) {
-  const Sample sample(false);
+  const NoisySample sample(false);
   Job job = sample.job({.kind = NoiseModelKind::variance, .columns = {"x2"}});
-  Vector halves(n), y = sample.X.col(0);  // half of the rows without noise
+  Vector halves(sample_rows), y = sample.X.col(0);  // half of the rows without noise
   RandomStream random(4, "halves");
-  for (Index i = 0; i < n; ++i) {
+  for (Index i = 0; i < sample_rows; ++i) {
     halves(i) = static_cast<double>(i % 2);
     y(i) += i % 2 == 1 ? 0.0 : random.normal();
   }
   ColumnTable table;
-  table.add(sample.X.data(), n, 2, 1, n, {"x1", "x2"});
+  table.add(sample.X.data(), sample_rows, 2, 1, sample_rows, {"x1", "x2"});
   table.columns.push_back({.name = "half", .numbers = halves.data()});
   table.columns.push_back({.name = "y", .numbers = y.data()});
   job.source.columns = &table;
@@ -203,7 +204,7 @@ TEST(NoiseEstimate, ThatIsNotUsableLeavesTheAnalysisOfNormalNoise) {
 }
 
 TEST(NoiseEstimate, RefusesTheKrylovEngineAndImpossibleDegreesOfFreedom) {
-  const Sample sample(true);
+  const NoisySample sample(true);
   Job job = sample.job(student);
   job.compute.engine = EngineChoice::krylov;
   EXPECT_THROW(run(job), InputError);
@@ -213,7 +214,7 @@ TEST(NoiseEstimate, RefusesTheKrylovEngineAndImpossibleDegreesOfFreedom) {
 }
 
 TEST(NoiseModel, HasNoDistributionFreeIntervals) {
-  const Sample sample(true);
+  const NoisySample sample(true);
   const FittedModel model = sample.model(student);
   EXPECT_THROW(
       predict(model, encode(model.recipe, sample.table), {}, {.interval = IntervalKind::jackknife_plus}),

@@ -6,16 +6,15 @@
 #include <optional>
 #include <utility>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/model/fitted_model.h"
 #include "gradflow/model/memory.h"
+#include "model/cross_blocks.h"
 #include "model/uncertainty.h"
 
 namespace gradflow {
 namespace {
-
-constexpr Index block_entries = 25'000'000;  // of a block of H_cross: 200 MB
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 Matrix design_at(const FittedModel& model, const NewRows& rows, Index begin, Index count) {
   Matrix design(count, model.beta.size());
@@ -83,7 +82,7 @@ Predictions empty_predictions(const NewRows& rows) {
   out.ids = rows.ids;
   out.warnings = rows.warnings;
   const auto m = static_cast<Index>(rows.ids.size());
-  out.mean = out.sd = out.lower = out.upper = out.location = out.scale = Vector::Constant(m, nan);
+  out.mean = out.sd = out.lower = out.upper = out.location = out.scale = Vector::Constant(m, not_a_number);
   return out;
 }
 
@@ -182,7 +181,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
     out.warnings.push_back(why_no_sd(model));
   }
   Index outside = 0;
-  const Index block = std::max<Index>(1, block_entries / model.rows());
+  const Index block = std::max<Index>(1, cross_block_entries / model.rows());
   for (Index begin = 0; begin < count; begin += block) {
     report_progress(options.progress, "predicting", static_cast<double>(begin) / static_cast<double>(count));
     const Index size = std::min(block, count - begin);
@@ -233,7 +232,7 @@ Vector log_densities(const FittedModel& model, const Predictions& predictions, c
     const double z = (model.transform.forward(y(i)) - predictions.location(i)) / scale;
     if (std::isnan(z) || std::isnan(y(i))) {
       const bool impossible = std::isfinite(y(i)) && std::isfinite(scale);  // the transform is of y > 0
-      log_density(i) = impossible ? -std::numeric_limits<double>::infinity() : nan;
+      log_density(i) = impossible ? -std::numeric_limits<double>::infinity() : not_a_number;
       continue;
     }
     const double log_kernel = std::isfinite(predictions.dof)

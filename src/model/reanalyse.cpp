@@ -6,8 +6,8 @@
 namespace gradflow {
 namespace {
 
-constexpr Index most_rows = 4000;  // the plan's choice of engine
-constexpr double copies = 5.0;     // n x n matrices at the peak
+constexpr Index most_rows = 4000;          // the plan's choice of engine
+constexpr double reanalysis_copies = 5.0;  // n x n matrices at the peak
 
 void check(const FittedModel& model, const std::string& source) {
   const auto refuse = [&](const std::string& why) {
@@ -43,7 +43,7 @@ Observations observations_of(const FittedModel& model) {
 
 std::pair<Job, JobResult> reanalyse(const FittedModel& model, const std::string& source) {
   check(model, source);
-  require_memory(model.rows(), copies);
+  require_memory(model.rows(), reanalysis_copies);
   Job job;
   job.operator_spec.kind = model.operator_kind;
   job.operator_spec.matrix = model.operator_kind == OperatorKind::matrix ? model.operator_text : "";

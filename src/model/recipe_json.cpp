@@ -7,8 +7,6 @@
 
 namespace gradflow {
 
-using Json = nlohmann::ordered_json;
-
 FieldReader::FieldReader(const nlohmann::json& object, std::string source, std::string where)
     : object_(&object), source_(std::move(source)), where_(std::move(where)) {
   if (!object.is_object())

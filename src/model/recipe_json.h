@@ -8,6 +8,8 @@
 
 namespace gradflow {
 
+using Json = nlohmann::ordered_json;  ///< members in the order written
+
 /// Reads fields of a model file's JSON. Every access throws InputError "SOURCE: damaged gradflow model: FIELD
 /// ..." when the field is absent or of another type.
 class FieldReader {

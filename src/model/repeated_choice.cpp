@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "base/special_values.h"
 #include "data/duplicates.h"
 #include "gradflow/base/error.h"
 #include "gradflow/model/fitted_model.h"
@@ -14,8 +15,6 @@
 
 namespace gradflow {
 namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 // The progress of one fold as a part of that of all.
 class FoldProgress final : public Progress {
@@ -88,7 +87,7 @@ double root_mean_square(const Vector& z) {
     squares += each * each;
     ++count;
   }
-  return count > 0.0 ? std::sqrt(squares / count) : nan;
+  return count > 0.0 ? std::sqrt(squares / count) : not_a_number;
 }
 
 void warn(RepeatedChoice& repeated, Index rows, const LeftOut& out) {
@@ -127,7 +126,7 @@ RepeatedChoice repeat_choice(const KernelSum& given, const Dataset& data, const 
   const auto fit = [&](int fold, const std::vector<Index>& kept, const std::vector<Index>& held) {
     FoldProgress part_progress(progress, fold, folds);
     FoldChoice found{.rows = static_cast<Index>(held.size())};
-    Vector z = Vector::Constant(found.rows, nan);
+    Vector z = Vector::Constant(found.rows, not_a_number);
     try {
       Dataset part = part_of(data, kept);
       const KernelChoice choice = choose_kernel(given, part, options, &part_progress);

@@ -18,20 +18,20 @@ namespace {
 using testing::HasSubstr;
 
 // y = sin 2 x1 + x2 + e, with ten more features that do nothing.
-struct Sample {
+struct WideSample {
   Matrix X;
   Vector y;
   ColumnTable table;
 
-  Sample(Index n, std::uint64_t seed, Index useless = 10) {
+  WideSample(Index n, std::uint64_t seed, Index useless = 10) {
     RandomStream random(seed, "repeated choice");
     X = random.normals(n, 2 + useless);
     y = (2.0 * X.col(0).array()).sin() + X.col(1).array() + 0.5 * random.normals(n).array();
     table.add(X.data(), n, X.cols(), 1, n);
     table.columns.push_back({.name = "y", .numbers = y.data()});
   }
-  Sample(const Sample&) = delete;
-  Sample& operator=(const Sample&) = delete;
+  WideSample(const WideSample&) = delete;
+  WideSample& operator=(const WideSample&) = delete;
 
   Job job() const {
     Job job;
@@ -43,7 +43,7 @@ struct Sample {
   }
 };
 
-double coverage(const FittedModel& model, const Sample& fresh, IntervalKind kind) {
+double coverage(const FittedModel& model, const WideSample& fresh, IntervalKind kind) {
   const Predictions p = predict(model, encode(model.recipe, fresh.table), {}, {.interval = kind});
   return ((p.lower.array() <= fresh.y.array()) && (fresh.y.array() <= p.upper.array())).cast<double>().mean();
 }
@@ -53,7 +53,7 @@ TEST(RepeatedChoice, MakesIntervalsHoldWhatTheyPromiseWhereFewRowsChoseMuch) {
   constexpr int repetitions = 6;
   double known = 0.0, repeated = 0.0;
   for (int r = 0; r < repetitions; ++r) {
-    const Sample sample(80, static_cast<std::uint64_t>(1 + r)),
+    const WideSample sample(80, static_cast<std::uint64_t>(1 + r)),
         fresh(300, static_cast<std::uint64_t>(101 + r));
     const Job job = sample.job();
     const FittedModel model = make_model(job, run(job));
@@ -66,7 +66,7 @@ TEST(RepeatedChoice, MakesIntervalsHoldWhatTheyPromiseWhereFewRowsChoseMuch) {
 }
 
 TEST(RepeatedChoice, GivesThePredictionsItsIntervalByDefault) {
-  const Sample sample(80, 1), fresh(20, 2);
+  const WideSample sample(80, 1), fresh(20, 2);
   const Job job = sample.job();
   const FittedModel model = make_model(job, run(job));
   const NewRows rows = encode(model.recipe, fresh.table);
@@ -137,7 +137,7 @@ TEST(RepeatedChoice, KeepsReplicatesInOneFold) {
 }
 
 TEST(RepeatedChoice, IsMadeOnTheScaleOfTheTransformThatEachFoldChooses) {
-  Sample sample(80, 3, 0);
+  WideSample sample(80, 3, 0);
   sample.y = (sample.y.array()).exp();
   Job job = sample.job();
   job.choice.automatic_transform = true;
@@ -169,7 +169,7 @@ TEST(RepeatedChoice, IsMadeWhereItIsAskedForOrFewRowsChooseAKernel) {
 }
 
 TEST(RepeatedChoice, RefusesWhatItCannotDo) {
-  const Sample sample(40, 4, 0);
+  const WideSample sample(40, 4, 0);
   Job noisy = sample.job();
   noisy.choice.folds = 5;
   noisy.noise.kind = NoiseModelKind::student;

@@ -3,13 +3,12 @@
 #include <cmath>
 #include <set>
 
+#include "base/special_values.h"
 #include "model/run_detail.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double not_computed = std::numeric_limits<double>::quiet_NaN();
 constexpr int grid_points = 49, profile_points = 81;
 constexpr double beyond = 8.0;            // factor of the grid beyond the times that are shown in it
 constexpr double least_shrinkage = 1e-3;  // t lambda_1 below which nothing has been learnt
@@ -137,7 +136,7 @@ TrainingCurves training_curves(const Job& job, const JobResult& result, const Tw
       time_grid(analysis, largest_time(analysis.data, family, options.largest_shrinkage));
   const auto count = static_cast<Index>(times.size());
   curves.time = Eigen::Map<const Vector>(times.data(), count);
-  curves.expected_rmse = curves.loo_rmse = Vector::Constant(count, not_computed);
+  curves.expected_rmse = curves.loo_rmse = Vector::Constant(count, not_a_number);
   curves.training_rmse.resize(count);
   curves.effective_dof.resize(count);
   const Vector prior = usable(fit.outcome) ? fit.prior(analysis.data.values) : Vector();

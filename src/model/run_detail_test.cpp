@@ -13,7 +13,7 @@
 namespace gradflow {
 namespace {
 
-constexpr Index n = 40;
+constexpr Index detail_rows = 40;
 
 struct Made {
   Job job;
@@ -23,21 +23,22 @@ struct Made {
 /// A smooth signal on a Gaussian kernel's matrix over n, with noise; `signal` 0: noise alone.
 Made made(double signal, bool weighted, PathKind path = PathKind::flow) {
   RandomStream random(5, "run detail");
-  const Vector x = Vector::LinSpaced(n, -2.0, 2.0);
-  Matrix H(n, n);
-  for (Index i = 0; i < n; ++i)
-    for (Index j = 0; j < n; ++j) H(i, j) = std::exp(-2.0 * (x(i) - x(j)) * (x(i) - x(j))) / n;
+  const Vector x = Vector::LinSpaced(detail_rows, -2.0, 2.0);
+  Matrix H(detail_rows, detail_rows);
+  for (Index i = 0; i < detail_rows; ++i)
+    for (Index j = 0; j < detail_rows; ++j)
+      H(i, j) = std::exp(-2.0 * (x(i) - x(j)) * (x(i) - x(j))) / detail_rows;
   Made made;
   made.job.operator_spec.kind = OperatorKind::matrix;
   made.job.analysis.path.kind = path;
   PreparedJob& prepared = made.result.prepared;
   prepared.H = std::make_unique<DenseOperator>(H, "test");
   Observations& observations = prepared.observations;
-  observations.y = 3.0 + signal * (2.0 * x.array()).sin() + 0.5 * random.normals(n).array();
-  observations.f0 = Vector::Zero(n);
-  observations.covariates = Matrix(n, 0);
-  if (weighted) observations.weights = (1.0 + Vector::LinSpaced(n, 0.0, 2.0).array()).matrix();
-  for (Index i = 0; i < n; ++i) prepared.dataset.ids.push_back(std::to_string(i + 1));
+  observations.y = 3.0 + signal * (2.0 * x.array()).sin() + 0.5 * random.normals(detail_rows).array();
+  observations.f0 = Vector::Zero(detail_rows);
+  observations.covariates = Matrix(detail_rows, 0);
+  if (weighted) observations.weights = (1.0 + Vector::LinSpaced(detail_rows, 0.0, 2.0).array()).matrix();
+  for (Index i = 0; i < detail_rows; ++i) prepared.dataset.ids.push_back(std::to_string(i + 1));
   made.result.analysis = analyse(*prepared.H, observations, made.job.analysis);
   return made;
 }
@@ -56,18 +57,18 @@ struct WithoutRow {
 WithoutRow fitted_without(const Made& made, Index left_out) {
   const Observations& observations = made.result.prepared.observations;
   const double tau = made.result.analysis.ridge.path.time;
-  const Vector w = observations.weights.size() > 0 ? observations.weights : Vector(Vector::Ones(n));
-  Matrix V = tau * static_cast<double>(n) / w.sum() * made.result.prepared.H->matrix();
+  const Vector w = observations.weights.size() > 0 ? observations.weights : Vector(Vector::Ones(detail_rows));
+  Matrix V = tau * static_cast<double>(detail_rows) / w.sum() * made.result.prepared.H->matrix();
   V.diagonal() += w.cwiseInverse();
   std::vector<Index> kept;
-  for (Index i = 0; i < n; ++i)
+  for (Index i = 0; i < detail_rows; ++i)
     if (i != left_out) kept.push_back(i);
   const Matrix inverse = reference::inverse(V(kept, kept));
-  const Vector y = observations.y(kept), ones = Vector::Ones(n - 1),
+  const Vector y = observations.y(kept), ones = Vector::Ones(detail_rows - 1),
                c = V(kept, std::vector<Index>{left_out});
   const double information = ones.dot(inverse * ones), b = ones.dot(inverse * y) / information;
   const Vector residual = y.array() - b;
-  const double s2 = residual.dot(inverse * residual) / static_cast<double>(n - 2);
+  const double s2 = residual.dot(inverse * residual) / static_cast<double>(detail_rows - 2);
   const double gap = 1.0 - ones.dot(inverse * c);
   const double variance = V(left_out, left_out) - c.dot(inverse * c) + gap * gap / information;
   return {b + c.dot(inverse * residual), std::sqrt(s2 * variance)};
@@ -153,7 +154,7 @@ TEST(RunDetail, CoverageCountsTheResponsesInsideTheirIntervals) {
     if (count.nominal == run.job.analysis.level) {
       found = true;
       EXPECT_EQ(count.inside, inside);
-      EXPECT_EQ(count.rows, n);
+      EXPECT_EQ(count.rows, detail_rows);
     }
   EXPECT_TRUE(found);
   const Vector size = rows.standardised.cwiseAbs();
@@ -182,7 +183,7 @@ TEST(RunDetail, NoSignalAndEveryPathHaveCurves) {
 
     EXPECT_GT(detail.curves.time.size(), 10);
     EXPECT_TRUE(detail.curves.training_rmse.allFinite());
-    EXPECT_EQ(detail.rows.observed.size(), n);
+    EXPECT_EQ(detail.rows.observed.size(), detail_rows);
     for (const LikelihoodProfile& profile : detail.profiles) EXPECT_GE(profile.excess.minCoeff(), 0.0);
   }
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "model/run_detail.h"
@@ -12,7 +13,6 @@
 namespace gradflow {
 namespace {
 
-constexpr double not_computed = std::numeric_limits<double>::quiet_NaN();
 constexpr double leverage_one = 1e-10;  // P_ii below this: the fixed effects alone determine the row
 constexpr std::size_t residuals_listed = 12;
 constexpr std::array coverage_levels{0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99};
@@ -39,7 +39,7 @@ void add_intervals(const Analysis& analysis, const Observations& observations, d
   const Vector phi = analysis.ridge.path.phi(analysis.spectrum.values);
   const Vector P = residual_maker_diagonal(analysis.spectrum, phi);
   const Vector Pw = analysis.spectrum.basis * phi.cwiseProduct(analysis.data.z.head(phi.size()));
-  const double t_in = student(N, level), t_out = N > 1.0 ? student(N - 1.0, level) : not_computed;
+  const double t_in = student(N, level), t_out = N > 1.0 ? student(N - 1.0, level) : not_a_number;
   for (Index i = 0; i < n; ++i) {
     const double root = observations.weights.size() > 0 ? std::sqrt(observations.weights(i)) : 1.0;
     const double half = t_in * std::sqrt(s2 * (2.0 - std::min(1.0, P(i)))) / root;
@@ -77,7 +77,7 @@ RowFits row_fits(const Job& job, const JobResult& result) {
   rows.ids = result.prepared.dataset.ids;
   rows.observed = observations.y;
   rows.fitted = rows.lower = rows.upper = rows.left_out = rows.left_out_lower = rows.left_out_upper =
-      rows.standardised = Vector::Constant(n, not_computed);
+      rows.standardised = Vector::Constant(n, not_a_number);
   if (analysis.is_usable() && analysis.fit.fitted.size() == n)
     rows.fitted = observations.f0 + analysis.fit.fitted;
   rows.reason = why_no_intervals(analysis);

@@ -15,12 +15,15 @@
 namespace gradflow {
 namespace {
 
-constexpr int format_version = 1;
+constexpr int trained_classes_format = 1;
 
 std::map<std::string, std::string> metadata(const TrainedClassModel& model) {
-  const nlohmann::ordered_json json{{"format_version", format_version}, {"gradflow_version", version},
-                                    {"network", model.network.text()},  {"loss", to_string(model.loss)},
-                                    {"classes", model.classes},         {"recipe", to_json(model.recipe)}};
+  const nlohmann::ordered_json json{{"format_version", trained_classes_format},
+                                    {"gradflow_version", version},
+                                    {"network", model.network.text()},
+                                    {"loss", to_string(model.loss)},
+                                    {"classes", model.classes},
+                                    {"recipe", to_json(model.recipe)}};
   return {{trained_classes_key, json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)}};
 }
 
@@ -62,7 +65,7 @@ void TrainedClassModel::save_onnx(const std::string& path) const {
 
 TrainedClassModel TrainedClassModel::load(const std::string& path) {
   const nlohmann::json json =
-      read_description(read_safetensors_metadata(path), trained_classes_key, format_version, path);
+      read_description(read_safetensors_metadata(path), trained_classes_key, trained_classes_format, path);
   const FieldReader fields(json, path);
   return naming_file(path, [&] { return model_of(fields, path); });
 }

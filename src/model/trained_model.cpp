@@ -15,12 +15,12 @@
 namespace gradflow {
 namespace {
 
-constexpr int format_version = 1;
+constexpr int trained_format = 1;
 
 }  // namespace
 
 std::map<std::string, std::string> trained_metadata(const Recipe& recipe, const std::string& network) {
-  const nlohmann::ordered_json json{{"format_version", format_version},
+  const nlohmann::ordered_json json{{"format_version", trained_format},
                                     {"gradflow_version", version},
                                     {"network", network},
                                     {"recipe", to_json(recipe)}};
@@ -66,7 +66,7 @@ void TrainedModel::save_onnx(const std::string& path) const {
 
 TrainedHeader read_trained_header(const std::string& path) {
   const nlohmann::json json =
-      read_description(read_safetensors_metadata(path), trained_key, format_version, path);
+      read_description(read_safetensors_metadata(path), trained_key, trained_format, path);
   const FieldReader fields(json, path);
   return naming_file(path, [&] {
     return TrainedHeader{recipe_from(fields.object("recipe")), fields.text("network")};

@@ -14,7 +14,7 @@
 namespace gradflow {
 namespace {
 
-constexpr double copies = 3.0;  // n x n matrices alive while standard deviations are prepared
+constexpr double deviation_copies = 3.0;  // n x n matrices alive while standard deviations are prepared
 
 std::vector<Index> sample_of(const FittedModel& model) {
   if (model.rows() <= FittedModel::most_factored_rows) return {};
@@ -62,7 +62,7 @@ Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval)
                     "the responses: fit it again, or use --interval model",
                     to_string(interval)));
   const Index n = sampled() ? FittedModel::most_factored_rows : model.rows();
-  require_memory(n, copies);
+  require_memory(n, deviation_copies);
   const std::unique_ptr<DenseOperator> H = training_operator(model, rows_);
   const Vector ones = Vector::Ones(n);
   const Vector scale = scale_.size() == 0 ? ones : sampled() ? Vector(scale_(rows_)) : scale_;

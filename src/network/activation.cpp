@@ -176,7 +176,7 @@ void activate_columns(const Activation& activation, View& Z, View& derivative) {
 /// Columns per task such that a task is worth a thread.
 Index columns_per_task(Index rows) { return std::max<Index>(1, (Index{1} << 16) / std::max<Index>(1, rows)); }
 
-constexpr std::array<std::pair<std::string_view, ActivationKind>, 9> names{{
+constexpr std::array<std::pair<std::string_view, ActivationKind>, 9> activation_names{{
     {"relu", ActivationKind::relu},
     {"leaky-relu", ActivationKind::leaky_relu},
     {"abs", ActivationKind::abs},
@@ -237,7 +237,7 @@ Activation parse_activation(const std::string& text) {
   const std::string_view name = std::string_view(text).substr(0, at);
   Activation activation;
   bool known = false;
-  for (const auto& [candidate, kind] : names)
+  for (const auto& [candidate, kind] : activation_names)
     if (name == candidate) {
       activation.kind = kind;
       known = true;
@@ -255,7 +255,7 @@ Activation parse_activation(const std::string& text) {
 
 std::string to_string(const Activation& activation) {
   std::string text;
-  for (const auto& [name, kind] : names)
+  for (const auto& [name, kind] : activation_names)
     if (kind == activation.kind) text = name;
   if (activation.kind == ActivationKind::leaky_relu && activation.slope != Activation{}.slope)
     text += fmt::format("@{}", activation.slope);

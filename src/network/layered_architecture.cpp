@@ -3,11 +3,12 @@
 #include <cmath>
 
 #include "gradflow/base/error.h"
+#include "network/layer_kinds.h"
 
 namespace gradflow {
 namespace {
 
-constexpr Index most_width = 1'000'000, most_size = 10'000, most_layers = 1000, most_entries = 100'000'000;
+constexpr Index most_width = 1'000'000, most_size = 10'000, most_entries = 100'000'000;
 
 [[noreturn]] void misfit(const Layer& layer, const TensorShape& input, std::string_view reason) {
   throw InputError(

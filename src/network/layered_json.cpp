@@ -3,26 +3,21 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/network/layered_architecture.h"
+#include "network/layer_kinds.h"
 
 namespace gradflow {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int most_nested = 50;
-
-[[noreturn]] void reject(const std::string& where, const std::string& must) {
+[[noreturn]] void reject_field(const std::string& where, const std::string& must) {
   throw InputError(fmt::format("network in JSON: field '{}' must be {}", where, must));
 }
 
 Index read_count(const Json& value, const std::string& where) {
   if (!value.is_number_integer() || value.get<double>() < 0.0 || value.get<double>() > 1e9)
-    reject(where, "a whole number from 0 to 1e9");
+    reject_field(where, "a whole number from 0 to 1e9");
   return value.get<Index>();
-}
-
-bool is_convolution(const Layer& layer) {
-  return layer.kind == LayerKind::conv1d || layer.kind == LayerKind::conv2d;
 }
 
 std::vector<Layer> read_layers(const Json& list, const std::string& where, int nested);
@@ -31,13 +26,13 @@ std::vector<Layer> read_layers(const Json& list, const std::string& where, int n
 void check_fields(const Json& object, const std::string& where, const std::vector<std::string>& allowed) {
   for (const auto& [name, value] : object.items())
     if (std::find(allowed.begin(), allowed.end(), name) == allowed.end())
-      reject(where.empty() ? name : where + "." + name,
-             fmt::format("absent: allowed are {}", fmt::join(allowed, ", ")));
+      reject_field(where.empty() ? name : where + "." + name,
+                   fmt::format("absent: allowed are {}", fmt::join(allowed, ", ")));
 }
 
 Layer read_layer(const Json& object, const std::string& where, int nested) {
   if (!object.is_object() || !object.contains("layer") || !object["layer"].is_string())
-    reject(where, "an object with the text \"layer\"");
+    reject_field(where, "an object with the text \"layer\"");
   const std::string name = object["layer"];
   Layer layer;
   if (name == "res") {
@@ -65,7 +60,7 @@ Layer read_layer(const Json& object, const std::string& where, int nested) {
     check_fields(object, where, {"layer", "affine"});
     layer.kind = LayerKind::layer_norm;
     if (object.contains("affine")) {
-      if (!object["affine"].is_boolean()) reject(where + ".affine", "true or false");
+      if (!object["affine"].is_boolean()) reject_field(where + ".affine", "true or false");
       layer.affine = object["affine"];
     }
   } else {
@@ -75,18 +70,19 @@ Layer read_layer(const Json& object, const std::string& where, int nested) {
     try {
       layer = parse_layered_architecture(name + " " + ending).layers.front();
     } catch (const InputError&) {
-      reject(where + ".layer",
-             "dense, conv1d, conv2d, flatten, avgpool, layernorm, res, or an activation as relu");
+      reject_field(where + ".layer",
+                   "dense, conv1d, conv2d, flatten, avgpool, layernorm, res, or an activation as relu");
     }
-    if (layer.affine) reject(where + ".layer", "'layernorm', with \"affine\": true");
-    if (to_string(layer) != name) reject(where + ".layer", fmt::format("'{}'", to_string(layer)));
+    if (layer.affine) reject_field(where + ".layer", "'layernorm', with \"affine\": true");
+    if (to_string(layer) != name) reject_field(where + ".layer", fmt::format("'{}'", to_string(layer)));
   }
   return layer;
 }
 
 std::vector<Layer> read_layers(const Json& list, const std::string& where, int nested) {
-  if (!list.is_array()) reject(where, "a list of layers");
-  if (nested > most_nested) reject(where, fmt::format("at most {} blocks within each other", most_nested));
+  if (!list.is_array()) reject_field(where, "a list of layers");
+  if (nested > most_nested)
+    reject_field(where, fmt::format("at most {} blocks within each other", most_nested));
   std::vector<Layer> layers;
   for (const Json& item : list)
     layers.push_back(read_layer(item, fmt::format("{}[{}]", where, layers.size()), nested));
@@ -118,7 +114,7 @@ Json json_of(const std::vector<Layer>& layers) {
 
 double read_variance(const Json& document, const char* name, double otherwise) {
   if (!document.contains(name)) return otherwise;
-  if (!document[name].is_number()) reject(name, "a number");
+  if (!document[name].is_number()) reject_field(name, "a number");
   return document[name];
 }
 
@@ -131,23 +127,23 @@ LayeredArchitecture layered_architecture_from_json(const std::string& json, Inde
   check_fields(document, "", {"input", "layers", "bias", "parameterization", "sw2", "sb2"});
   LayeredArchitecture architecture;
   if (document.contains("input")) {
-    if (!document["input"].is_array()) reject("input", "a list of extents");
+    if (!document["input"].is_array()) reject_field("input", "a list of extents");
     for (const Json& extent : document["input"]) architecture.input.push_back(read_count(extent, "input"));
   }
   architecture.layers = read_layers(document.contains("layers") ? document["layers"] : Json(), "layers", 0);
   if (document.contains("bias")) {
-    if (!document["bias"].is_boolean()) reject("bias", "true or false");
+    if (!document["bias"].is_boolean()) reject_field("bias", "true or false");
     architecture.bias = document["bias"];
   }
   if (document.contains("parameterization")) {
     if (document["parameterization"] == "ntk")
       architecture.parameterization = Parameterization::ntk;
     else if (document["parameterization"] != "standard")
-      reject("parameterization", "standard or ntk");
+      reject_field("parameterization", "standard or ntk");
   }
   if (architecture.parameterization == Parameterization::standard)
     for (const char* name : {"sw2", "sb2"})
-      if (document.contains(name)) reject(name, "absent: it is of the parameterization ntk");
+      if (document.contains(name)) reject_field(name, "absent: it is of the parameterization ntk");
   architecture.sw2 = read_variance(document, "sw2", architecture.sw2);
   architecture.sb2 = read_variance(document, "sb2", architecture.sb2);
   try {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gradflow/base/linear_algebra.h"
+#include "network/layer_kinds.h"
 
 namespace gradflow {
 namespace {
@@ -15,10 +16,6 @@ Matrix reshaped(Matrix A, Index rows, Index cols) {
   return A;
 }
 Block as(Matrix& A, Index rows, Index cols) { return Block(Eigen::Map<Matrix>(A.data(), rows, cols)); }
-
-bool is_convolution(const Layer& layer) {
-  return layer.kind == LayerKind::conv1d || layer.kind == LayerKind::conv2d;
-}
 
 /// use(column of the patches, place in the output, entry column of the array), wherever a patch lies in the
 /// array.

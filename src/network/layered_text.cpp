@@ -4,6 +4,7 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/network/layered_architecture.h"
+#include "network/layer_kinds.h"
 #include "network/option_text.h"
 
 namespace gradflow {
@@ -12,8 +13,6 @@ namespace {
 constexpr std::string_view layer_list =
     "dense:WIDTH, conv1d:CHANNELS:SIZE[:STRIDE[:PADDING]], conv2d:CHANNELS:SIZE[:STRIDE[:PADDING]], flatten, "
     "avgpool, layernorm[:affine], res(LAYERS), an activation as relu, or first of all input:CxHxW";
-constexpr int most_nested = 50;
-constexpr std::size_t most_layers = 1000;
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;

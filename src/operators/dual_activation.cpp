@@ -11,7 +11,7 @@
 namespace gradflow {
 namespace {
 
-constexpr Index batch = 128;
+constexpr Index pairs_at_once = 128;
 
 /// What becomes of results: stored, or one layer of a kernel.
 template <typename Real>
@@ -43,12 +43,12 @@ struct Pairs {
   pairs::Marginal<Real> column;
 };
 
-/// sink(i, value, derivative) for i in [0, count), count <= batch. The covariances are copied first: results
-/// may replace them, and a loop that reads what it writes does not vectorise.
+/// sink(i, value, derivative) for i in [0, count), count <= pairs_at_once. The covariances are copied first:
+/// results may replace them, and a loop that reads what it writes does not vectorise.
 template <bool exchanged, typename Real, typename Pair, typename Sink>
 [[gnu::always_inline]] inline void for_each_pair(Pair pair, Pairs<Real> all, Index count, const Real* c,
                                                  Sink sink) {
-  Real covariance[batch];
+  Real covariance[pairs_at_once];
   for (Index i = 0; i < count; ++i) covariance[i] = c[i];
   for (Index i = 0; i < count; ++i) {
     Real one, two;
@@ -161,11 +161,11 @@ void BasicDualActivation<Real>::evaluate(Index column, Index first, Index count,
   const Real* const inverse = rows_.inverse.data() + first;
   const bool closed = pairs::visit<Real>(activation_, [&](const auto& pair, auto exchanged) {
     lanes::dispatch([&](auto) __attribute__((always_inline)) {
-      for (Index i = 0; i < count; i += batch) {
+      for (Index i = 0; i < count; i += pairs_at_once) {
         constexpr bool swap = decltype(exchanged)::value;
         const Pairs<Real> all{variance + i, root + i, inverse + i, marginal};
-        if (count - i >= batch)
-          for_each_pair<swap>(pair, all, batch, c + i, sink.from(i));
+        if (count - i >= pairs_at_once)
+          for_each_pair<swap>(pair, all, pairs_at_once, c + i, sink.from(i));
         else
           for_each_pair<swap>(pair, all, count - i, c + i, sink.from(i));
       }

@@ -93,9 +93,9 @@ Examples sweep_examples(const Network& network, ConstBlock X) {
 }
 
 /// Storage of a panel's products, reused for every panel.
-struct Workspace {
+struct PanelWorkspace {
   Matrix sum, left, right;
-  Workspace(Index rows, Index columns) : sum(rows, columns), left(rows, columns), right(rows, columns) {}
+  PanelWorkspace(Index rows, Index columns) : sum(rows, columns), left(rows, columns), right(rows, columns) {}
 };
 
 /// sum <- (first ? 0 : sum) + left o (right + constant)
@@ -115,7 +115,7 @@ void accumulate_product(Block sum, ConstBlock left, ConstBlock right, double con
 
 /// Rows [row, end) of column panel [column, column + width) of Theta into the workspace's `sum`.
 void compute_panel(const std::vector<Term>& row_terms, const std::vector<Term>& column_terms, Index row,
-                   Index column, Index width, Workspace& work) {
+                   Index column, Index width, PanelWorkspace& work) {
   const Index rows = row_terms.front().left.rows() - row;
   auto sum = work.sum.topLeftCorner(rows, width);
   auto left = work.left.topLeftCorner(rows, width);
@@ -168,7 +168,7 @@ NtkPair ntk_gram_and_cross(const Network& network, ConstBlock X, ConstBlock X_ne
   result.output_new = output.tail(n_new);
   result.gram.resize(n, n);
   result.cross.resize(n_new, n);
-  Workspace work(n + n_new, std::min(n, panel_columns));
+  PanelWorkspace work(n + n_new, std::min(n, panel_columns));
   for (Index column = 0; column < n; column += panel_columns) {
     const Index width = std::min(panel_columns, n - column);
     compute_panel(terms, terms, column, column, width, work);
@@ -185,7 +185,7 @@ Matrix ntk_cross(const Network& network, ConstBlock X_new, ConstBlock X) {
   const std::vector<Term> rows = sweep_examples(network, X_new).terms;
   const std::vector<Term> columns = sweep_examples(network, X).terms;
   Matrix cross(X_new.rows(), X.rows());
-  Workspace work(X_new.rows(), std::min(X.rows(), panel_columns));
+  PanelWorkspace work(X_new.rows(), std::min(X.rows(), panel_columns));
   for (Index column = 0; column < X.rows(); column += panel_columns) {
     const Index width = std::min(panel_columns, X.rows() - column);
     compute_panel(rows, columns, 0, column, width, work);

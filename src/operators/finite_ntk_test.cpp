@@ -5,14 +5,11 @@
 #include "gradflow/base/error.h"
 #include "gradflow/operators/make_operator.h"
 #include "laws/training_operator_laws.h"
+#include "operators/test_support.h"
 #include "support/reference.h"
 
 namespace gradflow {
 namespace {
-
-double relative_error(const Matrix& A, const Matrix& B) {
-  return (A - B).cwiseAbs().maxCoeff() / B.cwiseAbs().maxCoeff();
-}
 
 const char* const networks[] = {"relu:30-20",     "gelu:16x3",           "tanh:9,no-bias",
                                 "erf:12-1-8,ntk", "abs:5x2,no-bias,ntk", "sin:7,ntk,sw2=0.5,sb2=2",

@@ -14,13 +14,13 @@
 namespace gradflow {
 namespace {
 
-const char* const activations[] = {"relu", "leaky-relu@0.2", "abs", "gelu", "erf", "tanh", "sin",
-                                   "cos",  "identity"};
+const char* const all_activations[] = {"relu", "leaky-relu@0.2", "abs", "gelu", "erf", "tanh", "sin",
+                                       "cos",  "identity"};
 
-std::vector<InfiniteArchitecture> kernels() {
+std::vector<InfiniteArchitecture> deep_kernels() {
   std::vector<InfiniteArchitecture> all;
   for (const char* kind : {"ntk", "nngp"})
-    for (const char* phi : activations)
+    for (const char* phi : all_activations)
       for (const char* rest : {":1", ":3", ":2,sw2=1,sb2=0"})
         all.push_back(parse_infinite_architecture(std::string(kind) + ':' + phi + rest));
   all.push_back(parse_infinite_architecture("ntk:relu:0"));
@@ -52,7 +52,7 @@ TEST(InfiniteArchitecture, NonsenseIsRefusedWithAnExample) {
 
 TEST(InfiniteNtk, OneEntryAgreesWithTheRecursionWrittenOut) {
   const Matrix X{{1.0, 2.0, -1.0}, {0.5, 0.0, 3.0}};
-  for (const char* name : activations) {
+  for (const char* name : all_activations) {
     const Activation phi = parse_activation(name);
     const double sw2 = 1.7, sb2 = 0.3;
     double a = sw2 * 2.0 + sb2, b = sw2 * 9.25 / 3.0 + sb2, c = sw2 * -2.5 / 3.0 + sb2, t = c;
@@ -73,7 +73,7 @@ TEST(InfiniteNtk, OneEntryAgreesWithTheRecursionWrittenOut) {
 TEST(InfiniteNtk, CrossAndDiagonalAgreeWithTheGramMatrix) {
   RandomStream random(1, "test");
   const Matrix X = random.normals(150, 5);
-  for (const InfiniteArchitecture& arch : kernels()) {
+  for (const InfiniteArchitecture& arch : deep_kernels()) {
     const Matrix gram = kernel_gram(arch, X);
     const double scale = gram.cwiseAbs().maxCoeff();
     const Matrix cross = kernel_cross(arch, X.topRows(70), X);
@@ -90,7 +90,7 @@ TEST(InfiniteNtk, KernelsAreSemidefiniteAndFollowThePermutationOfRows) {
   Matrix X = random.normals(120, 3);
   X.row(119) = X.row(4);
   const auto order = random.permutation(120);
-  for (const InfiniteArchitecture& arch : kernels()) {
+  for (const InfiniteArchitecture& arch : deep_kernels()) {
     const Matrix gram = kernel_gram(arch, X);
     const double scale = gram.cwiseAbs().maxCoeff();
 
@@ -116,7 +116,7 @@ TEST(InfiniteNtk, RowsOfZerosAndLargeValuesGiveFiniteEntries) {
   X.row(0).setZero();
   X.row(19).setZero();
   X.row(5) *= 1e4;
-  for (const InfiniteArchitecture& arch : kernels()) {
+  for (const InfiniteArchitecture& arch : deep_kernels()) {
     EXPECT_TRUE(kernel_gram(arch, X).allFinite()) << to_string(arch);
     EXPECT_TRUE(kernel_gram(arch, Matrix::Zero(3, 2)).allFinite()) << to_string(arch);
   }
@@ -135,7 +135,7 @@ TEST(InfiniteNtk, EmptySetsAndWrongShapes) {
 TEST(InfiniteNtk, OperatorsObeyTheLaws) {
   RandomStream random(5, "test");
   const Matrix X = random.normals(40, 3);
-  for (const InfiniteArchitecture& arch : kernels())
+  for (const InfiniteArchitecture& arch : deep_kernels())
     EXPECT_EQ(laws::broken_by(*make_operator(arch, X), random), std::vector<std::string>{})
         << to_string(arch);
   EXPECT_EQ(make_operator(InfiniteArchitecture{}, X)->description(),
@@ -168,7 +168,7 @@ void expect_limit(const char* activation, const std::vector<Index>& widths, int 
 }
 
 TEST(InfiniteNtk, IsTheMeanOfNetworksOfWidth4096) {
-  for (const char* activation : activations) expect_limit(activation, {4096}, 30);
+  for (const char* activation : all_activations) expect_limit(activation, {4096}, 30);
 }
 
 TEST(InfiniteNtk, IsTheMeanOfDeeperNetworksOfWidth4096) {

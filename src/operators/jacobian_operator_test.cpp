@@ -8,42 +8,31 @@
 #include "gradflow/operators/finite_ntk.h"
 #include "gradflow/operators/make_operator.h"
 #include "laws/training_operator_laws.h"
+#include "operators/test_support.h"
 
 namespace gradflow {
 namespace {
 
 /// Depths 0 to 3, widths 1, both parameterizations, with and without biases. The inputs are 3.
-const char* const networks[] = {"linear",
-                                "linear,no-bias",
-                                "linear,ntk,sw2=0.5,sb2=2",
-                                "relu:40",
-                                "relu:1",
-                                "tanh:9,no-bias",
-                                "relu:30-20",
-                                "gelu:16x2,ntk",
-                                "leaky-relu@0.2:12-1-8",
-                                "erf:11-7-5,no-bias,ntk",
-                                "sin:24-1,ntk,sb2=0",
-                                "abs:7x2",
-                                "cos:6-5",
-                                "identity:4x2"};
+const char* const dense_networks[] = {"linear",
+                                      "linear,no-bias",
+                                      "linear,ntk,sw2=0.5,sb2=2",
+                                      "relu:40",
+                                      "relu:1",
+                                      "tanh:9,no-bias",
+                                      "relu:30-20",
+                                      "gelu:16x2,ntk",
+                                      "leaky-relu@0.2:12-1-8",
+                                      "erf:11-7-5,no-bias,ntk",
+                                      "sin:24-1,ntk,sb2=0",
+                                      "abs:7x2",
+                                      "cos:6-5",
+                                      "identity:4x2"};
 
 /// float32 rounds to 2^-24; a product sums up to a few hundred terms through up to four layers.
 constexpr double float32_tolerance = 1e-5;
 
-constexpr double keep_all = 1e18;
-
-double relative_error(const Matrix& A, const Matrix& B) {
-  return (A - B).cwiseAbs().maxCoeff() / B.cwiseAbs().maxCoeff();
-}
-
-Matrix applied(const TrainingOperator& H, const Matrix& V) {
-  Matrix HV(V.rows(), V.cols());
-  H.apply(V, HV);
-  return HV;
-}
-
-DenseNetwork network_of(const char* text, Index inputs = 3) {
+DenseNetwork dense_network_of(const char* text, Index inputs = 3) {
   return DenseNetwork::initialise(parse_architecture(text), inputs, 5);
 }
 
@@ -61,8 +50,8 @@ INSTANTIATE_TEST_SUITE_P(PrecisionAndCache, JacobianOperatorAt,
 TEST_P(JacobianOperatorAt, ProductsEqualThoseWithTheGramMatrix) {
   RandomStream random(1, "test");
   const Matrix X = random.normals(37, 3), V = random.normals(37, 3);
-  for (const char* text : networks) {
-    const DenseNetwork network = network_of(text);
+  for (const char* text : dense_networks) {
+    const DenseNetwork network = dense_network_of(text);
     const JacobianOperator H(network, X, GetParam());
     const Matrix gram = ntk_gram(network, X) / 37.0;
 
@@ -81,8 +70,8 @@ TEST_P(JacobianOperatorAt, ProductsEqualThoseWithTheGramMatrix) {
 TEST_P(JacobianOperatorAt, ObeysTheLawsOfATrainingOperator) {
   RandomStream random(2, "test");
   const Matrix X = random.normals(50, 3);
-  for (const char* text : networks) {
-    const JacobianOperator H(network_of(text), X, GetParam());
+  for (const char* text : dense_networks) {
+    const JacobianOperator H(dense_network_of(text), X, GetParam());
 
     EXPECT_EQ(laws::broken_by(H, random, tolerance()), std::vector<std::string>{}) << text;
   }
@@ -91,7 +80,7 @@ TEST_P(JacobianOperatorAt, ObeysTheLawsOfATrainingOperator) {
 TEST_P(JacobianOperatorAt, ManyBatchesAndGroupsEqualTheDenseOperator) {
   RandomStream random(3, "test");
   const Matrix X = random.normals(2717, 4), V = random.normals(2717, 2);
-  const DenseNetwork network = network_of("tanh:20-30", 4);
+  const DenseNetwork network = dense_network_of("tanh:20-30", 4);
   const JacobianOperator H(network, X, GetParam());
   const auto dense = make_operator(network, X);
 
@@ -102,7 +91,7 @@ TEST_P(JacobianOperatorAt, ManyBatchesAndGroupsEqualTheDenseOperator) {
 
 TEST_P(JacobianOperatorAt, OneExampleIsEnough) {
   const Matrix X = Matrix::Constant(1, 3, 0.3);
-  const DenseNetwork network = network_of("relu:8-6");
+  const DenseNetwork network = dense_network_of("relu:8-6");
   const JacobianOperator H(network, X, GetParam());
 
   EXPECT_LT(relative_error(applied(H, Matrix::Ones(1, 1)), ntk_gram(network, X)), tolerance());
@@ -111,7 +100,7 @@ TEST_P(JacobianOperatorAt, OneExampleIsEnough) {
 TEST_P(JacobianOperatorAt, MoreInputsThanUnitsEqualTheGramMatrix) {
   RandomStream random(4, "test");
   const Matrix X = random.normals(23, 700), V = random.normals(23, 1);
-  const DenseNetwork network = network_of("relu:5-9", 700);
+  const DenseNetwork network = dense_network_of("relu:5-9", 700);
   const JacobianOperator H(network, X, GetParam());
 
   EXPECT_LT(relative_error(applied(H, V), ntk_gram(network, X) * V / 23.0), tolerance());
@@ -121,8 +110,8 @@ TEST_P(JacobianOperatorAt, PullbackPredictsWhatTheOperatorGives) {
   RandomStream random(5, "test");
   const Matrix X = random.normals(600, 3);
   const Vector alpha = random.normals(600);
-  for (const char* text : networks) {
-    const DenseNetwork network = network_of(text);
+  for (const char* text : dense_networks) {
+    const DenseNetwork network = dense_network_of(text);
     const JacobianOperator H(network, X, GetParam());
 
     EXPECT_LT(relative_error(network.jvp(X, H.pullback(alpha)), applied(H, alpha)), tolerance()) << text;
@@ -136,7 +125,7 @@ TEST_P(JacobianOperatorAt, ColumnsOfVeryDifferentSizesKeepTheirDigits) {
   RandomStream random(6, "test");
   const Matrix X = random.normals(40, 3);
   const Vector v = random.normals(40);
-  const JacobianOperator H(network_of("relu:30-20"), X, GetParam());
+  const JacobianOperator H(dense_network_of("relu:30-20"), X, GetParam());
   Matrix V(40, 4);
   V << v, 1e-60 * v, 1e60 * v, Vector::Zero(40);
 
@@ -151,8 +140,8 @@ TEST_P(JacobianOperatorAt, GradientInOnePassEqualsTheNetworks) {
   RandomStream random(7, "test");
   const Matrix X = random.normals(1300, 3);
   const Vector residual = random.normals(1300);
-  for (const char* text : networks) {
-    const DenseNetwork network = network_of(text);
+  for (const char* text : dense_networks) {
+    const DenseNetwork network = dense_network_of(text);
     const JacobianOperator H(network, X, GetParam());
     const Vector gradient = full_batch_gradient(network, X, residual, GetParam().precision).flatten();
 
@@ -164,7 +153,7 @@ TEST_P(JacobianOperatorAt, GradientInOnePassEqualsTheNetworks) {
 TEST_P(JacobianOperatorAt, KeptAndRecomputedSweepsAndAnyNumberOfThreadsGiveTheSameBits) {
   RandomStream random(8, "test");
   const Matrix X = random.normals(5003, 4), V = random.normals(5003, 3);
-  const DenseNetwork network = network_of("relu:24-48", 4);
+  const DenseNetwork network = dense_network_of("relu:24-48", 4);
   JacobianOptions other = GetParam();
   other.cache_bytes = keep_all - other.cache_bytes;
   set_threads(1);
@@ -188,7 +177,7 @@ TEST_P(JacobianOperatorAt, KeptAndRecomputedSweepsAndAnyNumberOfThreadsGiveTheSa
 TEST(JacobianOperator, BlocksWiderThanAPassEqualSingleColumns) {
   RandomStream random(9, "test");
   const Matrix X = random.normals(30, 3), V = random.normals(30, 150);
-  const JacobianOperator H(network_of("relu:8"), X, {Precision::float64, 0.0});
+  const JacobianOperator H(dense_network_of("relu:8"), X, {Precision::float64, 0.0});
 
   const Matrix HV = applied(H, V);
 
@@ -196,7 +185,7 @@ TEST(JacobianOperator, BlocksWiderThanAPassEqualSingleColumns) {
 }
 
 TEST(JacobianOperator, DescriptionIsThatOfTheNetwork) {
-  const JacobianOperator H(network_of("relu:128x2"), Matrix::Ones(2, 3));
+  const JacobianOperator H(dense_network_of("relu:128x2"), Matrix::Ones(2, 3));
 
   EXPECT_EQ(H.description(), "NTK of a network relu:128x2 with 17153 parameters");
   EXPECT_EQ(H.size(), 2);
@@ -209,7 +198,7 @@ TEST(JacobianOperator, CacheIsUsedFromTheBytesOfTheSweepsOn) {
   // per example a and df/dz of 16 units, and a row of ones per hidden layer
   const double bytes = 4.0 * 100.0 * (2.0 * 16.0 + 2.0);
   const auto cached = [&](double cache) {
-    return JacobianOperator(network_of("relu:10-6"), X, {Precision::float32, cache}).cached();
+    return JacobianOperator(dense_network_of("relu:10-6"), X, {Precision::float32, cache}).cached();
   };
 
   EXPECT_EQ(JacobianOperator::sweep_bytes(architecture, 3, 100, Precision::float32), bytes);
@@ -229,18 +218,8 @@ TEST(JacobianOperator, CostsGrowWithWhatIsComputed) {
             JacobianOperator::working_bytes(architecture, 3, 100, Precision::float32));
 }
 
-template <typename Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no InputError";
-}
-
 TEST(JacobianOperator, WrongInputsAreRefusedInOneSentence) {
-  const DenseNetwork network = network_of("relu:4");
+  const DenseNetwork network = dense_network_of("relu:4");
   const JacobianOperator H(network, Matrix::Ones(5, 3));
 
   EXPECT_EQ(message_of([&] { JacobianOperator(network, Matrix::Ones(5, 2)); }),

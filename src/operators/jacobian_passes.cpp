@@ -14,10 +14,8 @@ namespace {
 /// Examples per matrix product: enough for BLAS to reach its full rate, few enough that what a layer leaves
 /// behind is still in cache when it is used.
 constexpr Index batch_examples = 512;
-/// Examples that are summed at the sweep's precision before they enter the float64 sums, at most; and the
-/// number of groups below which groups are smaller, to occupy many threads.
+/// Examples that are summed at the sweep's precision before they enter the float64 sums, at most.
 constexpr Index largest_group = 4096;
-constexpr Index wanted_groups = 32;
 /// Bytes of the sums of groups that wait for their turn, unless one per thread is more.
 constexpr double waiting_bytes = 256e6;
 /// Bytes of the float64 sums of a block of columns, unless one column is more; and the columns beyond which

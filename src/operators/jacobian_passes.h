@@ -13,6 +13,10 @@ namespace gradflow {
 /// keeps them, which must outlive the passes.
 enum class Kept { nothing, features, sweeps };
 
+/// Groups of examples whose sums are added in order, threads() of them in memory at once: fewer would not
+/// occupy many threads.
+inline constexpr Index wanted_groups = 32;
+
 /// Passes over n examples, without n x n or n x P storage: equations, costs and determinism in
 /// jacobian_operator.h. Arguments are checked by the callers.
 class JacobianPasses {

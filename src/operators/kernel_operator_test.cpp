@@ -11,34 +11,21 @@
 #include "gradflow/operators/make_operator.h"
 #include "laws/training_operator_laws.h"
 #include "operators/kernel_lanes.h"
+#include "operators/test_support.h"
 
 namespace gradflow {
 namespace {
 
-const char* const activations[] = {"relu", "leaky-relu@0.2", "abs", "gelu", "erf", "tanh", "sin",
-                                   "cos",  "identity"};
+const char* const every_activation[] = {"relu", "leaky-relu@0.2", "abs", "gelu", "erf", "tanh", "sin",
+                                        "cos",  "identity"};
 
-std::vector<InfiniteArchitecture> kernels(const std::vector<std::string>& shapes) {
+std::vector<InfiniteArchitecture> kernels_of(const std::vector<std::string>& shapes) {
   std::vector<InfiniteArchitecture> all;
   for (const char* kind : {"ntk:", "nngp:"})
-    for (const char* phi : activations)
+    for (const char* phi : every_activation)
       for (const std::string& shape : shapes)
         all.push_back(parse_infinite_architecture(kind + std::string(phi) + shape));
   return all;
-}
-
-std::vector<KernelOptions> all_options() {
-  std::vector<KernelOptions> all;
-  for (const KernelStorage storage : {KernelStorage::none, KernelStorage::float32, KernelStorage::float64})
-    for (const Precision precision : {Precision::float64, Precision::float32})
-      all.push_back({storage, precision});
-  return all;
-}
-
-Matrix apply(const TrainingOperator& H, ConstBlock V) {
-  Matrix Y(V.rows(), V.cols());
-  H.apply(V, Y);
-  return Y;
 }
 
 /// What one entry may err by, relative to sqrt(Theta_ii Theta_jj): rounding to float (2^-24) where entries
@@ -66,7 +53,7 @@ void expect_agrees(const InfiniteArchitecture& architecture, const Matrix& X, co
   const Vector root = reference.diagonal().cwiseSqrt();
   const Matrix allowed = widening * entry_tolerance(options, architecture.depth) * root * root.transpose();
   const Matrix entry_error = (H.matrix() - reference).cwiseAbs() - allowed;
-  const Matrix error = (apply(H, V) - reference * V).cwiseAbs() - 2.0 * allowed * V.cwiseAbs();
+  const Matrix error = (applied(H, V) - reference * V).cwiseAbs() - 2.0 * allowed * V.cwiseAbs();
 
   EXPECT_LE(entry_error.maxCoeff(), 0.0) << name(architecture, options) << " n " << n;
   EXPECT_LE(error.maxCoeff(), 0.0) << name(architecture, options) << " n " << n;
@@ -74,14 +61,14 @@ void expect_agrees(const InfiniteArchitecture& architecture, const Matrix& X, co
 
 TEST(KernelOperator, AgreesWithTheGramMatrixForEveryActivationAndDepth) {
   const Matrix X = RandomStream(1, "test").normals(65, 4);
-  for (const InfiniteArchitecture& architecture : kernels({":0", ":1", ":2,sw2=1,sb2=0", ":3"}))
-    for (const KernelOptions& options : all_options()) expect_agrees(architecture, X, options, 3);
+  for (const InfiniteArchitecture& architecture : kernels_of({":0", ":1", ":2,sw2=1,sb2=0", ":3"}))
+    for (const KernelOptions& options : all_kernel_options()) expect_agrees(architecture, X, options, 3);
 }
 
 TEST(KernelOperator, AgreesWithTheGramMatrixForEveryRemainderOfATile) {
   for (const Index n : {1, 2, 63, 64, 65, 127, 128, 129, 200, 517})
     for (const Index columns : {1, 3, 8})
-      for (const KernelOptions& options : all_options())
+      for (const KernelOptions& options : all_kernel_options())
         for (const char* text : {"ntk:relu:2", "nngp:erf:1"})
           expect_agrees(parse_infinite_architecture(text), RandomStream(2, "test").normals(n, 5), options,
                         columns);
@@ -97,7 +84,7 @@ TEST(KernelOperator, AgreesWithTheGramMatrixForManyFeatures) {
 TEST(KernelOperator, AgreesToAThousandthPerLayerInFloatWhereRowsAreNearlyParallel) {
   // The rows of one feature: rho is 1 but for the bias, and arccos turns a rounding error e into sqrt(e).
   const Matrix X = RandomStream(3, "test").normals(150, 1);
-  for (const InfiniteArchitecture& architecture : kernels({":2"})) {
+  for (const InfiniteArchitecture& architecture : kernels_of({":2"})) {
     expect_agrees(architecture, X, {KernelStorage::none, Precision::float32}, 1, 250.0);
     expect_agrees(architecture, X, {KernelStorage::none, Precision::float64}, 1, 10.0);
   }
@@ -105,12 +92,12 @@ TEST(KernelOperator, AgreesToAThousandthPerLayerInFloatWhereRowsAreNearlyParalle
 
 TEST(KernelOperator, EveryWidthOfVectorsAgreesWithTheWidest) {
   const Matrix X = RandomStream(4, "test").normals(200, 6), V = RandomStream(4, "block").normals(200, 3);
-  for (const InfiniteArchitecture& architecture : kernels({":2"}))
-    for (const KernelOptions& options : all_options()) {
-      const Matrix widest = apply(KernelOperator(architecture, X, options), V);
+  for (const InfiniteArchitecture& architecture : kernels_of({":2"}))
+    for (const KernelOptions& options : all_kernel_options()) {
+      const Matrix widest = applied(KernelOperator(architecture, X, options), V);
       for (const lanes::Level level : {lanes::Level::baseline, lanes::Level::avx2}) {
         lanes::limit(level);
-        const Matrix product = apply(KernelOperator(architecture, X, options), V);
+        const Matrix product = applied(KernelOperator(architecture, X, options), V);
         lanes::limit(lanes::Level::avx512);
         EXPECT_LE((product - widest).norm(), entry_tolerance(options, 2) * widest.norm())
             << name(architecture, options);
@@ -121,8 +108,8 @@ TEST(KernelOperator, EveryWidthOfVectorsAgreesWithTheWidest) {
 TEST(KernelOperator, ObeysTheLaws) {
   RandomStream random(5, "test");
   const Matrix X = random.normals(150, 3);
-  for (const InfiniteArchitecture& architecture : kernels({":1", ":3,sw2=1.5,sb2=0"}))
-    for (const KernelOptions& options : all_options()) {
+  for (const InfiniteArchitecture& architecture : kernels_of({":1", ":3,sw2=1.5,sb2=0"}))
+    for (const KernelOptions& options : all_kernel_options()) {
       const bool rounded =
           options.precision == Precision::float32 || options.storage == KernelStorage::float32;
       EXPECT_EQ(laws::broken_by(KernelOperator(architecture, X, options), random, rounded ? 2e-7 : 1e-12),
@@ -134,12 +121,12 @@ TEST(KernelOperator, ObeysTheLaws) {
 TEST(KernelOperator, GivesTheSameBitsForAnyNumberOfThreads) {
   const int before = threads();
   const Matrix X = RandomStream(6, "test").normals(1100, 4), V = RandomStream(6, "block").normals(1100, 3);
-  for (const KernelOptions& options : all_options()) {
+  for (const KernelOptions& options : all_kernel_options()) {
     set_threads(1);
-    const Matrix one = apply(KernelOperator(InfiniteArchitecture{}, X, options), V);
+    const Matrix one = applied(KernelOperator(InfiniteArchitecture{}, X, options), V);
     for (const int count : {2, 5}) {
       set_threads(count);
-      const Matrix many = apply(KernelOperator(InfiniteArchitecture{}, X, options), V);
+      const Matrix many = applied(KernelOperator(InfiniteArchitecture{}, X, options), V);
       EXPECT_TRUE((one.array() == many.array()).all()) << name(InfiniteArchitecture{}, options);
     }
   }
@@ -148,11 +135,11 @@ TEST(KernelOperator, GivesTheSameBitsForAnyNumberOfThreads) {
 
 TEST(KernelOperator, BlockProductsEqualProductsColumnByColumn) {
   const Matrix X = RandomStream(8, "test").normals(300, 4), V = RandomStream(8, "block").normals(300, 5);
-  for (const KernelOptions& options : all_options()) {
+  for (const KernelOptions& options : all_kernel_options()) {
     const KernelOperator H(InfiniteArchitecture{}, X, options);
-    const Matrix block = apply(H, V);
+    const Matrix block = applied(H, V);
     for (Index j = 0; j < V.cols(); ++j)
-      EXPECT_LE((apply(H, V.col(j)) - block.col(j)).norm(), 1e-14 * block.col(j).norm());
+      EXPECT_LE((applied(H, V.col(j)) - block.col(j)).norm(), 1e-14 * block.col(j).norm());
   }
 }
 
@@ -163,8 +150,8 @@ TEST(KernelOperator, RepeatedRowsAndRowsOfZerosAreFiniteAndEqual) {
     X.bottomRows(60) = X.topRows(60);
     X.row(0).setZero();
     X.row(200).setZero();
-    for (const InfiniteArchitecture& architecture : kernels({":1", ":3", ":2,sw2=1,sb2=0"}))
-      for (const KernelOptions& options : all_options()) {
+    for (const InfiniteArchitecture& architecture : kernels_of({":1", ":3", ":2,sw2=1,sb2=0"}))
+      for (const KernelOptions& options : all_kernel_options()) {
         const Matrix H = KernelOperator(architecture, X, options).matrix();
         const double scale = H.diagonal().maxCoeff();
         EXPECT_TRUE(H.allFinite()) << name(architecture, options);
@@ -178,9 +165,9 @@ TEST(KernelOperator, RepeatedRowsAndRowsOfZerosAreFiniteAndEqual) {
 TEST(KernelOperator, EntriesAndDiagonalAreThoseOfTheGramMatrix) {
   const Matrix X = RandomStream(10, "test").normals(150, 3);
   const std::vector<Index> rows{149, 0, 7, 128, 7}, cols{7, 149, 130};
-  for (const InfiniteArchitecture& architecture : kernels({":2"})) {
+  for (const InfiniteArchitecture& architecture : kernels_of({":2"})) {
     const Matrix reference = kernel_gram(architecture, X) / 150.0;
-    for (const KernelOptions& options : all_options()) {
+    for (const KernelOptions& options : all_kernel_options()) {
       const KernelOperator H(architecture, X, options);
       const double allowed = entry_tolerance(options, 2) * reference.diagonal().maxCoeff();
       EXPECT_LE((H.entries(rows, cols) - reference(rows, cols)).cwiseAbs().maxCoeff(), allowed)
@@ -243,7 +230,7 @@ TEST(KernelOperator, ProductsOfLargeAndSmallFeaturesInFloatAreFinite) {
   Matrix X = RandomStream(12, "test").normals(140, 3);
   X.row(1) *= 1e5;
   X.row(2) *= 1e-20;
-  for (const InfiniteArchitecture& architecture : kernels({":1", ":2,sw2=1,sb2=0"}))
+  for (const InfiniteArchitecture& architecture : kernels_of({":1", ":2,sw2=1,sb2=0"}))
     EXPECT_TRUE(
         KernelOperator(architecture, X, {KernelStorage::none, Precision::float32}).matrix().allFinite())
         << to_string(architecture);

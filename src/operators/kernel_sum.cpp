@@ -19,7 +19,7 @@ std::string term_text(const KernelTerm& term) {
   return term.weight == 1.0 ? kind : fmt::format("{}*{}", term.weight, kind);
 }
 
-[[noreturn]] void reject(const std::string& text, const std::string& reason) {
+[[noreturn]] void reject_sum(const std::string& text, const std::string& reason) {
   throw InputError(fmt::format(
       "kernel '{}': {}; write a sum of networks, linear, rbf, matern32 and matern52, with weights "
       "where they are not 1, for example ntk:relu:2 + 0.3*linear",
@@ -48,14 +48,14 @@ double parse_weight(std::string_view number, const std::string& text) {
   const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), weight);
   if (error != std::errc() || stop != number.data() + number.size() || !std::isfinite(weight) ||
       !(weight > 0.0))
-    reject(text, fmt::format("'{}' is no weight, a finite number > 0", number));
+    reject_sum(text, fmt::format("'{}' is no weight, a finite number > 0", number));
   return weight;
 }
 
 KernelTerm parse_term(std::string_view term_text, const std::string& text) {
   KernelTerm term;
   std::string_view name = trim(term_text);
-  if (name.empty()) reject(text, "a term is empty");
+  if (name.empty()) reject_sum(text, "a term is empty");
   if (const std::size_t star = name.find('*'); star != std::string_view::npos) {
     term.weight = parse_weight(trim(name.substr(0, star)), text);
     name = trim(name.substr(star + 1));
@@ -65,7 +65,7 @@ KernelTerm parse_term(std::string_view term_text, const std::string& text) {
       term.kind = kind;
       return term;
     }
-  if (name.find(':') == std::string_view::npos) reject(text, fmt::format("'{}' is no kernel", name));
+  if (name.find(':') == std::string_view::npos) reject_sum(text, fmt::format("'{}' is no kernel", name));
   try {
     term.network = parse_infinite_architecture(std::string(name));
   } catch (const InputError& error) {

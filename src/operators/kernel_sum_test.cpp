@@ -13,6 +13,7 @@
 #include "gradflow/operators/make_operator.h"
 #include "laws/training_operator_laws.h"
 #include "operators/kernel_lanes.h"
+#include "operators/test_support.h"
 
 namespace gradflow {
 namespace {
@@ -42,14 +43,6 @@ KernelSum everything(Index d) {
   return kernel;
 }
 
-std::vector<KernelOptions> all_options() {
-  std::vector<KernelOptions> all;
-  for (const KernelStorage storage : {KernelStorage::none, KernelStorage::float32, KernelStorage::float64})
-    for (const Precision precision : {Precision::float64, Precision::float32})
-      all.push_back({storage, precision});
-  return all;
-}
-
 bool is_rounded(const KernelOptions& options) {
   return options.precision == Precision::float32 || options.storage == KernelStorage::float32;
 }
@@ -62,12 +55,6 @@ double entry_tolerance(const KernelOptions& options, const KernelSum& kernel) {
   for (const KernelTerm& term : kernel.terms)
     if (term.kind == Kind::network) return 1.2e-5;
   return 6e-7;
-}
-
-Matrix apply(const TrainingOperator& H, ConstBlock V) {
-  Matrix Y(V.rows(), V.cols());
-  H.apply(V, Y);
-  return Y;
 }
 
 std::string refusal(const std::string& text) {
@@ -168,7 +155,7 @@ TEST(KernelSum, EqualRowsHaveACorrelationOfExactlyOneFarFromTheOrigin) {
   for (const Kind kind : stationary_kinds) {
     EXPECT_EQ(kernel_gram(one(kind), X)(139, 0), 1.0);
     EXPECT_EQ(kernel_cross(one(kind), X.bottomRows(1), X)(0, 0), 1.0);
-    for (const KernelOptions& options : all_options())
+    for (const KernelOptions& options : all_kernel_options())
       EXPECT_EQ(KernelOperator(one(kind), X, options).matrix()(139, 0), 1.0 / 140.0);
   }
 }
@@ -218,11 +205,11 @@ TEST(KernelSum, TilesAgreeWithTheGramMatrixForEveryKindAndRemainder) {
     for (const KernelSum& kernel : kernels) {
       const Matrix reference = kernel_gram(kernel, X) / static_cast<double>(n);
       const Vector root = reference.diagonal().cwiseSqrt();
-      for (const KernelOptions& options : all_options()) {
+      for (const KernelOptions& options : all_kernel_options()) {
         const KernelOperator H(kernel, X, options);
         const Matrix allowed = entry_tolerance(options, kernel) * root * root.transpose();
         EXPECT_LE(((H.matrix() - reference).cwiseAbs() - allowed).maxCoeff(), 0.0) << to_string(kernel);
-        EXPECT_LE(((apply(H, V) - reference * V).cwiseAbs() - 2.0 * allowed * V.cwiseAbs()).maxCoeff(), 0.0)
+        EXPECT_LE(((applied(H, V) - reference * V).cwiseAbs() - 2.0 * allowed * V.cwiseAbs()).maxCoeff(), 0.0)
             << to_string(kernel);
         EXPECT_NEAR(H.squared_norm(), reference.squaredNorm(),
                     4.0 * entry_tolerance(options, kernel) * reference.trace() * reference.trace());
@@ -234,11 +221,11 @@ TEST(KernelSum, TilesAgreeWithTheGramMatrixForEveryKindAndRemainder) {
 TEST(KernelSum, EveryWidthOfVectorsAgreesWithTheWidest) {
   const Matrix X = RandomStream(12, "test").normals(140, 4), V = RandomStream(12, "block").normals(140, 2);
   const KernelSum kernel = everything(4);
-  for (const KernelOptions& options : all_options()) {
-    const Matrix widest = apply(KernelOperator(kernel, X, options), V);
+  for (const KernelOptions& options : all_kernel_options()) {
+    const Matrix widest = applied(KernelOperator(kernel, X, options), V);
     for (const lanes::Level level : {lanes::Level::baseline, lanes::Level::avx2}) {
       lanes::limit(level);
-      const Matrix product = apply(KernelOperator(kernel, X, options), V);
+      const Matrix product = applied(KernelOperator(kernel, X, options), V);
       lanes::limit(lanes::Level::avx512);
       EXPECT_LE((product - widest).norm(), entry_tolerance(options, kernel) * widest.norm());
     }
@@ -250,7 +237,7 @@ TEST(KernelSum, TilesAndTheDenseOperatorObeyTheLaws) {
   const Matrix X = random.normals(150, 4);
   const KernelSum kernel = everything(4);
 
-  for (const KernelOptions& options : all_options())
+  for (const KernelOptions& options : all_kernel_options())
     EXPECT_EQ(laws::broken_by(KernelOperator(kernel, X, options), random, is_rounded(options) ? 2e-7 : 1e-12),
               std::vector<std::string>{});
   EXPECT_EQ(laws::broken_by(*make_operator(kernel, X), random), std::vector<std::string>{});
@@ -260,11 +247,11 @@ TEST(KernelSum, TilesGiveTheSameBitsForAnyNumberOfThreads) {
   const int before = threads();
   const Matrix X = RandomStream(14, "test").normals(700, 4), V = RandomStream(14, "block").normals(700, 2);
   const KernelSum kernel = everything(4);
-  for (const KernelOptions& options : all_options()) {
+  for (const KernelOptions& options : all_kernel_options()) {
     set_threads(1);
-    const Matrix alone = apply(KernelOperator(kernel, X, options), V);
+    const Matrix alone = applied(KernelOperator(kernel, X, options), V);
     set_threads(2);
-    const Matrix together = apply(KernelOperator(kernel, X, options), V);
+    const Matrix together = applied(KernelOperator(kernel, X, options), V);
     EXPECT_TRUE((alone.array() == together.array()).all());
   }
   set_threads(before);
@@ -276,7 +263,7 @@ TEST(KernelSum, EntriesAndDiagonalOfTilesAreThoseOfTheGramMatrix) {
   const KernelSum kernel = everything(3);
   const Matrix reference = kernel_gram(kernel, X) / 150.0;
 
-  for (const KernelOptions& options : all_options()) {
+  for (const KernelOptions& options : all_kernel_options()) {
     const KernelOperator H(kernel, X, options);
     EXPECT_LE((H.entries(rows, cols) - reference(rows, cols)).cwiseAbs().maxCoeff(),
               entry_tolerance(options, kernel) * reference.diagonal().maxCoeff());

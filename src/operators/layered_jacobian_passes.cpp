@@ -9,9 +9,6 @@
 namespace gradflow {
 namespace {
 
-/// Groups of blocks whose sums are added in order; threads() of them are in memory at once.
-constexpr Index wanted_groups = 32;
-
 /// Rows of D, one block of examples after another, times v.
 void scale_examples(Matrix& D, ConstVector v) {
   for (Index begin = 0; begin < D.rows(); begin += v.size())

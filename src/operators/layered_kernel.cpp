@@ -12,7 +12,7 @@ namespace gradflow {
 namespace {
 
 /// Numbers of K in a tile, about: with T, copies and sums 32 MB.
-constexpr double tile_entries = 1 << 20;
+constexpr double entries_of_tile = 1 << 20;
 constexpr Index most_tile = 128;
 
 /// What a layer hands on, in the limit.
@@ -73,7 +73,7 @@ void check_rows(const LayeredKernel& kernel, ConstBlock X) {
 }
 
 Index tile_side(const LayeredRecursion& recursion) {
-  const double side = std::sqrt(tile_entries / static_cast<double>(recursion.entries_per_pair()));
+  const double side = std::sqrt(entries_of_tile / static_cast<double>(recursion.entries_per_pair()));
   return std::clamp<Index>(static_cast<Index>(side), 1, most_tile);
 }
 
@@ -200,7 +200,7 @@ double entry_flops(const LayeredKernel& kernel, Index inputs) {
 double working_bytes(const LayeredKernel& kernel, Index inputs, Index n) {
   const auto entries = static_cast<double>(LayeredRecursion(kernel, inputs).entries_per_pair());
   const auto layers = static_cast<double>(kernel.architecture.layers.size());
-  return 8.0 * static_cast<double>(threads()) * 4.0 * std::max(tile_entries, entries) +
+  return 8.0 * static_cast<double>(threads()) * 4.0 * std::max(entries_of_tile, entries) +
          8.0 * static_cast<double>(n) * layers * (pools(kernel) ? std::sqrt(entries) : entries);
 }
 

@@ -9,28 +9,15 @@
 #include "gradflow/network/layered_network.h"
 #include "gradflow/operators/finite_ntk.h"
 #include "laws/training_operator_laws.h"
+#include "operators/test_support.h"
 
 namespace gradflow {
 namespace {
 
-using Kind = InfiniteArchitecture::KernelKind;
-
-double relative_error(const Matrix& A, const Matrix& B) {
-  return (A - B).cwiseAbs().maxCoeff() / B.cwiseAbs().maxCoeff();
-}
-
-template <typename Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no InputError";
-}
+using LayeredKind = InfiniteArchitecture::KernelKind;
 
 /// Inputs have 24 entries.
-const char* const kernels[] = {
+const char* const layered_kernels[] = {
     "ntk(dense:1)",
     "nngp(dense:8 relu res(dense:8 erf dense:8) dense:1,no-bias,sw2=1.5)",
     "ntk(dense:8 layernorm relu dense:8 res(gelu dense:8) layernorm erf dense:1,sb2=0)",
@@ -39,7 +26,7 @@ const char* const kernels[] = {
     "nngp(input:2x12 conv1d:4:3:2 erf conv1d:4:4:1:0 avgpool relu dense:1)"};
 
 TEST(LayeredKernel, TextFormsAreInverse) {
-  for (const char* text : kernels) {
+  for (const char* text : layered_kernels) {
     EXPECT_EQ(to_string(parse_layered_kernel(text)), text);
     EXPECT_TRUE(is_layered_kernel_text(text));
   }
@@ -56,7 +43,7 @@ TEST(LayeredKernel, OfADenseNetworkIsTheKernelOfDenseNetworks) {
   X.row(9).setZero();
   const Matrix X_new = random.normals(9, 5);
   for (const char* activation : {"relu", "erf", "gelu", "leaky-relu@0.2", "tanh", "sin"})
-    for (const Kind kind : {Kind::ntk, Kind::nngp})
+    for (const LayeredKind kind : {LayeredKind::ntk, LayeredKind::nngp})
       for (const Index depth : {0, 1, 3}) {
         if (depth > 1 && std::string(activation) == "tanh") continue;  // its series are slow
         const InfiniteArchitecture dense{parse_activation(activation), depth, 1.6, 0.3, kind};
@@ -75,7 +62,7 @@ TEST(LayeredKernel, OfADenseNetworkIsTheKernelOfDenseNetworks) {
 TEST(LayeredKernel, GramCrossAndDiagonalAgreeAndObeyTheLaws) {
   RandomStream random(2, "test");
   const Matrix X = random.normals(40, 24);
-  for (const char* text : kernels) {
+  for (const char* text : layered_kernels) {
     const LayeredKernel kernel = parse_layered_kernel(text);
     const Matrix gram = kernel_gram(kernel, X);
 
@@ -94,7 +81,7 @@ TEST(LayeredKernel, GramCrossAndDiagonalAgreeAndObeyTheLaws) {
 TEST(LayeredKernel, TilesAndThreadsDoNotShow) {
   RandomStream random(3, "test");
   const Matrix X = random.normals(150, 24);
-  const LayeredKernel kernel = parse_layered_kernel(kernels[4]);
+  const LayeredKernel kernel = parse_layered_kernel(layered_kernels[4]);
   set_threads(1);
   const Matrix one = kernel_gram(kernel, X);
   set_threads(3);
@@ -108,11 +95,11 @@ TEST(LayeredKernel, TilesAndThreadsDoNotShow) {
 /// Entries (0, 0), (0, 1), (1, 2) and (0, 3) of the covariance and the tangent kernel of rows x_ik = sin(1 +
 /// 3 i + k), by neural-tangents 0.6.5 (jax 0.4.23, float64) with W_std^2 = 1.5, b_std^2 = 0.2, LayerNorm's
 /// eps 1e-5 over channels, arrays in its channels-last order.
-struct Reference {
+struct KernelReference {
   const char* layers;
   double covariance[4], tangent[4];
 };
-const Reference references[] = {
+const KernelReference kernel_references[] = {
     {"dense:1 relu dense:1 relu dense:1",
      {0.9031258934199, 0.5298988469092, 0.5293034190321, 0.5348829872472},
      {2.15937768026, 0.5876444608746, 0.5873995046931, 0.6015483914545}},
@@ -147,7 +134,7 @@ TEST(LayeredKernel, AgreesWithNeuralTangents) {
   for (Index i = 0; i < 4; ++i)
     for (Index k = 0; k < 24; ++k)
       X(i, k) = std::sin(1.0 + 3.0 * static_cast<double>(i) + static_cast<double>(k));
-  for (const Reference& reference : references) {
+  for (const KernelReference& reference : kernel_references) {
     const std::string layers = reference.layers;
     const Matrix covariance = kernel_gram(parse_layered_kernel("nngp(" + layers + ",sw2=1.5,sb2=0.2)"), X);
     const Matrix tangent = kernel_gram(parse_layered_kernel("ntk(" + layers + ",sw2=1.5,sb2=0.2)"), X);
@@ -160,8 +147,8 @@ TEST(LayeredKernel, AgreesWithNeuralTangents) {
   }
 }
 
-/// The mean of finite kernels over seeds: every entry within 5 standard errors and 10 / width of the limit's
-/// size for the bias at finite width.
+/// The mean of finite kernels over seeds: every entry within 5 standard errors and 10 / width of the
+/// limit's size for the bias at finite width.
 void expect_limit(const std::string& layers, Index width, int draws) {
   const Matrix X = RandomStream(6, "test").normals(5, 24);
   const LayeredArchitecture finite = parse_layered_architecture(
@@ -237,8 +224,8 @@ TEST(LayeredKernel, LayersWithoutALimitAreNamed) {
   EXPECT_EQ(message("dense:4 relu dense:1"), "no InputError");
   EXPECT_TRUE(message("dense:4 swish dense:1").starts_with("kernel 'ntk(dense:4 swish dense:1)': network "));
   EXPECT_THROW(parse_layered_kernel("ntk(dense:1"), InputError);
-  EXPECT_THROW(kernel_gram(parse_layered_kernel(kernels[3]), Matrix::Ones(3, 23)), InputError);
-  EXPECT_THROW(kernel_gram(parse_layered_kernel(kernels[0]), Matrix::Constant(3, 24, std::nan(""))),
+  EXPECT_THROW(kernel_gram(parse_layered_kernel(layered_kernels[3]), Matrix::Ones(3, 23)), InputError);
+  EXPECT_THROW(kernel_gram(parse_layered_kernel(layered_kernels[0]), Matrix::Constant(3, 24, std::nan(""))),
                InputError);
 }
 

@@ -6,12 +6,13 @@
 #include "gradflow/operators/jacobian_operator.h"
 #include "gradflow/operators/make_operator.h"
 #include "laws/training_operator_laws.h"
+#include "operators/test_support.h"
 
 namespace gradflow {
 namespace {
 
 /// The inputs have 24 entries.
-const char* const networks[] = {
+const char* const layered_networks[] = {
     "input:24 dense:1",
     "input:24 dense:6 sin res(dense:4 gelu dense:6) layernorm relu dense:1",
     "input:24 dense:6 res(dense:6 erf) dense:1,ntk,sb2=0",
@@ -24,27 +25,15 @@ const char* const networks[] = {
     "input:2x3x4 conv2d:3:3 layernorm:affine erf res(layernorm:affine relu) avgpool dense:1",
     "input:2x12 layernorm:affine conv1d:2:3 flatten dense:1"};
 
-constexpr double keep_all = 1e18;
-
-LayeredNetwork network_of(const char* text) {
+LayeredNetwork layered_network_of(const char* text) {
   return LayeredNetwork::initialise(parse_layered_architecture(text), 24, 5);
-}
-
-double relative_error(const Matrix& A, const Matrix& B) {
-  return (A - B).cwiseAbs().maxCoeff() / B.cwiseAbs().maxCoeff();
-}
-
-Matrix applied(const TrainingOperator& H, const Matrix& V) {
-  Matrix HV(V.rows(), V.cols());
-  H.apply(V, HV);
-  return HV;
 }
 
 TEST(LayeredOperator, GramMatricesAreThoseOfTheJacobian) {
   RandomStream random(1, "test");
   const Matrix X = random.normals(21, 24), X_new = random.normals(5, 24);
-  for (const char* text : networks) {
-    const LayeredNetwork network = network_of(text);
+  for (const char* text : layered_networks) {
+    const LayeredNetwork network = layered_network_of(text);
     const Matrix J = network.jacobian(X), J_new = network.jacobian(X_new);
 
     EXPECT_LT(relative_error(ntk_gram(network, X), J * J.transpose()), 1e-13) << text;
@@ -59,8 +48,8 @@ TEST(LayeredOperator, GramMatricesAreThoseOfTheJacobian) {
 TEST(LayeredOperator, MatrixFreeOneObeysTheLawsAndEqualsTheGramMatrix) {
   RandomStream random(2, "test");
   const Matrix X = random.normals(50, 24), V = random.normals(50, 3);
-  for (const char* text : networks) {
-    const LayeredNetwork network = network_of(text);
+  for (const char* text : layered_networks) {
+    const LayeredNetwork network = layered_network_of(text);
     for (const double cache : {0.0, keep_all}) {
       const JacobianOperator H(network, X, {.cache_bytes = cache});
 
@@ -79,8 +68,9 @@ TEST(LayeredOperator, MatrixFreeOneObeysTheLawsAndEqualsTheGramMatrix) {
 TEST(LayeredOperator, ExplicitOneObeysTheLaws) {
   RandomStream random(3, "test");
   const Matrix X = random.normals(30, 24);
-  for (const char* text : networks)
-    EXPECT_EQ(laws::broken_by(*make_operator(network_of(text), X), random), std::vector<std::string>{})
+  for (const char* text : layered_networks)
+    EXPECT_EQ(laws::broken_by(*make_operator(layered_network_of(text), X), random),
+              std::vector<std::string>{})
         << text;
 }
 
@@ -103,7 +93,8 @@ TEST(LayeredOperator, ADenseDescriptionHasTheDenseNetworksOperators) {
 TEST(LayeredOperator, KeptAndRecomputedSweepsAndAnyNumberOfThreadsGiveTheSameBits) {
   RandomStream random(5, "test");
   const Matrix X = random.normals(1500, 24), V = random.normals(1500, 2);
-  const LayeredNetwork network = network_of("input:2x3x4 conv2d:3:3 relu res(conv2d:3:3) avgpool dense:1");
+  const LayeredNetwork network =
+      layered_network_of("input:2x3x4 conv2d:3:3 relu res(conv2d:3:3) avgpool dense:1");
   set_threads(1);
   const JacobianOperator one(network, X);
   const Matrix expected = applied(one, V);
@@ -118,8 +109,8 @@ TEST(LayeredOperator, KeptAndRecomputedSweepsAndAnyNumberOfThreadsGiveTheSameBit
 }
 
 TEST(LayeredOperator, SizesAreThoseOfTheNetwork) {
-  for (const char* text : networks) {
-    const LayeredNetwork network = network_of(text);
+  for (const char* text : layered_networks) {
+    const LayeredNetwork network = layered_network_of(text);
     const LayeredSizes sizes = sizes_of(network.architecture(), 24);
     const Sweep sweep = network.sweep(Matrix::Ones(1, 24));
     double swept = 0.0, products = 0.0;
@@ -140,11 +131,11 @@ TEST(LayeredOperator, SizesAreThoseOfTheNetwork) {
 /// (float64, lax.conv_general_dilated): x_ik = sin(1 + 3 i + k), and the entries of all weights and biases,
 /// layer by layer in C order, 0.5 sin(0.7 m + 1), m = 0, 1, ... The last, with scales and shifts, by PyTorch
 /// 1.13 (float64, LayerNorm over the channels at each place).
-struct Reference {
+struct NetworkReference {
   const char* layers;
   double output[4], kernel[4];
 };
-const Reference references[] = {
+const NetworkReference network_references[] = {
     {"input:2x4x3 conv2d:3:3:2:2 relu res(layernorm conv2d:2:3 relu conv2d:3:1) tanh flatten dense:4 gelu "
      "layernorm dense:1",
      {-1.52174155923665, -1.4508078006214, -1.52338960606926, -1.5155233030468},
@@ -171,8 +162,8 @@ TEST(LayeredOperator, NetworksAndKernelsAreThoseOfAutomaticDifferentiation) {
   for (Index i = 0; i < 4; ++i)
     for (Index k = 0; k < 24; ++k)
       X(i, k) = std::sin(1.0 + 3.0 * static_cast<double>(i) + static_cast<double>(k));
-  for (const Reference& reference : references) {
-    Parameters parameters = network_of(reference.layers).parameters();
+  for (const NetworkReference& reference : network_references) {
+    Parameters parameters = layered_network_of(reference.layers).parameters();
     Index count = 0;
     for (std::size_t l = 0; l < parameters.weights.size(); ++l) {
       parameters.weights[l] = counted(parameters.weights[l].rows(), parameters.weights[l].cols(), count);
@@ -189,7 +180,7 @@ TEST(LayeredOperator, NetworksAndKernelsAreThoseOfAutomaticDifferentiation) {
 }
 
 TEST(LayeredOperator, DescriptionAndWrongInputsAreThoseOfTheDenseOne) {
-  const LayeredNetwork network = network_of("input:2x12 conv1d:3:5 tanh flatten dense:1");
+  const LayeredNetwork network = layered_network_of("input:2x12 conv1d:3:5 tanh flatten dense:1");
   const JacobianOperator H(network, Matrix::Ones(2, 24));
 
   EXPECT_EQ(H.description(),

@@ -10,8 +10,6 @@
 namespace gradflow {
 namespace {
 
-std::string percent(double level) { return fmt::format("{:g} %", 100.0 * level); }
-
 std::string test_verdict(const ClassJob& job, const ClassResult& result) {
   const ClassTest& test = result.test;
   if (!usable(test.outcome))
@@ -56,7 +54,8 @@ std::string fit_verdict(const ClassJob& job, const ClassResult& result) {
     return fmt::format("Do not train: by method {} the class frequencies are all there is to say.\n",
                        to_string(fit.method));
   return fmt::format("{} (method {}; {} interval of tau {}).\n{}", time_phrase(result), to_string(fit.method),
-                     percent(fit.interval.level), shown_interval(fit.interval), contradiction(job, result));
+                     shown_percent(fit.interval.level), shown_interval(fit.interval),
+                     contradiction(job, result));
 }
 
 std::string scores_text(const ClassJob& job, const ClassResult& result) {
@@ -73,7 +72,7 @@ std::string scores_text(const ClassJob& job, const ClassResult& result) {
   return text + fmt::format(
                     "Were the probabilities exactly right, the calibration error would be below {} "
                     "with {} probability: {}.\n",
-                    shown_number(result.calibrated.quantile), percent(job.level),
+                    shown_number(result.calibrated.quantile), shown_percent(job.level),
                     !beyond                                     ? "nothing speaks against them"
                     : result.fit.method == ClassMethod::one_hot ? "they are not; compare --method laplace"
                                                                 : "they are not; compare --method one-hot");
@@ -95,7 +94,7 @@ std::string classes_text(const ClassResult& result) {
 
 std::string reliability_text(const ClassJob& job, const ClassResult& result) {
   std::vector<std::vector<std::string>> rows{{"most probable class", "rows", "predicted", "came true",
-                                              fmt::format("{} interval", percent(job.level)), ""}};
+                                              fmt::format("{} interval", shown_percent(job.level)), ""}};
   std::size_t number = 0;
   for (const ReliabilityBin& bin : result.reliability.bins) {
     const bool off = bin.predicted < bin.interval.lower || bin.predicted > bin.interval.upper;

@@ -86,6 +86,8 @@ std::string counted_text(long long count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+std::string shown_percent(double share) { return fmt::format("{:g} %", 100.0 * share); }
+
 std::string aligned_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {

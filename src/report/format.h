@@ -27,6 +27,9 @@ std::string shown_steps(double steps);
 /// "8.1 to 14.2", or NA.
 std::string shown_interval(const Interval& interval);
 
+/// A share: "95 %".
+std::string shown_percent(double share);
+
 /// Rows dropped, missing cells and columns removed: a line each, indented, where there are any.
 std::string left_out_text(const DataReport& report);
 

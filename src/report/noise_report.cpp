@@ -14,7 +14,7 @@ namespace gradflow {
 namespace {
 
 constexpr double light = 0.1;
-constexpr std::size_t rows_listed = 5;
+constexpr std::size_t most_listed = 5;
 constexpr const char* test_statement =
     "The test is that of normal noise, as these weights have seen the response";
 
@@ -42,11 +42,11 @@ std::string light_text(const JobResult& result) {
   const std::vector<LightRow> rows = light_rows(result);
   if (rows.empty()) return "No row has a weight below 0.1.\n";
   std::string text;
-  for (std::size_t i = 0; i < std::min(rows_listed, rows.size()); ++i)
+  for (std::size_t i = 0; i < std::min(most_listed, rows.size()); ++i)
     text += fmt::format("{}{} ({})", i == 0 ? "" : ", ", rows[i].row, brief_number(rows[i].weight));
   return fmt::format("{} {} a weight below 0.1; by number (weight): {}{}\n",
                      counted_text(static_cast<long long>(rows.size()), "row"),
-                     rows.size() == 1 ? "has" : "have", text, rows.size() > rows_listed ? ", ..." : ".");
+                     rows.size() == 1 ? "has" : "have", text, rows.size() > most_listed ? ", ..." : ".");
 }
 
 std::string shown_dof(double dof) { return std::isinf(dof) ? "normal" : fmt::format("{:g}", dof); }
@@ -155,7 +155,7 @@ Json noise_json(const JobResult& result) {
   const std::vector<LightRow> rows = noise.applied ? light_rows(result) : std::vector<LightRow>{};
   json["rows_below_one_tenth"] = rows.size();
   Json lightest = Json::array();
-  for (std::size_t i = 0; i < std::min(rows_listed, rows.size()); ++i)
+  for (std::size_t i = 0; i < std::min(most_listed, rows.size()); ++i)
     lightest.push_back({{"row", rows[i].row}, {"weight", rows[i].weight}});
   json["lightest_rows"] = std::move(lightest);
   json["weights"] = numbers(noise.weights);

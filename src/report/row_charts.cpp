@@ -96,7 +96,7 @@ Coverage coverage_of(const RunDocument& run) {
   return coverage;
 }
 
-std::string percent(double share) {
+std::string rounded_percent(double share) {
   return std::isfinite(share) ? fmt::format("{:.1f} %", 100.0 * share) : "NA";
 }
 
@@ -184,11 +184,11 @@ Chart calibration_chart(const RunDocument& run) {
   figure.description = "Share of left-out responses inside their intervals, against the share claimed:";
   figure.table.columns = {"claimed", "inside", "95 % counting error"};
   for (Index i = 0; i < coverage.nominal.size(); ++i) {
-    figure.description +=
-        fmt::format(" {} claimed, {} inside;", percent(coverage.nominal(i)), percent(coverage.observed(i)));
+    figure.description += fmt::format(" {} claimed, {} inside;", rounded_percent(coverage.nominal(i)),
+                                      rounded_percent(coverage.observed(i)));
     figure.table.rows.push_back(
-        {percent(coverage.nominal(i)), percent(coverage.observed(i)),
-         fmt::format("{} to {}", percent(coverage.lower(i)), percent(coverage.upper(i)))});
+        {rounded_percent(coverage.nominal(i)), rounded_percent(coverage.observed(i)),
+         fmt::format("{} to {}", rounded_percent(coverage.lower(i)), rounded_percent(coverage.upper(i)))});
   }
   draw_both(chart, 440, 340, [&](const Canvas& canvas) {
     return draw_shares(canvas, {coverage.nominal, coverage.observed, coverage.lower, coverage.upper},
@@ -212,9 +212,10 @@ Chart reliability_chart(const RunDocument& run) {
     columns[1](i) = run.number(at + "/observed");
     columns[2](i) = interval.lower;
     columns[3](i) = interval.upper;
-    figure.table.rows.push_back({percent(columns[0](i)), percent(columns[1](i)),
-                                 fmt::format("{} to {}", percent(interval.lower), percent(interval.upper)),
-                                 run.scalar(at + "/count")});
+    figure.table.rows.push_back(
+        {rounded_percent(columns[0](i)), rounded_percent(columns[1](i)),
+         fmt::format("{} to {}", rounded_percent(interval.lower), rounded_percent(interval.upper)),
+         run.scalar(at + "/count")});
   }
   if (bins == 0 || !columns[0].allFinite() || !columns[1].allFinite()) {
     figure.missing = "the run made no leave-one-out probabilities";

@@ -18,8 +18,6 @@ namespace {
 constexpr double disagreement_worth_a_sentence = 10.0;
 constexpr Index eigenvalues_listed = 15;
 
-std::string percent(double level) { return fmt::format("{:g} %", 100.0 * level); }
-
 // `as_given`: what was tested, where kernel or transform were then chosen.
 std::string test_verdict(const ScoreTest& test, double level, const std::string& as_given = {}) {
   if (std::isnan(test.p_value))
@@ -78,7 +76,7 @@ std::string stop_verdict(const Job& job, const Analysis& analysis) {
   if (std::isinf(rule.time))
     return fmt::format("Train to convergence: by rule {} the time is infinite.\n", rule.name);
   return fmt::format("{}{} (rule {}; {} interval {}).\n{}", path_phrase(analysis.chosen_path),
-                     steps_phrase(job, rule), rule.name, percent(rule.interval.level),
+                     steps_phrase(job, rule), rule.name, shown_percent(rule.interval.level),
                      shown_interval(rule.interval), hint(job) + contradiction(job, analysis));
 }
 
@@ -101,7 +99,7 @@ std::string shown_error(const StoppingRule& rule) {
 
 std::string rules_table(const Analysis& analysis, double level) {
   std::vector<std::vector<std::string>> rows{
-      {"rule", "time", "steps", "dof", "est. RMSE", "LOO RMSE", percent(level) + " interval", ""}};
+      {"rule", "time", "steps", "dof", "est. RMSE", "LOO RMSE", shown_percent(level) + " interval", ""}};
   if (analysis.krylov) rows.front().insert(rows.front().begin() + 2, "s.e.");
   for (std::size_t i = 0; i < analysis.rules.size(); ++i) {
     const StoppingRule& rule = analysis.rules[i];
@@ -206,12 +204,13 @@ std::string components_text(const JobResult& result) {
   const auto row = [](const char* name, double estimate, const Interval& interval) {
     return std::vector<std::string>{name, shown_number(estimate), shown_interval(interval), ""};
   };
-  return '\n' + aligned_table(
-                    {{"variance components", "REML", percent(found.time.interval.level) + " interval", ""},
-                     row("tau", found.time.estimate, found.time.interval),
-                     row(student ? "noise scale" : "noise sd", std::sqrt(found.noise_variance.estimate), sd),
-                     row("signal share", found.signal_share.estimate, found.signal_share.interval),
-                     row("dof of ridge", found.effective_dof.estimate, found.effective_dof.interval)});
+  return '\n' +
+         aligned_table(
+             {{"variance components", "REML", shown_percent(found.time.interval.level) + " interval", ""},
+              row("tau", found.time.estimate, found.time.interval),
+              row(student ? "noise scale" : "noise sd", std::sqrt(found.noise_variance.estimate), sd),
+              row("signal share", found.signal_share.estimate, found.signal_share.interval),
+              row("dof of ridge", found.effective_dof.estimate, found.effective_dof.interval)});
 }
 
 std::string residuals_text(const JobResult& result) {

@@ -15,8 +15,6 @@ constexpr double agreement = 3.0, disagreement_worth_a_warning = 10.0;  // ratio
 constexpr double no_training = 0.01;                                    // effective degrees of freedom
 constexpr double same_error = 0.02;                                     // relative, of leave-one-out errors
 
-std::string percent(double share) { return fmt::format("{:g} %", 100.0 * share); }
-
 std::string test_sentence(const RunDocument& run) {
   const double p = run.number("/test/p_value"), log10_p = run.number("/test/log10_p_value");
   if (std::isnan(p))
@@ -130,8 +128,8 @@ std::string stop_sentence(const RunDocument& run) {
   if (std::isfinite(chosen->interval.lower) && !std::isnan(chosen->interval.upper))
     sentence += std::isinf(chosen->interval.upper)
                     ? fmt::format(" ({} interval from {} without an upper end)",
-                                  percent(chosen->interval.level), brief_number(chosen->interval.lower))
-                    : fmt::format(" ({} interval {})", percent(chosen->interval.level),
+                                  shown_percent(chosen->interval.level), brief_number(chosen->interval.lower))
+                    : fmt::format(" ({} interval {})", shown_percent(chosen->interval.level),
                                   fmt::format("{} to {}", brief_number(chosen->interval.lower),
                                               brief_number(chosen->interval.upper)));
   return sentence + clause + ".";

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
@@ -14,7 +14,6 @@
 namespace gradflow {
 namespace {
 
-constexpr double eps = std::numeric_limits<double>::epsilon();
 /// Half a unit in the last place of float32: what keeping an entry costs, relative to it.
 constexpr double kept_in_float32 = 6e-8;
 
@@ -47,7 +46,7 @@ class KrylovBasisIn : public testing::TestWithParam<BasisPrecision> {
   /// Of a sum of products, relative to the sum of their magnitudes.
   double tolerance(Index terms) const {
     const double kept = GetParam() == BasisPrecision::float32 ? kept_in_float32 : 0.0;
-    return kept + 4.0 * eps * std::sqrt(static_cast<double>(terms));
+    return kept + 4.0 * machine_epsilon * std::sqrt(static_cast<double>(terms));
   }
 
   template <typename Check>
@@ -120,7 +119,7 @@ TEST_P(KrylovBasisIn, OrthogonaliseLeavesThePartOutsideTheBasis) {
       const Matrix outside = c.X - c.V * (c.V.transpose() * c.X);
       EXPECT_LT((X - outside).norm(), tolerance(rows) * c.X.norm());
       EXPECT_LT(c.basis.inner(X).norm(),
-                2.0 * tolerance(rows) * tolerance(rows) * c.X.norm() + 16.0 * eps * c.X.norm());
+                2.0 * tolerance(rows) * tolerance(rows) * c.X.norm() + 16.0 * machine_epsilon * c.X.norm());
     }
 }
 

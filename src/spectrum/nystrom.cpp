@@ -12,20 +12,20 @@
 namespace gradflow {
 namespace {
 
-constexpr Index block_rows = 512, drawn_at_once = 64;
+constexpr Index rows_at_once = 512, drawn_at_once = 64;
 
 // body(first row, rows) on blocks of rows that do not depend on the number of threads; it may call BLAS.
 template <typename Body>
 void for_rows(Index n, Body&& body) {
   const SerialBlas serial;
-  parallel_for(n, block_rows, [&](Index begin, Index end) { body(begin, end - begin); });
+  parallel_for(n, rows_at_once, [&](Index begin, Index end) { body(begin, end - begin); });
 }
 
 // A'B for tall A and B: a sum for every block of rows, added in their order.
 Matrix tall_inner(const Matrix& A, ConstBlock B) {
-  std::vector<Matrix> sums(static_cast<std::size_t>((A.rows() + block_rows - 1) / block_rows));
+  std::vector<Matrix> sums(static_cast<std::size_t>((A.rows() + rows_at_once - 1) / rows_at_once));
   for_rows(A.rows(), [&](Index first, Index rows) {
-    sums[static_cast<std::size_t>(first / block_rows)] =
+    sums[static_cast<std::size_t>(first / rows_at_once)] =
         multiply(A.middleRows(first, rows), Transpose::yes, B.middleRows(first, rows), Transpose::no);
   });
   Matrix total = Matrix::Zero(A.cols(), B.cols());

@@ -7,12 +7,11 @@
 #include <numeric>
 #include <vector>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 
 namespace gradflow {
 namespace {
-
-constexpr double eps = std::numeric_limits<double>::epsilon();
 
 // Eigenvalues d and first components s of the eigenvectors of the tridiagonal (d, e), in place: implicit QL
 // with Wilkinson's shift. e has one unused entry at the end.
@@ -21,7 +20,7 @@ void implicit_ql(Vector& d, Vector& e, Vector& s) {
   for (Index l = 0; l < n; ++l) {
     for (int iteration = 0;; ++iteration) {
       Index m = l;
-      while (m + 1 < n && std::abs(e(m)) > eps * (std::abs(d(m)) + std::abs(d(m + 1)))) ++m;
+      while (m + 1 < n && std::abs(e(m)) > machine_epsilon * (std::abs(d(m)) + std::abs(d(m + 1)))) ++m;
       if (m == l) break;
       if (iteration == 100)
         throw InternalError("the implicit QL iteration did not converge in 100 steps for one eigenvalue");
@@ -79,7 +78,7 @@ struct NodeAtZero {
 };
 
 NodeAtZero node_at_zero(const Tridiagonal& T) {
-  const double floor = eps * T.diagonal.cwiseAbs().maxCoeff();
+  const double floor = machine_epsilon * T.diagonal.cwiseAbs().maxCoeff();
   const Index k = T.size();
   double pivot = std::max(T.diagonal(0), floor), square = 1.0, sum = 1.0;
   for (Index j = 0;; ++j) {
@@ -111,9 +110,9 @@ Quadrature radau_rule(const Tridiagonal& T, double mass) {
   Quadrature rule = rule_of(std::move(diagonal), off_diagonal, mass);
   rule.nodes(0) = 0.0;  // exactly, where rounding left it near
   rule.nodes = rule.nodes.cwiseMax(0.0);
-  // The iteration leaves weights to an absolute eps^2 only. This one, far from the spectrum, decides at long
-  // times, when nothing is left of the others.
-  if (rule.weights(0) < eps * mass) rule.weights(0) = mass * zero.weight;
+  // The iteration leaves weights to an absolute epsilon^2 only. This one, far from the spectrum,
+  // decides at long times, when nothing is left of the others.
+  if (rule.weights(0) < machine_epsilon * mass) rule.weights(0) = mass * zero.weight;
   return rule;
 }
 
@@ -125,7 +124,7 @@ Tridiagonal first_moment(const Tridiagonal& T) {
   double square = T.diagonal(0);
   const double scale = T.diagonal.cwiseAbs().maxCoeff();
   for (Index j = 0; j < k; ++j) {
-    if (!(square > eps * scale)) return {};
+    if (!(square > machine_epsilon * scale)) return {};
     const double below = (j + 1 < k ? T.off_diagonal(j) : T.next) / std::sqrt(square);
     shifted.diagonal(j) = square + below * below;
     if (j + 1 == k) break;

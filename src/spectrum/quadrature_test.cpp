@@ -3,17 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "base/special_values.h"
 #include "gradflow/base/random.h"
 #include "gradflow/spectrum/lanczos.h"
 
 namespace gradflow {
 namespace {
-
-constexpr double eps = std::numeric_limits<double>::epsilon();
 
 /// A planted measure: sum_i weights_i delta(values_i), with the Jacobi matrices that Lanczos makes of it.
 struct Measure {
@@ -74,7 +72,7 @@ double chebyshev(int degree, double x, double largest) {
 
 /// A node is known to some units of rounding of the largest; degree^2 is Chebyshev's steepest slope.
 double polynomial_tolerance(const Measure& measure, int degree) {
-  return 64.0 * eps * measure.mass() * (1.0 + degree * degree);
+  return 64.0 * machine_epsilon * measure.mass() * (1.0 + degree * degree);
 }
 
 TEST(GaussRule, IsExactForPolynomialsUpToDegreeTwoKMinusOne) {
@@ -111,7 +109,7 @@ TEST(GaussRule, NodesAscendAndWeightsAreNotNegativeAndSumToTheMass) {
 
         EXPECT_TRUE((rule.nodes.tail(size - 1).array() >= rule.nodes.head(size - 1).array()).all());
         EXPECT_GE(rule.weights.minCoeff(), 0.0);
-        EXPECT_NEAR(rule.weights.sum(), measure.mass(), 64.0 * eps * measure.mass());
+        EXPECT_NEAR(rule.weights.sum(), measure.mass(), 64.0 * machine_epsilon * measure.mass());
       }
 }
 
@@ -121,7 +119,7 @@ TEST(GaussRule, OfOneStepIsTheMean) {
     const double mean = measure.integral([](double x) { return x; }) / measure.mass();
 
     ASSERT_EQ(rule.nodes.size(), 1);
-    EXPECT_NEAR(rule.nodes(0), mean, 16.0 * eps * measure.largest());
+    EXPECT_NEAR(rule.nodes(0), mean, 16.0 * machine_epsilon * measure.largest());
     EXPECT_DOUBLE_EQ(rule.weights(0), measure.mass());
   }
 }
@@ -149,7 +147,7 @@ TEST(RadauRule, KeepsTheWeightOfZeroFarFromTheSpectrumToRelativeRounding) {
 
 /// What moving every node by some units of rounding of the largest does to f, whose slope is at most rate.
 double bound_allowance(const Measure& measure, double rate) {
-  return 64.0 * eps * measure.mass() * (1.0 + rate * measure.largest());
+  return 64.0 * machine_epsilon * measure.mass() * (1.0 + rate * measure.largest());
 }
 
 TEST(GaussAndRadauRules, BoundTheExponentialAndTheResolventFromBelowAndAbove) {
@@ -254,12 +252,12 @@ TEST(Ritz, ValuesAndFirstComponentsAreTheGaussRules) {
     const Quadrature rule = gauss_rule(T, 1.0);
     const Ritz pairs = ritz(T);
 
-    EXPECT_LT((pairs.values - rule.nodes).cwiseAbs().maxCoeff(), 64.0 * eps * measure.largest());
+    EXPECT_LT((pairs.values - rule.nodes).cwiseAbs().maxCoeff(), 64.0 * machine_epsilon * measure.largest());
     for (const double rate : {0.1, 3.0}) {
       const Vector f = (-rate * pairs.values.array()).exp();
       EXPECT_NEAR(pairs.vectors.row(0).cwiseAbs2().dot(f),
                   sum_of(rule, [&](double x) { return std::exp(-rate * x); }),
-                  64.0 * eps * (1.0 + rate * measure.largest()));
+                  64.0 * machine_epsilon * (1.0 + rate * measure.largest()));
     }
   }
 }
@@ -289,7 +287,7 @@ TEST(Ritz, PairsAreAsGoodAtEveryScale) {
       const Ritz pairs = ritz(T);
 
       EXPECT_LT((full * pairs.vectors - pairs.vectors * pairs.values.asDiagonal()).cwiseAbs().maxCoeff(),
-                256.0 * eps * scale)
+                256.0 * machine_epsilon * scale)
           << range << " decades, scale " << scale;
       EXPECT_LT((pairs.vectors.transpose() * pairs.vectors - Matrix::Identity(n, n)).norm(), 1e-12);
     }

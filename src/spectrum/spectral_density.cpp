@@ -3,16 +3,14 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 
 namespace gradflow {
 namespace {
-
-constexpr double eps = std::numeric_limits<double>::epsilon();
 
 struct Pool {
   Vector nodes, weights;  // of all probes, weights summing to one
@@ -123,7 +121,7 @@ void SpectralProbes::extend(Index steps) {
       beta(j) = product.col(j).norm();
       scale_ = std::max({scale_, std::abs(alpha(j)), beta(j)});
       // An invariant space: the probe's rule is exact, and its vector stays zero from here on.
-      if (beta(j) <= 64.0 * eps * scale_) beta(j) = 0.0;
+      if (beta(j) <= 64.0 * machine_epsilon * scale_) beta(j) = 0.0;
       product.col(j) *= beta(j) > 0.0 ? 1.0 / beta(j) : 0.0;
     }
     alpha_.push_back(std::move(alpha));

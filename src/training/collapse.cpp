@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double none = std::numeric_limits<double>::quiet_NaN();
 constexpr double one_point = 1e-12;        // of the features' length
 constexpr double zero_eigenvalue = 1e-12;  // of the largest
 
@@ -74,7 +74,7 @@ double spread_of(ConstBlock features, const Labels& labels, const ClassMeans& gr
 
 double angles_of(const Matrix& M, const Vector& norms, double smallest) {
   const Index K = M.rows();
-  if (norms.minCoeff() <= smallest) return none;
+  if (norms.minCoeff() <= smallest) return not_a_number;
   double sum = 0.0;
   for (Index c = 0; c < K; ++c)
     for (Index d = 0; d < c; ++d)
@@ -86,7 +86,7 @@ double duality_of(ConstBlock weights, const ClassMeans& groups, const Matrix& M)
   Matrix W = weights(groups.classes, Eigen::all);
   const double length = W.norm();
   W.rowwise() -= W.colwise().mean().eval();
-  if (W.norm() <= one_point * length) return none;
+  if (W.norm() <= one_point * length) return not_a_number;
   return (W / W.norm() - M / M.norm()).norm();
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/inference/stopping.h"
@@ -16,8 +17,6 @@
 namespace gradflow {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr int grid_points = 240;
 constexpr Index numbers_per_record = 10;
 
@@ -43,7 +42,7 @@ Remaining remaining_flow_time(const Vector& values, const Vector& w, const Vecto
   const Eigen::ArrayXd a = w.array() * r.array(), lambda = values.array();
   const auto N = static_cast<double>(values.size());
   const double largest = lambda.maxCoeff();
-  if (!(largest > 0.0)) return {Outcome::unidentified, "the operator is zero", nan};
+  if (!(largest > 0.0)) return {Outcome::unidentified, "the operator is zero", not_a_number};
   if (!(a.sum() > 0.0))
     return {Outcome::at_zero, "w'r <= 0: the fitted values account for all of w'w, no noise is left", 0.0};
   const auto mass = [&](double u) { return (a * (-u * lambda).exp()).sum(); };
@@ -67,7 +66,7 @@ Remaining remaining_flow_time(const Vector& values, const Vector& w, const Vecto
 Remaining remaining_risk_time(const Vector& values, const Vector& a, const Vector& b) {
   double high = 0.0;
   const double largest = values.maxCoeff();
-  if (!(largest > 0.0)) return {Outcome::unidentified, "the operator is zero", nan};
+  if (!(largest > 0.0)) return {Outcome::unidentified, "the operator is zero", not_a_number};
   // Direction i alone is best where exp(-u lambda_i) = b_i / a_i.
   for (Index i = 0; i < values.size(); ++i)
     if (values(i) > 1e-14 * largest && b(i) > 0.0 && a(i) > b(i))
@@ -83,7 +82,7 @@ Remaining remaining_risk_time(const Vector& values, const Vector& a, const Vecto
 
 Remaining remaining_gcv_time(const Vector& values, const Vector& r, const Vector& b) {
   const double largest = values.maxCoeff(), N = static_cast<double>(values.size());
-  if (!(largest > 0.0)) return {Outcome::unidentified, "the operator is zero", nan};
+  if (!(largest > 0.0)) return {Outcome::unidentified, "the operator is zero", not_a_number};
   const auto gcv = [&](double u) {
     const Eigen::ArrayXd decay = (-u * values.array()).exp();
     const double left = (decay * b.array()).sum();
@@ -155,7 +154,7 @@ Remaining FollowingStop::by_risk(const Spectrum& now, const Vector& b, FollowRec
   data.z = model.vectors.transpose() * w_;
   const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge}, options_.reml);
   const TwoComponentFit fit = fit_two_components(data, ridge, options_.reml);
-  if (!usable(fit.outcome)) return {fit.outcome, ridge.reason, nan};
+  if (!usable(fit.outcome)) return {fit.outcome, ridge.reason, not_a_number};
   const double largest = model.values.maxCoeff();
   record.tau_largest = fit.tau * largest;
   record.kappa_largest = fit.kappa * largest * largest;

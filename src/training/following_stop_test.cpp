@@ -11,7 +11,7 @@ namespace {
 
 using namespace training_tests;
 
-TrainerOptions gd(double rate) {
+TrainerOptions descent_at(double rate) {
   TrainerOptions options;
   options.optimiser.learning_rate = rate;
   return options;
@@ -34,7 +34,7 @@ TEST(FollowingStop, ElapsedAndRemainingAreTheOneShotTimeWhileTheOperatorStays) {
     for (const ComponentsAt components : {ComponentsAt::present, ComponentsAt::initial}) {
       const auto network = network_of("linear,ntk", 4);  // its kernel does not move
       const ProjectedSpectrum M = spectrum_of(*network, set);
-      Trainer trainer(*network, set, gd(1e-4 / M.values(0)));
+      Trainer trainer(*network, set, descent_at(1e-4 / M.values(0)));
       const double time = one_shot(kind, data_of(M, trainer.residual()));
       FollowingStop stop(trainer, {.kind = kind, .components = components, .growth = 1.7});
 
@@ -108,12 +108,12 @@ TEST(FollowingStop, GoesOnFromACheckpointWithTheSameBits) {
   const TrainingSet set = small_set(40, 4);
   const auto run = [&](const std::string& interrupted_at) {
     const auto network = network_of("tanh:30", 4, Centring::copies);
-    Trainer trainer(*network, set, gd(0.05));
+    Trainer trainer(*network, set, descent_at(0.05));
     FollowingStop stop(trainer, {.least_steps = 60});
     if (!interrupted_at.empty()) {
       TensorFile file;
       const auto first_network = network_of("tanh:30", 4, Centring::copies);
-      Trainer first(*first_network, set, gd(0.05));
+      Trainer first(*first_network, set, descent_at(0.05));
       FollowingStop first_stop(first, {.least_steps = 60});
       run_training(first, {.max_steps = std::stol(interrupted_at), .monitors = {&first_stop}});
       first.save(file);

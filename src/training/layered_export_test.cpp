@@ -9,13 +9,14 @@ namespace gradflow {
 namespace {
 
 /// The inputs have 24 entries.
-const char* const networks[] = {"input:24 dense:1",
-                                "input:24 dense:6 layernorm:affine tanh res(dense:6 relu) dense:1",
-                                "input:24 layernorm dense:4 relu dense:1",
-                                "input:24 res(tanh dense:24) dense:1",
-                                "input:2x12 conv1d:3:5:2 relu layernorm:affine flatten dense:1",
-                                "input:2x3x4 conv2d:3:3 gelu res(conv2d:3:3) avgpool dense:5 sin dense:1",
-                                "input:2x3x4 avgpool dense:1"};
+const char* const exported_networks[] = {
+    "input:24 dense:1",
+    "input:24 dense:6 layernorm:affine tanh res(dense:6 relu) dense:1",
+    "input:24 layernorm dense:4 relu dense:1",
+    "input:24 res(tanh dense:24) dense:1",
+    "input:2x12 conv1d:3:5:2 relu layernorm:affine flatten dense:1",
+    "input:2x3x4 conv2d:3:3 gelu res(conv2d:3:3) avgpool dense:5 sin dense:1",
+    "input:2x3x4 avgpool dense:1"};
 
 /// One center and scale for each of the two channels, or for each feature.
 struct Units {
@@ -30,7 +31,7 @@ struct Units {
 };
 
 TEST(LayeredExport, InRawUnitsIsTheSameFunction) {
-  for (const std::string text : networks)
+  for (const std::string text : exported_networks)
     for (const char* options : {"", ",no-bias", ",ntk,sb2=0.3", ",no-bias,ntk"}) {
       RandomStream random(3, text + options);
       const auto network = LayeredNetwork::initialise(parse_layered_architecture(text + options), 24, 5);
@@ -53,7 +54,7 @@ TEST(LayeredExport, InRawUnitsIsTheSameFunction) {
 TEST(LayeredExport, PutsALayerBeforeTheOthersOnlyWhereThereIsSomethingToStandardise) {
   RandomStream random(4, "test");
   const Units units(true, random);
-  for (const char* text : networks) {
+  for (const char* text : exported_networks) {
     const auto network = LayeredNetwork::initialise(parse_layered_architecture(text), 24, 5);
     const bool dense = network.sequence().front().layer.kind == LayerKind::dense;
     const auto count = network.sequence().size();

@@ -19,14 +19,13 @@ using namespace training_tests;
 const char* const every_layer =
     "input:2x3x4 conv2d:4:3 layernorm:affine gelu res(conv2d:4:3 tanh layernorm) avgpool dense:6 sin "
     "res(dense:6 relu layernorm:affine) dense:1";
-const std::vector<std::string> architectures{
+const std::vector<std::string> layered_architectures{
     every_layer,
     std::string(every_layer) + ",ntk,sb2=0.3",
     std::string(every_layer) + ",no-bias",
     "input:2x12 conv1d:3:5:2 erf layernorm flatten dense:1",
     "input:24 dense:7 layernorm leaky-relu@0.2 res(dense:4 abs dense:7) cos dense:1",
     "input:24 dense:1"};
-constexpr Centring centrings[] = {Centring::none, Centring::copies, Centring::zero_last_layer};
 
 std::unique_ptr<TrainableNetwork> layers_of(const std::string& text, Centring centring = Centring::none,
                                             Index inputs = 24) {
@@ -42,10 +41,10 @@ std::string with_outputs(std::string text, Index K) {
 }
 
 TEST(LayeredTrainable, PullsBackWhatCentralDifferencesSay) {
-  std::vector<std::string> all = architectures;
-  for (const std::string& text : architectures) all.push_back(with_outputs(text, 3));
+  std::vector<std::string> all = layered_architectures;
+  for (const std::string& text : layered_architectures) all.push_back(with_outputs(text, 3));
   for (const std::string& text : all)
-    for (const Centring centring : centrings) {
+    for (const Centring centring : all_centrings) {
       RandomStream random(3, text);
       const auto network = layers_of(text, centring);
       const Matrix X = random.normals(9, 24), U = random.normals(9, network->outputs());
@@ -102,7 +101,7 @@ TEST(LayeredTrainable, AStepOfGradientDescentIsEtaTimesTheResidualPulledBack) {
 TEST(LayeredTrainable, ADenseDescriptionTrainsToTheDenseNetworksWeights) {
   const TrainingSet set = small_set(50, 4);
   for (const char* text : {"tanh:8x2", "gelu:6,ntk", "sin:5,no-bias"})
-    for (const Centring centring : centrings) {
+    for (const Centring centring : all_centrings) {
       const Architecture architecture = parse_architecture(text);
       const auto dense = network_of(text, 4, centring);
       const auto network = layers_of(to_string(layered(architecture)), centring, 4);
@@ -146,7 +145,7 @@ TEST(LayeredTrainable, CopiesAndAZeroLastLayerStartAtZero) {
 TEST(LayeredTrainable, OfSeveralOutputsIsEachOneWithTheMeanOfTheirKernels) {
   RandomStream random(6, "test");
   const Matrix X = random.normals(8, 24), X_new = random.normals(3, 24);
-  for (const std::string& text : architectures) {
+  for (const std::string& text : layered_architectures) {
     const auto network = layers_of(with_outputs(text, 3));
     const LayeredNetwork all = network->layered();
     Matrix kernel = Matrix::Zero(8, 8), cross = Matrix::Zero(3, 8);
@@ -189,7 +188,7 @@ TEST(LayeredTrainable, ADenseNetworkIsOneOfLayersToo) {
   RandomStream random(8, "test");
   const Matrix X = random.normals(20, 4);
   for (const char* text : {"tanh:8x2,ntk", "linear", "relu:5-3,no-bias"})
-    for (const Centring centring : centrings) {
+    for (const Centring centring : all_centrings) {
       const auto network = network_of(text, 4, centring);
       network->set_parameters(network->parameters() + random.normals(network->parameters().size()));
 

@@ -10,9 +10,9 @@ namespace gradflow {
 namespace {
 
 const Vector curvature = (Vector(3) << 0.5, 1.0, 3.0).finished();
-const Vector start = (Vector(3) << 1.0, -2.0, 0.5).finished();
+const Vector start_point = (Vector(3) << 1.0, -2.0, 0.5).finished();
 
-OptimiserOptions options_of(OptimiserKind kind, double rate) {
+OptimiserOptions optimiser_of(OptimiserKind kind, double rate) {
   OptimiserOptions options;
   options.kind = kind;
   options.learning_rate = rate;
@@ -21,22 +21,22 @@ OptimiserOptions options_of(OptimiserKind kind, double rate) {
 
 /// theta after k steps on 1/2 sum a theta^2, the gradient a theta.
 Vector descend(const OptimiserOptions& options, int steps) {
-  TrainingOptimiser optimiser(options, start);
-  Vector theta = start;
+  TrainingOptimiser optimiser(options, start_point);
+  Vector theta = start_point;
   for (int k = 0; k < steps; ++k) optimiser.step(theta, curvature.cwiseProduct(theta), options.learning_rate);
   return theta;
 }
 
 TEST(Optimiser, GradientDescentOnAQuadraticIsAPower) {
-  const Vector theta = descend(options_of(OptimiserKind::gd, 0.2), 12);
+  const Vector theta = descend(optimiser_of(OptimiserKind::gd, 0.2), 12);
 
-  EXPECT_LT((theta.array() - start.array() * (1.0 - 0.2 * curvature.array()).pow(12)).abs().maxCoeff(),
+  EXPECT_LT((theta.array() - start_point.array() * (1.0 - 0.2 * curvature.array()).pow(12)).abs().maxCoeff(),
             1e-14);
 }
 
 TEST(Optimiser, MomentumObeysItsTwoTermRecursion) {
-  const OptimiserOptions options = options_of(OptimiserKind::momentum, 0.1);
-  Vector before = start, now = start - 0.1 * curvature.cwiseProduct(start);
+  const OptimiserOptions options = optimiser_of(OptimiserKind::momentum, 0.1);
+  Vector before = start_point, now = start_point - 0.1 * curvature.cwiseProduct(start_point);
   for (int k = 1; k < 20; ++k) {
     // theta_{k+1} = (1 + beta - eta a) theta_k - beta theta_{k-1}
     const Vector next = (1.9 - 0.1 * curvature.array()) * now.array() - 0.9 * before.array();
@@ -48,30 +48,31 @@ TEST(Optimiser, MomentumObeysItsTwoTermRecursion) {
 }
 
 TEST(Optimiser, NesterovIsAGradientStepAndAnExtrapolation) {
-  Vector y = start, x = start;
+  Vector y = start_point, x = start_point;
   for (int k = 0; k < 20; ++k) {
     const Vector next = x - 0.1 * curvature.cwiseProduct(x);
     x = next + 0.9 * (next - y);
     y = next;
   }
 
-  EXPECT_LT((descend(options_of(OptimiserKind::nesterov, 0.1), 20) - x).norm(), 1e-13);
+  EXPECT_LT((descend(optimiser_of(OptimiserKind::nesterov, 0.1), 20) - x).norm(), 1e-13);
 }
 
 TEST(Optimiser, AdamMovesByTheLearningRateUnderAConstantGradient) {
   // m / (1 - beta1^k) = g and s / (1 - beta2^k) = g^2 for every k.
-  TrainingOptimiser optimiser(options_of(OptimiserKind::adam, 0.01), start);
+  TrainingOptimiser optimiser(optimiser_of(OptimiserKind::adam, 0.01), start_point);
   const Vector g = (Vector(3) << 3.0, -0.2, 1e-3).finished();
-  Vector theta = start;
+  Vector theta = start_point;
   for (int k = 0; k < 50; ++k) optimiser.step(theta, g, 0.01);
 
-  EXPECT_LT(
-      (theta.array() - (start.array() - 50 * 0.01 * g.array() / (g.array().abs() + 1e-8))).abs().maxCoeff(),
-      1e-12);
+  EXPECT_LT((theta.array() - (start_point.array() - 50 * 0.01 * g.array() / (g.array().abs() + 1e-8)))
+                .abs()
+                .maxCoeff(),
+            1e-12);
 }
 
 TEST(Optimiser, AdamForgetsAsItsRecursionSays) {
-  TrainingOptimiser optimiser(options_of(OptimiserKind::adam, 0.1), Vector::Zero(1));
+  TrainingOptimiser optimiser(optimiser_of(OptimiserKind::adam, 0.1), Vector::Zero(1));
   Vector theta = Vector::Zero(1);
   double m = 0.0, s = 0.0, expected = 0.0;
   for (int k = 1; k <= 30; ++k) {
@@ -87,25 +88,25 @@ TEST(Optimiser, AdamForgetsAsItsRecursionSays) {
 
 TEST(Optimiser, DecayDrawsToItsAnchor) {
   for (const OptimiserKind kind : {OptimiserKind::gd, OptimiserKind::adamw}) {
-    OptimiserOptions options = options_of(kind, 0.1);
+    OptimiserOptions options = optimiser_of(kind, 0.1);
     options.weight_decay = 0.5;
-    TrainingOptimiser to_zero(options, start);
+    TrainingOptimiser to_zero(options, start_point);
     options.anchor = DecayAnchor::initial;
-    TrainingOptimiser to_start(options, start);
-    Vector zero = start, stay = start;
+    TrainingOptimiser to_start(options, start_point);
+    Vector zero = start_point, stay = start_point;
     for (int k = 0; k < 10; ++k) {
       to_zero.step(zero, Vector::Zero(3), 0.1);
       to_start.step(stay, Vector::Zero(3), 0.1);
     }
 
-    EXPECT_LT((zero - std::pow(0.95, 10) * start).norm(), 1e-14) << to_string(kind);
-    EXPECT_EQ(stay, start) << to_string(kind);
+    EXPECT_LT((zero - std::pow(0.95, 10) * start_point).norm(), 1e-14) << to_string(kind);
+    EXPECT_EQ(stay, start_point) << to_string(kind);
   }
 }
 
 TEST(Optimiser, TimeOfMomentumIsWhatAConstantGradientMovesThetaBy) {
   for (const OptimiserKind kind : {OptimiserKind::gd, OptimiserKind::momentum, OptimiserKind::nesterov}) {
-    TrainingOptimiser optimiser(options_of(kind, 0.1), Vector::Zero(1));
+    TrainingOptimiser optimiser(optimiser_of(kind, 0.1), Vector::Zero(1));
     Vector theta = Vector::Zero(1);
     double time = 0.0;
     for (int k = 0; k < 200; ++k) {
@@ -122,10 +123,10 @@ TEST(Optimiser, TimeOfMomentumIsWhatAConstantGradientMovesThetaBy) {
 
 TEST(Optimiser, IsStableBelowTheStatedRateAndNotAbove) {
   for (const OptimiserKind kind : {OptimiserKind::gd, OptimiserKind::momentum, OptimiserKind::nesterov}) {
-    const double limit = largest_stable_rate(options_of(kind, 1.0), 3.0);
+    const double limit = largest_stable_rate(optimiser_of(kind, 1.0), 3.0);
 
-    EXPECT_LT(descend(options_of(kind, 0.98 * limit), 3000).norm(), 1e-3) << to_string(kind);
-    EXPECT_GT(descend(options_of(kind, 1.02 * limit), 3000).norm(), 1e3) << to_string(kind);
+    EXPECT_LT(descend(optimiser_of(kind, 0.98 * limit), 3000).norm(), 1e-3) << to_string(kind);
+    EXPECT_GT(descend(optimiser_of(kind, 1.02 * limit), 3000).norm(), 1e3) << to_string(kind);
   }
 }
 
@@ -142,7 +143,7 @@ TEST(Schedule, HasTheStatedFactors) {
 }
 
 TEST(Optimiser, NamesWhatIsOutOfRange) {
-  EXPECT_THROW(TrainingOptimiser(options_of(OptimiserKind::gd, 0.0), start), InputError);
+  EXPECT_THROW(TrainingOptimiser(optimiser_of(OptimiserKind::gd, 0.0), start_point), InputError);
   EXPECT_THROW(parse_optimiser("sgd"), InputError);
   EXPECT_THROW(parse_schedule("linear"), InputError);
   EXPECT_EQ(parse_optimiser("adamw"), OptimiserKind::adamw);

@@ -12,6 +12,8 @@
 /// Small problems that the tests of training share.
 namespace gradflow::training_tests {
 
+inline constexpr Centring all_centrings[] = {Centring::none, Centring::copies, Centring::zero_last_layer};
+
 /// n rows of d normal features, y = sin x_1 + x_2 x_3 + noise, and an intercept.
 inline TrainingSet small_set(Index n, Index d, std::uint64_t seed = 1, double noise = 0.3) {
   RandomStream random(seed, "training tests");

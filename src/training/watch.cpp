@@ -11,8 +11,8 @@
 namespace gradflow {
 namespace {
 
-constexpr int power_iterations = 30;
-constexpr Index numbers_per_record = 12;
+constexpr int norm_iterations = 30;
+constexpr Index numbers_per_look = 12;
 constexpr Index numbers_per_class_look = 11;
 
 double ratio(double part, double whole) {
@@ -53,7 +53,7 @@ double stable_rank(const Matrix& W) {
   Index row = 0;
   W.rowwise().squaredNorm().maxCoeff(&row);
   Vector v = W.row(row).transpose();
-  for (int k = 0; k < power_iterations; ++k) v = (W.transpose() * (W * v.normalized())).eval();
+  for (int k = 0; k < norm_iterations; ++k) v = (W.transpose() * (W * v.normalized())).eval();
   return square / v.norm();
 }
 
@@ -195,14 +195,14 @@ Verdict Watch::verdict() const {
 void Watch::save(TensorFile& file) const {
   const std::size_t features = features_start_.size();
   const std::size_t layers = records_.empty() ? 0 : records_.front().stable_rank.size();
-  const Index fixed = numbers_per_record + (labels_.empty() ? 0 : numbers_per_class_look);
+  const Index fixed = numbers_per_look + (labels_.empty() ? 0 : numbers_per_class_look);
   Matrix numbers(fixed + static_cast<Index>(features + layers), static_cast<Index>(records_.size()));
   for (std::size_t k = 0; k < records_.size(); ++k) {
     const WatchRecord& r = records_[k];
     auto column = numbers.col(static_cast<Index>(k));
-    column.head(numbers_per_record) << static_cast<double>(r.step), r.time, r.training_loss, r.held_out_loss,
+    column.head(numbers_per_look) << static_cast<double>(r.step), r.time, r.training_loss, r.held_out_loss,
         r.drift, r.alignment, r.distance, r.position, static_cast<double>(r.learned), r.frontier, r.dof, 0.0;
-    if (r.classes) column.segment(numbers_per_record, numbers_per_class_look) = numbers_of(*r.classes);
+    if (r.classes) column.segment(numbers_per_look, numbers_per_class_look) = numbers_of(*r.classes);
     for (std::size_t l = 0; l < features; ++l) column(fixed + static_cast<Index>(l)) = r.feature_movement[l];
     for (std::size_t l = 0; l < layers; ++l)
       column(fixed + static_cast<Index>(features + l)) = r.stable_rank[l];
@@ -227,9 +227,9 @@ void Watch::restore(const TensorFile& file) {
                   .learned = static_cast<Index>(v(8)),
                   .frontier = v(9),
                   .dof = v(10)};
-    if (!labels_.empty()) r.classes = class_look_of(v.segment(numbers_per_record, numbers_per_class_look));
+    if (!labels_.empty()) r.classes = class_look_of(v.segment(numbers_per_look, numbers_per_class_look));
     const auto features = static_cast<Index>(features_start_.size());
-    const Index fixed = numbers_per_record + (labels_.empty() ? 0 : numbers_per_class_look);
+    const Index fixed = numbers_per_look + (labels_.empty() ? 0 : numbers_per_class_look);
     for (Index l = 0; l < features; ++l) r.feature_movement.push_back(v(fixed + l));
     for (Index l = fixed + features; l < v.size(); ++l) r.stable_rank.push_back(v(l));
     records_.push_back(std::move(r));

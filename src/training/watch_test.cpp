@@ -11,7 +11,7 @@ namespace {
 
 using namespace training_tests;
 
-TrainerOptions gd(double rate) {
+TrainerOptions gradient_descent(double rate) {
   TrainerOptions options;
   options.optimiser.learning_rate = rate;
   return options;
@@ -20,7 +20,7 @@ TrainerOptions gd(double rate) {
 TEST(Watch, SeesNothingMoveInANetworkThatIsLinearInItsWeights) {
   const TrainingSet set = small_set(50, 4);
   const auto network = network_of("linear,ntk", 4);
-  Trainer trainer(*network, set, gd(1e-3 / spectrum_of(*network, set).values(0)));
+  Trainer trainer(*network, set, gradient_descent(1e-3 / spectrum_of(*network, set).values(0)));
   const InitialFlow flow(trainer);
   Watch watch(trainer, &flow, set, {});
 
@@ -40,7 +40,7 @@ TEST(Watch, SeesNothingMoveInANetworkThatIsLinearInItsWeights) {
 TEST(Watch, SaysSinceWhenTrainingIsNotLazy) {
   const TrainingSet set = small_set(50, 4);
   const auto network = network_of("tanh:4", 4);
-  Trainer trainer(*network, set, gd(0.1));
+  Trainer trainer(*network, set, gradient_descent(0.1));
   const InitialFlow flow(trainer);
   Watch watch(trainer, &flow, {}, {.growth = 1.2});
 
@@ -60,7 +60,7 @@ TEST(Watch, SaysSinceWhenTrainingIsNotLazy) {
 TEST(Watch, GoesOnFromACheckpoint) {
   const TrainingSet set = small_set(50, 4);
   const auto network = network_of("tanh:4", 4), other = network_of("tanh:4", 4);
-  Trainer trainer(*network, set, gd(0.1)), resumed(*other, set, gd(0.1));
+  Trainer trainer(*network, set, gradient_descent(0.1)), resumed(*other, set, gradient_descent(0.1));
   const InitialFlow flow(trainer);
   Watch watch(trainer, &flow, set, {}), after(resumed, &flow, set, {});
   run_training(trainer, {.max_steps = 31, .monitors = {&watch}});
@@ -95,7 +95,7 @@ TEST(Watch, StableRankIsThatOfThePlantedSingularValues) {
 TEST(InitialFlow, FindsTheTimeOfAPointOnIt) {
   const TrainingSet set = small_set(50, 4);
   const auto network = network_of("tanh:20", 4);
-  const Trainer trainer(*network, set, gd(0.1));
+  const Trainer trainer(*network, set, gradient_descent(0.1));
   const InitialFlow flow(trainer);
 
   for (const double time : {0.01, 1.0, 50.0})

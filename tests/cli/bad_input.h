@@ -32,12 +32,6 @@ inline std::string usage(const std::string& sentence, const std::string& command
 
 inline std::vector<std::string> stop(const std::string& table) { return {"stop", table, "--target", "y"}; }
 
-inline std::vector<std::string> with(std::vector<std::string> arguments,
-                                     const std::vector<std::string>& more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
 /// Runs the cases in one folder of broken files; its test is in bad_input_test.cpp.
 class BadInput : public testing::TestWithParam<Case> {
  protected:

@@ -14,7 +14,7 @@ TEST_P(BadInput, GetsItsSentenceAndExitCodeAndLeavesNoFile) {
   EXPECT_EQ(folder->names(), before);
 }
 
-const std::vector<std::string> arrays{"stop", "--features", "X.npy", "--response", "y.npy"};
+const std::vector<std::string> array_options{"stop", "--features", "X.npy", "--response", "y.npy"};
 
 INSTANTIATE_TEST_SUITE_P(
     Tables, BadInput,
@@ -142,31 +142,32 @@ INSTANTIATE_TEST_SUITE_P(
              {"stop", "--response", "y.npy", "--operator", "H_nan.npy"},
              2,
              error("H_nan.npy has the value nan in row 3, column 3: every entry must be finite")},
-        Case{"WeightsOfWrongShape", with(arrays, {"--weights", "W_shape.npz"}), 2,
+        Case{"WeightsOfWrongShape", with(array_options, {"--weights", "W_shape.npz"}), 2,
              error("weights 'W_shape.npz': array 'W1' has shape (1, 5): the layer before it has 4 outputs")},
-        Case{"WeightsWithAGap", with(arrays, {"--weights", "W_gap.npz"}), 2,
-             error("weights 'W_gap.npz': array 'b1' has no weights beside it; arrays must be named W0, b0, "
+        Case{"WeightsWithAGap", with(array_options, {"--weights", "W_gap.npz"}), 2,
+             error("weights 'W_gap.npz': array 'b1' has no weights beside it; arrays must be named "
+                   "W0, b0, "
                    "W1, b1, ... or 0.weight, 0.bias, 2.weight, ...")},
-        Case{"WeightsForOtherFeatures", with(arrays, {"--weights", "W3.npz"}), 2,
+        Case{"WeightsForOtherFeatures", with(array_options, {"--weights", "W3.npz"}), 2,
              error("weights 'W3.npz' take 3 features, and the data have 2 (after encoding)")},
-        Case{"WeightsDisagreeWithNetwork", with(arrays, {"--weights", "W.npz", "--network", "relu:5"}), 2,
-             error("weights 'W.npz' are those of the network 'relu:4': not of 'relu:5'")},
-        Case{"WeightsFileAbsent", with(arrays, {"--weights", "none.npz"}), 2,
+        Case{"WeightsDisagreeWithNetwork", with(array_options, {"--weights", "W.npz", "--network", "relu:5"}),
+             2, error("weights 'W.npz' are those of the network 'relu:4': not of 'relu:5'")},
+        Case{"WeightsFileAbsent", with(array_options, {"--weights", "none.npz"}), 2,
              error("cannot read 'none.npz': No such file or directory")},
-        Case{"KernelUnknown", with(arrays, {"--kernel", "relu:2"}), 2,
+        Case{"KernelUnknown", with(array_options, {"--kernel", "relu:2"}), 2,
              error("kernel 'relu:2': not three parts; write KIND:ACTIVATION:LAYERS with KIND ntk or nngp, "
                    "for example ntk:relu:2")},
-        Case{"KernelTermUnknown", with(arrays, {"--kernel", "ntk:relu:2 + lnear"}), 2,
+        Case{"KernelTermUnknown", with(array_options, {"--kernel", "ntk:relu:2 + lnear"}), 2,
              error("kernel 'ntk:relu:2 + lnear': 'lnear' is no kernel; write a sum of networks, linear, rbf, "
                    "matern32 and matern52, with weights where they are not 1, for example ntk:relu:2 + "
                    "0.3*linear")},
-        Case{"KernelWeightZero", with(arrays, {"--kernel", "0*rbf"}), 2,
+        Case{"KernelWeightZero", with(array_options, {"--kernel", "0*rbf"}), 2,
              error("kernel '0*rbf': '0' is no weight, a finite number > 0; write a sum of networks, linear, "
                    "rbf, matern32 and matern52, with weights where they are not 1, for example ntk:relu:2 + "
                    "0.3*linear")},
-        Case{"KernelWithoutNetworkAndSw2", with(arrays, {"--kernel", "rbf", "--sw2", "1"}), 2,
+        Case{"KernelWithoutNetworkAndSw2", with(array_options, {"--kernel", "rbf", "--sw2", "1"}), 2,
              error("--sw2 and --sb2 are of networks, and --kernel 'rbf' has none")},
-        Case{"ActivationUnknown", with(arrays, {"--network", "swish:64"}), 2,
+        Case{"ActivationUnknown", with(array_options, {"--network", "swish:64"}), 2,
              error("network 'swish:64': activation 'swish' is unknown: must be one of relu, leaky-relu, "
                    "leaky-relu@SLOPE, abs, gelu, erf, tanh, sin, cos, identity; write "
                    "ACTIVATION:WIDTHxLAYERS or ACTIVATION:WIDTH-WIDTH-..., for example relu:128x2")},
@@ -220,7 +221,7 @@ INSTANTIATE_TEST_SUITE_P(
              {"stop", "--features", "X.npy"},
              2,
              error("--features without --response: the response is needed")},
-        Case{"TargetWithArrays", with(arrays, {"--target", "y"}), 2,
+        Case{"TargetWithArrays", with(array_options, {"--target", "y"}), 2,
              error("--target names a column of a table; with --features the response is --response")},
         Case{"NetworkAndKernel", with(stop("good.csv"), {"--network", "relu:8", "--kernel", "ntk:relu:1"}), 2,
              error("--network and --kernel: give one, a finite network or an infinite-width kernel")},

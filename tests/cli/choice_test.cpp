@@ -16,7 +16,6 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 class Choice : public testing::Test {
  protected:
@@ -278,13 +277,13 @@ TEST_F(Choice, IsRefinedOnMoreRowsByTheSameBitsForAnyNumberOfThreads) {
                 parameter["moved"].get<double>() * parameter["posterior_sd_before"].get<double>(), 1e-9);
 }
 
-struct Refusal {
+struct RefusedChoice {
   const char* name;
   Words options;
   std::string sentence;
 };
 
-class ChoiceRefusal : public testing::TestWithParam<Refusal> {};
+class ChoiceRefusal : public testing::TestWithParam<RefusedChoice> {};
 
 TEST_P(ChoiceRefusal, IsOneSentence) {
   TemporaryFolder folder;
@@ -300,35 +299,36 @@ TEST_P(ChoiceRefusal, IsOneSentence) {
 INSTANTIATE_TEST_SUITE_P(
     Options, ChoiceRefusal,
     testing::Values(
-        Refusal{"Candidates", {"--candidates", "rbf"}, "--candidates is for --select: give that too"},
-        Refusal{
+        RefusedChoice{"Candidates", {"--candidates", "rbf"}, "--candidates is for --select: give that too"},
+        RefusedChoice{
             "Transform",
             {"--transform", "square"},
             "--transform square: must be none, auto, log, box-cox or yeo-johnson, the last two as they are "
             "or with a number, as box-cox=0.5"},
-        Refusal{
+        RefusedChoice{
             "SelectWithNetwork",
             {"--select", "--network", "relu:4x1"},
             "--select and a --transform left to the likelihood are for infinite-width kernels: for a network "
             "or a matrix of your own give --transform with its number, as box-cox=0.5"},
-        Refusal{"SelectionRows", {"--select", "--selection-rows", "3"}, "--selection-rows 3: must be >= 20"},
-        Refusal{"RefineRows", {"--refine-rows", "100"}, "--refine-rows is for --select: give that too"},
-        Refusal{"RelevanceOfNoFeature",
-                {"--select", "--relevances", "x,z;w"},
-                "relevance groups: 'z' is no feature that varies"},
-        Refusal{"RelevanceTwice",
-                {"--select", "--relevances", "x,w;w"},
-                "relevance groups: column 'w' is in two of them"},
-        Refusal{"RelevancesEmpty",
-                {"--select", "--relevances", "x;"},
-                "--relevances x;: must be each, columns, one, or groups of columns, as a,b;c,d"},
-        Refusal{"RelevancesWithoutSelect",
-                {"--relevances", "one"},
-                "--relevances is for --select: give that too"},
-        Refusal{"Copies", {"--copies", "twice"}, "--copies twice: must be once or all"},
-        Refusal{"Weights",
-                {"--row-weights", "w"},
-                "data.csv, line 3, column 'w': the weight is 0; it must be > 0"}),
+        RefusedChoice{
+            "SelectionRows", {"--select", "--selection-rows", "3"}, "--selection-rows 3: must be >= 20"},
+        RefusedChoice{"RefineRows", {"--refine-rows", "100"}, "--refine-rows is for --select: give that too"},
+        RefusedChoice{"RelevanceOfNoFeature",
+                      {"--select", "--relevances", "x,z;w"},
+                      "relevance groups: 'z' is no feature that varies"},
+        RefusedChoice{"RelevanceTwice",
+                      {"--select", "--relevances", "x,w;w"},
+                      "relevance groups: column 'w' is in two of them"},
+        RefusedChoice{"RelevancesEmpty",
+                      {"--select", "--relevances", "x;"},
+                      "--relevances x;: must be each, columns, one, or groups of columns, as a,b;c,d"},
+        RefusedChoice{"RelevancesWithoutSelect",
+                      {"--relevances", "one"},
+                      "--relevances is for --select: give that too"},
+        RefusedChoice{"Copies", {"--copies", "twice"}, "--copies twice: must be once or all"},
+        RefusedChoice{"Weights",
+                      {"--row-weights", "w"},
+                      "data.csv, line 3, column 'w': the weight is 0; it must be > 0"}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace

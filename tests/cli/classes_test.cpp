@@ -12,11 +12,10 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 /// Three classes whose centres lie 2 sqrt(3) apart in the plane, with unit normal noise: the best rule, the
 /// nearest centre, errs in about 6 % of the rows.
-std::string three_classes(Index n, std::uint64_t seed) {
+std::string three_classes_at_sites(Index n, std::uint64_t seed) {
   constexpr const char* names[] = {"\"elm, wych\"", "ash", "beech"};
   RandomStream random(seed, "three classes");
   std::string text = "id,x1,x2,site,kind\n";
@@ -32,8 +31,8 @@ std::string three_classes(Index n, std::uint64_t seed) {
 class Classes : public testing::Test {
  protected:
   void SetUp() override {
-    folder.write("train.csv", three_classes(150, 1));
-    folder.write("new.csv", three_classes(300, 2));
+    folder.write("train.csv", three_classes_at_sites(150, 1));
+    folder.write("new.csv", three_classes_at_sites(300, 2));
   }
 
   ProgramResult run(const Words& arguments) const { return run_program(folder.path(), arguments); }
@@ -52,7 +51,7 @@ class Classes : public testing::Test {
   TemporaryFolder folder;
 };
 
-struct Row {
+struct PredictedClass {
   std::string id, most_probable;
   std::vector<double> p;
 };
@@ -72,12 +71,12 @@ Words fields_of(const std::string& line) {
   return fields;
 }
 
-std::vector<Row> parse_rows(const std::string& csv) {
+std::vector<PredictedClass> parse_rows(const std::string& csv) {
   std::istringstream lines(csv);
   std::string line;
   std::getline(lines, line);
   EXPECT_EQ(line, "id,class,p_ash,p_beech,\"p_elm, wych\"");
-  std::vector<Row> rows;
+  std::vector<PredictedClass> rows;
   while (std::getline(lines, line)) {
     const Words fields = fields_of(line);
     rows.push_back({fields.at(0), fields.at(1), {}});
@@ -92,7 +91,7 @@ TEST_F(Classes, AreFittedAndPredictedAsWellAsTheBestRuleNearly) {
     ASSERT_EQ(run(fit({"--method", method, "--json", "run.json"})).exit_code, 0);
     ASSERT_EQ(run({"predict", "m.gf", "new.csv", "-o", "p.csv"}).exit_code, 0);
 
-    const std::vector<Row> rows = parse_rows(folder.read("p.csv"));
+    const std::vector<PredictedClass> rows = parse_rows(folder.read("p.csv"));
     ASSERT_EQ(rows.size(), 300u);
     const char* truth[] = {"elm, wych", "ash", "beech"};
     int right = 0;
@@ -136,7 +135,7 @@ TEST_F(Classes, OfARowThatLacksAFeatureAreNotPredicted) {
   const ProgramResult result = run({"predict", "m.gf", "some.csv"});
 
   EXPECT_EQ(result.exit_code, 0);
-  const std::vector<Row> rows = parse_rows(result.out);
+  const std::vector<PredictedClass> rows = parse_rows(result.out);
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[1].most_probable, "NA");
   EXPECT_TRUE(std::isnan(rows[1].p[0]));

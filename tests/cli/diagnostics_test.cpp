@@ -13,7 +13,6 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 class Diagnostics : public testing::Test {
  protected:

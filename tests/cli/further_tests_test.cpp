@@ -14,10 +14,9 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 // Rows x1, x2, x3, y, w with y = f(x) + noise.
-struct Rows {
+struct Sample {
   Matrix X;
   Vector y, w;
 
@@ -31,9 +30,9 @@ struct Rows {
 
 using Function = std::function<double(double, double, double)>;
 
-Rows draw_rows(Index n, const Function& f, double noise, std::uint64_t seed) {
+Sample draw_rows(Index n, const Function& f, double noise, std::uint64_t seed) {
   RandomStream random(seed, "further tests");
-  Rows rows{random.normals(n, 3), Vector(n), Vector(n)};
+  Sample rows{random.normals(n, 3), Vector(n), Vector(n)};
   for (Index i = 0; i < n; ++i) {
     rows.w(i) = 1.0 + static_cast<double>(i % 3);
     rows.y(i) = f(rows.X(i, 0), rows.X(i, 1), rows.X(i, 2)) + noise * random.normal();
@@ -47,7 +46,7 @@ double straight(double x1, double x2, double) { return x1 - x2; }
 
 class FurtherTests : public testing::Test {
  protected:
-  void write(const Rows& rows) const { folder.write("data.csv", rows.csv()); }
+  void write(const Sample& rows) const { folder.write("data.csv", rows.csv()); }
 
   ProgramResult run(const Words& more) const {
     return run_program(folder.path(), with({"test", "data.csv", "--target", "y", "--exclude", "w"}, more));
@@ -67,7 +66,7 @@ class FurtherTests : public testing::Test {
 
 const Words likelihood_ratio{"--likelihood-ratio", "--draws", "2000"}, permutations{"--permutations", "999"},
     also{"--also", "rbf", "--also", "linear + 0.5*ntk:relu:1"}, group{"--group", "x1", "--draws", "999"},
-    given{"--given", "linear", "--draws", "999"};
+    given_linear{"--given", "linear", "--draws", "999"};
 
 struct Asked {
   const char* entry;
@@ -78,7 +77,7 @@ const std::vector<Asked> every_test{{"likelihood_ratio_test", likelihood_ratio},
                                     {"permutation_test", permutations},
                                     {"grid_test", also},
                                     {"component_test", group},
-                                    {"component_test", given}};
+                                    {"component_test", given_linear}};
 
 TEST_F(FurtherTests, EachFindsABentSignal) {
   write(draw_rows(80, first_bends, 0.3, 11));
@@ -99,7 +98,7 @@ TEST_F(FurtherTests, AGroupWithoutSignalAndACurvelessFunctionAreNotFoundGivenThe
   const double other_group = p_value({"--group", "x3", "--draws", "999"}, "component_test");
   const double both = p_value({"--group", "x3,#1", "--draws", "999"}, "component_test");
   write(draw_rows(80, straight, 0.3, 13));
-  const double bend = p_value(given, "component_test");
+  const double bend = p_value(given_linear, "component_test");
 
   EXPECT_GT(other_group, 0.02);
   EXPECT_LE(both, 0.001);
@@ -107,7 +106,7 @@ TEST_F(FurtherTests, AGroupWithoutSignalAndACurvelessFunctionAreNotFoundGivenThe
 }
 
 TEST_F(FurtherTests, BinaryFindsClassesThatFollowFeaturesAndNotOthers) {
-  Rows rows = draw_rows(80, straight, 0.3, 14);
+  Sample rows = draw_rows(80, straight, 0.3, 14);
   const Vector latent = rows.y;
   rows.y = (latent.array() > 0.0).select(Vector::Constant(80, 2.0), Vector::Ones(80));
   write(rows);
@@ -127,7 +126,7 @@ TEST_F(FurtherTests, BinaryFindsClassesThatFollowFeaturesAndNotOthers) {
 }
 
 TEST_F(FurtherTests, BinaryWithASmallClassHasNoAnswerAndSaysWhy) {
-  Rows rows = draw_rows(40, nothing, 1.0, 15);
+  Sample rows = draw_rows(40, nothing, 1.0, 15);
   rows.y.setZero();
   rows.y.head(3).setOnes();
   write(rows);
@@ -144,7 +143,7 @@ TEST_F(FurtherTests, BinaryWithASmallClassHasNoAnswerAndSaysWhy) {
 
 TEST_F(FurtherTests, TwoValuesAndOnlyTwoAreHintedAt) {
   const std::string hint = "The response has two values: --binary tests it with a logistic null model.\n";
-  Rows rows = draw_rows(40, nothing, 1.0, 16);
+  Sample rows = draw_rows(40, nothing, 1.0, 16);
   for (Index i = 0; i < 40; ++i) rows.y(i) = static_cast<double>(i % 2);
   rows.X.bottomRows(20) = rows.X.topRows(20);  // replicates: their means have more values
   rows.y.tail(4).setOnes();
@@ -180,7 +179,7 @@ TEST_F(FurtherTests, TheSameSeedGivesTheSameJsonAndAnotherOneOtherDraws) {
 
 // With weights and replicates every test sees the same whitened rows as the score test and the likelihood.
 TEST_F(FurtherTests, WeightsAndReplicatesAreThoseOfTheScoreTestAndOfStop) {
-  Rows rows = draw_rows(60, first_bends, 0.5, 18);
+  Sample rows = draw_rows(60, first_bends, 0.5, 18);
   rows.X.bottomRows(20) = rows.X.topRows(20);
   write(rows);
   for (const Words& weights : {Words{}, Words{"--row-weights", "w"}}) {
@@ -259,9 +258,9 @@ INSTANTIATE_TEST_SUITE_P(
     FurtherTests, BadInput,
     testing::Values(
         Case{"DrawsOfNothing", test({"--draws", "9"}), 2,
-             error(
-                 "--draws is for --likelihood-ratio, --also, --group, --given and --binary, and none of them "
-                 "is given")},
+             error("--draws is for --likelihood-ratio, --also, --group, --given and --binary, and "
+                   "none of them "
+                   "is given")},
         Case{"DrawsOfPermutations", test({"--draws", "9", "--permutations", "9"}), 2,
              error("--draws and --permutations: the number of permutations is --permutations N itself")},
         Case{"DrawsZero", test({"--likelihood-ratio", "--draws", "0"}), 2,
@@ -278,9 +277,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"PaperBesideOthers", test({"--permutations", "9", "--paper"}), 2,
              error("--paper: the paper's method has the score test alone, and none of the others")},
         Case{"GroupAndGiven", test({"--group", "x1", "--given", "linear"}), 2,
-             error(
-                 "--group and --given: give one, both say which operator is tested given which (with --group "
-                 "it is the kernel of the other features)")},
+             error("--group and --given: give one, both say which operator is tested given "
+                   "which (with --group "
+                   "it is the kernel of the other features)")},
         Case{"GroupAbsent", test({"--group", "x3"}), 2,
              error("--group 'x3': is none of the features, which are x1, x2")},
         Case{"GroupPositionTooLarge", test({"--group", "#9"}), 2,
@@ -289,9 +288,9 @@ INSTANTIATE_TEST_SUITE_P(
              error("--group 'y': is none of the features, which are x1, x2")},
         Case{"GroupTwice", test({"--group", "x1,#1"}), 2, error("--group 'x1': the column is named twice")},
         Case{"GroupOfAll", test({"--group", "x1,x2"}), 2,
-             error(
-                 "--group names all features: none is left to be given (without --group, gradflow test tests "
-                 "all)")},
+             error("--group names all features: none is left to be given (without --group, gradflow "
+                   "test tests "
+                   "all)")},
         Case{"GroupOfANetwork", test({"--group", "x1", "--network", "relu:4"}), 2,
              error("--group and a finite network: only a kernel (--kernel) can be taken of some features")},
         Case{

@@ -17,13 +17,7 @@
 namespace gradflow::cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
 using Names = std::vector<std::string>;
-
-Words joined(Words first, const Words& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
 
 class Interruption : public testing::Test {
  protected:
@@ -70,7 +64,7 @@ int kill_and_resume(const std::string& folder, const Words& arguments, double se
 TEST_F(Interruption, AKilledRunGoesOnToTheSameBytes) {
   RandomStream random(11, "moments");
   for (const char* threads : {"1", "2"}) {
-    const Words arguments = joined(fit, {"--threads", threads});
+    const Words arguments = with(fit, {"--threads", threads});
     const TemporaryFolder whole;
     whole.write("data.csv", folder.read("data.csv"));
     const auto start = std::chrono::steady_clock::now();
@@ -92,7 +86,7 @@ TEST_F(Interruption, AnotherRunDoesNotTakeTheCheckpoint) {
       "gradflow: error: the checkpoint 'run.checkpoint' belongs to another run (its data, its options or the "
       "program differ): remove it or name another file\n";
   const auto expect_refused = [&](const Words& arguments) {
-    const ProgramResult result = run_program(folder.path(), joined(arguments, {"--quiet"}));
+    const ProgramResult result = run_program(folder.path(), with(arguments, {"--quiet"}));
     EXPECT_EQ(result.exit_code, 2);
     EXPECT_EQ(result.err, refusal);
     EXPECT_TRUE(folder.read("run.checkpoint") == checkpoint);  // bytes that are not worth printing
@@ -103,7 +97,7 @@ TEST_F(Interruption, AnotherRunDoesNotTakeTheCheckpoint) {
     return arguments;
   };
 
-  expect_refused(joined(fit, {"--rule", "reml-flow"}));
+  expect_refused(with(fit, {"--rule", "reml-flow"}));
   expect_refused(replaced("--seed", "4"));
   expect_refused(replaced("--network", "tanh:32x2"));
   SmallData changed = small_data(rows);
@@ -120,7 +114,7 @@ TEST_F(Interruption, TwoRunsDoNotShareACheckpoint) {
   Process first(folder.path(), fit);
   ASSERT_TRUE(first.has_written(folder / "run.checkpoint", 10e3));
 
-  const ProgramResult second = run_program(folder.path(), joined(fit, {"--quiet"}));
+  const ProgramResult second = run_program(folder.path(), with(fit, {"--quiet"}));
 
   EXPECT_EQ(second.exit_code, 2);
   EXPECT_EQ(second.err,
@@ -152,9 +146,9 @@ TEST_F(Interruption, AFullDiskEndsTheRecordAndNotTheRun) {
 
 TEST_F(Interruption, AChangeOfTheDataDuringTheRunIsSaid) {
   const Words options(fit.begin() + 1, fit.begin() + 12);  // without outputs
-  for (const Words& command : {joined({"test"}, options), joined({"stop"}, options)}) {
+  for (const Words& command : {with({"test"}, options), with({"stop"}, options)}) {
     folder.write("data.csv", csv_of(small_data(rows)));
-    Process process(folder.path(), joined(command, {"--json", "m.json", "--probes", "300"}));
+    Process process(folder.path(), with(command, {"--json", "m.json", "--probes", "300"}));
     ASSERT_TRUE(process.says("gradflow: n = "));
     std::ofstream(folder / "data.csv", std::ios::app) << "1,2,3\n";
 

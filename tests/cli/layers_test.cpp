@@ -14,7 +14,6 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 /// Images of 1 x 5 x 5 with a stroke of two pixels at a random place; y is its height, with a minus where it
 /// is upright: nothing that a sum over pixels shows.
@@ -61,16 +60,10 @@ class Layers : public testing::Test {
   std::vector<double> truth;  // of the new images
 };
 
-Words joined(Words first, const Words& second, const Words& third = {}) {
-  first.insert(first.end(), second.begin(), second.end());
-  first.insert(first.end(), third.begin(), third.end());
-  return first;
-}
-
 TEST_F(Layers, AShapeInTheTextIsThatOfTheArrays) {
-  const json arrays = report(joined({"stop"}, images, {"--network", "conv2d:8:3 relu avgpool dense:1,ntk"}));
+  const json arrays = report(with({"stop"}, images, {"--network", "conv2d:8:3 relu avgpool dense:1,ntk"}));
   const json rows =
-      report(joined({"stop"}, flat, {"--network", "input:1x5x5 conv2d:8:3 relu avgpool dense:1,ntk"}));
+      report(with({"stop"}, flat, {"--network", "input:1x5x5 conv2d:8:3 relu avgpool dense:1,ntk"}));
 
   EXPECT_EQ(arrays["operator"]["text"], "input:1x5x5 conv2d:8:3 relu avgpool dense:1,ntk");
   EXPECT_EQ(arrays["operator"], rows["operator"]);
@@ -79,7 +72,7 @@ TEST_F(Layers, AShapeInTheTextIsThatOfTheArrays) {
 
 TEST_F(Layers, PooledConvolutionsFindWhatMovesAboutAndPredictIt) {
   const auto rmse = [this](const Words& kind) {
-    EXPECT_EQ(run(joined({"fit"}, images, with(kind, {"-o", "m.model"}))).exit_code, 0);
+    EXPECT_EQ(run(with({"fit"}, images, with(kind, {"-o", "m.model"}))).exit_code, 0);
     const ProgramResult result = run({"predict", "m.model", "--features", "X_new.npy"});
     EXPECT_EQ(result.exit_code, 0) << result.err;
     std::istringstream lines(result.out);
@@ -102,9 +95,9 @@ TEST_F(Layers, PooledConvolutionsFindWhatMovesAboutAndPredictIt) {
 }
 
 TEST_F(Layers, EnginesAgree) {
-  const Words common = joined(images, {"--network", "conv2d:8:3 relu res(conv2d:8:3) avgpool dense:1,ntk"});
-  const json dense = report(joined({"stop"}, common, {"--engine", "dense"}));
-  const json free = report(joined({"stop"}, common, {"--engine", "krylov", "--storage", "none"}));
+  const Words common = with(images, {"--network", "conv2d:8:3 relu res(conv2d:8:3) avgpool dense:1,ntk"});
+  const json dense = report(with({"stop"}, common, {"--engine", "dense"}));
+  const json free = report(with({"stop"}, common, {"--engine", "krylov", "--storage", "none"}));
 
   EXPECT_NEAR(free["test"]["log10_p_value"], dense["test"]["log10_p_value"], 1e-3);
   EXPECT_NEAR(free["operator"]["trace"], dense["operator"]["trace"],
@@ -117,14 +110,13 @@ TEST_F(Layers, JsonIsTheSameNetworkAsItsText) {
                               {"layer": "avgpool"}, {"layer": "dense", "width": 1}],
                    "parameterization": "ntk"})");
 
-  EXPECT_EQ(
-      report(joined({"test"}, images, {"--network", "net.json"}))["operator"],
-      report(joined({"test"}, images, {"--network", "conv2d:8:3 relu avgpool dense:1,ntk"}))["operator"]);
+  EXPECT_EQ(report(with({"test"}, images, {"--network", "net.json"}))["operator"],
+            report(with({"test"}, images, {"--network", "conv2d:8:3 relu avgpool dense:1,ntk"}))["operator"]);
 }
 
 TEST_F(Layers, WhatDoesNotFitHasItsSentence) {
   const auto network = [this](const Words& data, const char* text) {
-    return error_of(joined({"stop"}, data, {"--network", text}));
+    return error_of(with({"stop"}, data, {"--network", text}));
   };
   EXPECT_EQ(network(images, "input:1x5x4 conv2d:8:3 avgpool dense:1"),
             error("X.npy has examples of shape 1x5x5, and the network takes 1x5x4"));
@@ -134,10 +126,10 @@ TEST_F(Layers, WhatDoesNotFitHasItsSentence) {
                 std::string::npos,
             false);
   EXPECT_EQ(network(images, "absent.json"), error("--network: cannot read 'absent.json'"));
-  EXPECT_EQ(error_of(joined({"stop"}, images, {"--kernel", "ntk(relu dense:1)"})),
+  EXPECT_EQ(error_of(with({"stop"}, images, {"--kernel", "ntk(relu dense:1)"})),
             error("kernel 'ntk(relu dense:1)': layer 'relu' has no infinite-width kernel here: an activation "
                   "needs Gaussian values, as those of a dense or conv layer before it"));
-  EXPECT_EQ(error_of(joined({"stop"}, images, {"--select", "--kernel", "ntk(dense:1)"})),
+  EXPECT_EQ(error_of(with({"stop"}, images, {"--select", "--kernel", "ntk(dense:1)"})),
             error("--select and a --transform left to the likelihood choose among kernels of dense networks: "
                   "for one of layers give --transform with its number, as box-cox=0.5"));
   folder.write("deep.npy", npy_bytes({2, 1, 1, 1, 2}, {1, 2, 3, 4}));

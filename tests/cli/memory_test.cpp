@@ -11,13 +11,6 @@
 namespace gradflow::cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
-
-Words joined(Words first, const Words& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
 class Memory : public testing::Test {
  protected:
   void SetUp() override { folder.write("data.csv", csv_of(small_data(rows))); }
@@ -32,7 +25,7 @@ class Memory : public testing::Test {
 TEST_F(Memory, ALimitOnTheAddressSpaceIsKeptTo) {
   if (sanitized) GTEST_SKIP() << "sanitizers take address space of their own";
   const auto run = [&](double limit, const Words& more) {
-    return Process(folder.path(), joined(stop, more), {.address_space = limit}).wait();
+    return Process(folder.path(), with(stop, more), {.address_space = limit}).wait();
   };
 
   const Ended none = run(0.5e9, {});
@@ -55,7 +48,7 @@ TEST_F(Memory, ALimitOnTheAddressSpaceIsKeptTo) {
 
 TEST_F(Memory, ASmallerLimitThanNeededNamesWhatFits) {
   const auto refused = [&](const Words& more) {
-    const ProgramResult result = run_program(folder.path(), joined(stop, more));
+    const ProgramResult result = run_program(folder.path(), with(stop, more));
     EXPECT_EQ(result.exit_code, 2);
     EXPECT_EQ(result.err.find(fmt::format("gradflow: error: n = {} rows need about ", rows)), 0U)
         << result.err;
@@ -89,9 +82,9 @@ TEST_P(Peak, StaysBelowThePlan) {
   const TemporaryFolder folder;
   folder.write("data.csv", csv_of(small_data(3000)));
 
-  const Ended ended = Process(folder.path(), joined({"stop", "data.csv", "--target", "y", "--quiet",
-                                                     "--engine", "krylov", "--json", "run.json"},
-                                                    GetParam().options))
+  const Ended ended = Process(folder.path(), with({"stop", "data.csv", "--target", "y", "--quiet", "--engine",
+                                                   "krylov", "--json", "run.json"},
+                                                  GetParam().options))
                           .wait();
 
   ASSERT_EQ(ended.exit_code, 0) << ended.err;
@@ -114,9 +107,9 @@ TEST_P(TrainingPeak, StaysBelowWhatIsSaidAndAboveAThird) {
   const TemporaryFolder folder;
   folder.write("data.csv", csv_of(small_data(20000)));
 
-  const Ended ended = Process(folder.path(), joined({"train", "data.csv", "--target", "y", "--quiet",
-                                                     "--no-watch", "--max-steps", "3", "--json", "run.json"},
-                                                    GetParam().options))
+  const Ended ended = Process(folder.path(), with({"train", "data.csv", "--target", "y", "--quiet",
+                                                   "--no-watch", "--max-steps", "3", "--json", "run.json"},
+                                                  GetParam().options))
                           .wait();
 
   ASSERT_TRUE(folder.exists("run.json")) << ended.err;

@@ -16,13 +16,12 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 double student(RandomStream& random, int dof) {
   return random.normal() / std::sqrt(random.normals(dof).squaredNorm() / static_cast<double>(dof));
 }
 
-struct Row {
+struct NoisyRow {
   Vector x;
   double f, y;
 };
@@ -36,12 +35,12 @@ class Noise : public testing::Test {
   enum class Kind { normal, student, by_column, by_mean };
 
   // f = 4 + 2 sin x1 + x2 of three features; noise of standard deviation about 0.5.
-  std::vector<Row> write(Kind kind, int n, std::uint64_t seed, const std::string& name) const {
+  std::vector<NoisyRow> write(Kind kind, int n, std::uint64_t seed, const std::string& name) const {
     RandomStream random(seed, "noise models");
-    std::vector<Row> rows;
+    std::vector<NoisyRow> rows;
     std::string text = "x1,x2,size,w,city,y\n";
     for (int i = 0; i < n; ++i) {
-      Row row{random.normals(3), 0.0, 0.0};
+      NoisyRow row{random.normals(3), 0.0, 0.0};
       row.f = 4.0 + 2.0 * std::sin(row.x(0)) + row.x(1);
       const double noise = kind == Kind::student ? 0.4 * student(random, 3)
                            : kind == Kind::by_column
@@ -78,14 +77,14 @@ class Noise : public testing::Test {
     }
     return list;
   }
-  static double rmse(const std::vector<Prediction>& predicted, const std::vector<Row>& rows) {
+  static double rmse(const std::vector<Prediction>& predicted, const std::vector<NoisyRow>& rows) {
     double sum = 0.0;
     for (std::size_t i = 0; i < rows.size(); ++i) sum += std::pow(predicted[i].mean - rows[i].f, 2);
     return std::sqrt(sum / static_cast<double>(rows.size()));
   }
   // Share of the rows with `wanted` whose response is inside.
   template <typename Wanted>
-  static double coverage(const std::vector<Prediction>& predicted, const std::vector<Row>& rows,
+  static double coverage(const std::vector<Prediction>& predicted, const std::vector<NoisyRow>& rows,
                          Wanted wanted) {
     double inside = 0.0, count = 0.0;
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -102,8 +101,8 @@ class Noise : public testing::Test {
 };
 
 TEST_F(Noise, HeavyTailsAreFoundOutliersNamedAndTheFunctionIsNearer) {
-  std::vector<Row> rows = write(Kind::student, 200, 1, "data.csv");
-  const std::vector<Row> fresh = write(Kind::student, 1000, 2, "new.csv");
+  std::vector<NoisyRow> rows = write(Kind::student, 200, 1, "data.csv");
+  const std::vector<NoisyRow> fresh = write(Kind::student, 1000, 2, "new.csv");
   std::string text = folder.read("data.csv");  // an error of 10 in the last row
   text = fmt::format("{},{}\n", text.substr(0, text.rfind(',')), rows.back().f + 10.0);
   folder.write("data.csv", text);
@@ -130,12 +129,12 @@ TEST_F(Noise, HeavyTailsAreFoundOutliersNamedAndTheFunctionIsNearer) {
   const std::vector<Prediction> robust = predictions(with(select, {"--noise", "student"}));
   EXPECT_LT(rmse(robust, fresh), 0.9 * normal_error);
   // 1,000 rows: standard error 0.007; the fit's own error is shared by them.
-  EXPECT_NEAR(coverage(robust, fresh, [](const Row&) { return true; }), 0.95, 0.03);
+  EXPECT_NEAR(coverage(robust, fresh, [](const NoisyRow&) { return true; }), 0.95, 0.03);
 }
 
 TEST_F(Noise, TheSlopeOfTheLogVarianceIsRecoveredAndIntervalsFitEveryPartOfTheRows) {
   write(Kind::by_column, 250, 3, "data.csv");
-  const std::vector<Row> fresh = write(Kind::by_column, 1500, 4, "new.csv");
+  const std::vector<NoisyRow> fresh = write(Kind::by_column, 1500, 4, "new.csv");
   const Words model{"--noise-columns", "size"};
 
   const json noise = report(with({"stop"}, with(data, model)))["noise"];
@@ -148,7 +147,7 @@ TEST_F(Noise, TheSlopeOfTheLogVarianceIsRecoveredAndIntervalsFitEveryPartOfTheRo
   EXPECT_LT(noise["score_p_value"].get<double>(), 1e-6);
   const std::vector<Prediction> equal = predictions({}), own = predictions(model);
   for (const bool large : {false, true}) {
-    const auto part = [&](const Row& row) { return large ? row.x(2) > 0.7 : row.x(2) < -0.7; };
+    const auto part = [&](const NoisyRow& row) { return large ? row.x(2) > 0.7 : row.x(2) < -0.7; };
     const double error = std::abs(coverage(own, fresh, part) - 0.95);
     EXPECT_LT(error, std::abs(coverage(equal, fresh, part) - 0.95)) << large;
     EXPECT_LT(error, 0.04) << large;
@@ -174,7 +173,7 @@ TEST_F(Noise, NormalNoiseIsLeftNormal) {
 
 TEST_F(Noise, NoiseThatGrowsWithTheMeanWidensTheIntervalsOfLargePredictions) {
   write(Kind::by_mean, 250, 6, "data.csv");
-  const std::vector<Row> fresh = write(Kind::by_mean, 1500, 7, "new.csv");
+  const std::vector<NoisyRow> fresh = write(Kind::by_mean, 1500, 7, "new.csv");
 
   const json noise = report(with({"stop"}, with(data, {"--noise", "fitted"})))["noise"];
   const std::vector<Prediction> equal = predictions({}), own = predictions({"--noise", "fitted"});
@@ -182,7 +181,7 @@ TEST_F(Noise, NoiseThatGrowsWithTheMeanWidensTheIntervalsOfLargePredictions) {
   EXPECT_NEAR(noise["coefficients"][0]["estimate"].get<double>(), 0.4,
               3.0 * noise["coefficients"][0]["standard_error"].get<double>());
   for (const bool large : {false, true}) {
-    const auto part = [&](const Row& row) { return large ? row.f > 6.0 : row.f < 2.0; };
+    const auto part = [&](const NoisyRow& row) { return large ? row.f > 6.0 : row.f < 2.0; };
     EXPECT_LT(std::abs(coverage(own, fresh, part) - 0.95),
               std::abs(coverage(equal, fresh, part) - 0.95) + 0.01)
         << large;
@@ -273,13 +272,13 @@ TEST_F(Noise, TheReportHasASectionOfIt) {
   EXPECT_THAT(html, testing::HasSubstr("rows have a weight below"));
 }
 
-struct Refusal {
+struct RefusedNoise {
   const char* name;
   Words arguments;
   std::string sentence;
 };
 
-class NoiseRefusal : public testing::TestWithParam<Refusal> {};
+class NoiseRefusal : public testing::TestWithParam<RefusedNoise> {};
 
 TEST_P(NoiseRefusal, IsOneSentence) {
   TemporaryFolder folder;
@@ -297,38 +296,39 @@ TEST_P(NoiseRefusal, IsOneSentence) {
 INSTANTIATE_TEST_SUITE_P(
     Options, NoiseRefusal,
     testing::Values(
-        Refusal{"Spelling",
-                {"--noise", "laplace"},
-                "--noise laplace: must be normal, student, student=NU or fitted; columns are for "
-                "--noise-columns"},
-        Refusal{"NormalWithANumber",
-                {"--noise", "normal=3"},
-                "--noise normal=3: must be normal, student, student=NU or fitted; columns are for "
-                "--noise-columns"},
-        Refusal{
+        RefusedNoise{"Spelling",
+                     {"--noise", "laplace"},
+                     "--noise laplace: must be normal, student, student=NU or fitted; columns are for "
+                     "--noise-columns"},
+        RefusedNoise{"NormalWithANumber",
+                     {"--noise", "normal=3"},
+                     "--noise normal=3: must be normal, student, student=NU or fitted; columns are for "
+                     "--noise-columns"},
+        RefusedNoise{
             "FewDegreesOfFreedom",
             {"--noise", "student=1.5"},
             "--noise student=1.5: the degrees of freedom must be > 2 (below, the variance is infinite) and "
             "at most 1000 (above, take normal noise)"},
-        Refusal{"UnknownColumn",
-                {"--noise-columns", "z"},
-                "--noise-columns: 'z' is neither a feature nor a covariate of this run"},
-        Refusal{"ExcludedColumn",
-                {"--noise-columns", "w", "--exclude", "w"},
-                "--noise-columns: 'w' is neither a feature nor a covariate of this run"},
-        Refusal{"ConstantColumn",
-                {"--noise-columns", "c"},
-                "--noise-columns: 'c' is constant in the rows used: it cannot explain the noise"},
-        Refusal{"TwoModels",
-                {"--noise", "student", "--noise-columns", "x"},
-                "--noise student and --noise-columns: the noise has one model, heavy tails or variances"},
-        Refusal{"Krylov",
-                {"--noise", "student", "--engine", "krylov"},
-                "--noise and --engine krylov: noise models need the dense engine"},
-        Refusal{"Paper",
-                {"--noise", "fitted", "--paper"},
-                "--noise and --paper: the paper's method has normal noise"},
-        Refusal{"Classes", {"--noise", "student", "--classes"}, "--noise is not for --classes"}),
+        RefusedNoise{"UnknownColumn",
+                     {"--noise-columns", "z"},
+                     "--noise-columns: 'z' is neither a feature nor a covariate of this run"},
+        RefusedNoise{"ExcludedColumn",
+                     {"--noise-columns", "w", "--exclude", "w"},
+                     "--noise-columns: 'w' is neither a feature nor a covariate of this run"},
+        RefusedNoise{"ConstantColumn",
+                     {"--noise-columns", "c"},
+                     "--noise-columns: 'c' is constant in the rows used: it cannot explain the noise"},
+        RefusedNoise{
+            "TwoModels",
+            {"--noise", "student", "--noise-columns", "x"},
+            "--noise student and --noise-columns: the noise has one model, heavy tails or variances"},
+        RefusedNoise{"Krylov",
+                     {"--noise", "student", "--engine", "krylov"},
+                     "--noise and --engine krylov: noise models need the dense engine"},
+        RefusedNoise{"Paper",
+                     {"--noise", "fitted", "--paper"},
+                     "--noise and --paper: the paper's method has normal noise"},
+        RefusedNoise{"Classes", {"--noise", "student", "--classes"}, "--noise is not for --classes"}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
 TEST(NoiseOfTheTest, IsNormal) {

@@ -15,11 +15,6 @@
 namespace gradflow::cli_test {
 namespace {
 
-void redirect(const std::string& path, int descriptor) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  if (file < 0 || dup2(file, descriptor) < 0) _exit(125);
-}
-
 void set_limit(int resource, double bytes) {
   if (bytes <= 0.0) return;
   const rlimit limit{static_cast<rlim_t>(bytes), static_cast<rlim_t>(bytes)};

@@ -17,7 +17,6 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 class Program : public testing::Test {
  protected:
@@ -37,26 +36,19 @@ class Program : public testing::Test {
   const Words data{"data.csv", "--target", "y", "--id", "name"};
 };
 
-Words joined(const Words& first, const Words& second, const Words& third = {}) {
-  Words all = first;
-  all.insert(all.end(), second.begin(), second.end());
-  all.insert(all.end(), third.begin(), third.end());
-  return all;
-}
-
 /// The predictions of a CSV file: NA is NaN.
-struct Rows {
+struct PredictedRows {
   Words ids;
   Matrix values;  // mean, sd, lower, upper
 };
 
-Rows parse_predictions(const std::string& csv) {
+PredictedRows parse_predictions(const std::string& csv) {
   std::istringstream lines(csv);
   std::string line;
   std::getline(lines, line);
   EXPECT_EQ(line, "id,mean,sd,lower,upper");
   std::vector<std::vector<double>> values;
-  Rows rows;
+  PredictedRows rows;
   while (std::getline(lines, line)) {
     std::istringstream fields(line);
     std::string field;
@@ -83,7 +75,7 @@ Job data_job(const TemporaryFolder& folder) {
 }
 
 TEST_F(Program, StopReportsTheContractFields) {
-  const json report = run_json(joined({"stop"}, data, {"--learning-rate", "0.1"}));
+  const json report = run_json(with({"stop"}, data, {"--learning-rate", "0.1"}));
 
   for (const char* name : {"p_value", "log10_p_value", "p_value_satterthwaite"})
     EXPECT_TRUE(report["test"][name].is_number());
@@ -106,7 +98,7 @@ TEST_F(Program, StopEqualsTheLibrary) {
   const Job job = data_job(folder);
   const JobResult expected = gradflow::run(job);
 
-  const json report = run_json(joined({"stop"}, data));
+  const json report = run_json(with({"stop"}, data));
 
   EXPECT_DOUBLE_EQ(report["chosen"]["time"], expected.analysis.rule().time);
   EXPECT_DOUBLE_EQ(report["test"]["log10_p_value"], expected.analysis.test.log10_p_value);
@@ -114,9 +106,9 @@ TEST_F(Program, StopEqualsTheLibrary) {
 }
 
 TEST_F(Program, StepsAreTheTimeDividedByTheLearningRate) {
-  const json none = run_json(joined({"stop"}, data));
-  const json half = run_json(joined({"stop"}, data, {"--learning-rate", "0.1"}));
-  const json mse = run_json(joined({"stop"}, data, {"--learning-rate", "0.1", "--loss", "mse"}));
+  const json none = run_json(with({"stop"}, data));
+  const json half = run_json(with({"stop"}, data, {"--learning-rate", "0.1"}));
+  const json mse = run_json(with({"stop"}, data, {"--learning-rate", "0.1", "--loss", "mse"}));
 
   const double time = none["chosen"]["time"];
   EXPECT_TRUE(none["chosen"]["steps"].is_null());
@@ -127,12 +119,12 @@ TEST_F(Program, StepsAreTheTimeDividedByTheLearningRate) {
 TEST_F(Program, PredictionsEqualTheLibrarysAndCarryTheIdentifiers) {
   const Job job = data_job(folder);
   const FittedModel model = make_model(job, gradflow::run(job));
-  const Predictions expected = predict(model, encode(model.recipe, read_table(folder / "data.csv")));
+  const PredictedRows expected = predict(model, encode(model.recipe, read_table(folder / "data.csv")));
 
-  ASSERT_EQ(run(joined({"fit"}, data, {"-o", "m.model"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, {"-o", "m.model"})).exit_code, 0);
   ASSERT_EQ(run({"predict", "m.model", "data.csv", "-o", "p.csv"}).exit_code, 0);
 
-  const Rows rows = parse_predictions(folder.read("p.csv"));
+  const PredictedRows rows = parse_predictions(folder.read("p.csv"));
   EXPECT_EQ(rows.ids.front(), "r1");
   EXPECT_EQ(rows.ids.back(), "r40");
   EXPECT_LT(largest_difference(rows.values.col(0), expected.mean), 1e-10);
@@ -146,9 +138,9 @@ TEST_F(Program, PredictionsOfTrainingRowsAreTheFit) {
   const JobResult result = gradflow::run(job);
   const Vector fitted = result.analysis.fit.fitted + result.prepared.observations.f0;
 
-  ASSERT_EQ(run(joined({"fit"}, data, {"-o", "m.model"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, {"-o", "m.model"})).exit_code, 0);
 
-  const Rows rows = parse_predictions(run({"predict", "m.model", "data.csv"}).out);
+  const PredictedRows rows = parse_predictions(run({"predict", "m.model", "data.csv"}).out);
   EXPECT_LT(largest_difference(rows.values.col(0), fitted), 1e-10);
 }
 
@@ -157,7 +149,7 @@ TEST_F(Program, PredictionsFollowTheUnitsOfTheResponse) {
   changed.y = 1000.0 + 50.0 * changed.y.array();
   folder.write("changed.csv", csv_of(changed));
 
-  ASSERT_EQ(run(joined({"fit"}, data, {"-o", "a.model"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, {"-o", "a.model"})).exit_code, 0);
   ASSERT_EQ(run({"fit", "changed.csv", "--target", "y", "-o", "b.model"}).exit_code, 0);
 
   const Matrix a = parse_predictions(run({"predict", "a.model", "data.csv"}).out).values;
@@ -167,7 +159,7 @@ TEST_F(Program, PredictionsFollowTheUnitsOfTheResponse) {
 }
 
 TEST_F(Program, LevelOfPredictionsCanBeChanged) {
-  ASSERT_EQ(run(joined({"fit"}, data, {"-o", "m.model", "--level", "0.9"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, {"-o", "m.model", "--level", "0.9"})).exit_code, 0);
 
   const Matrix own = parse_predictions(run({"predict", "m.model", "data.csv"}).out).values;
   const Matrix wider =
@@ -179,7 +171,7 @@ TEST_F(Program, LevelOfPredictionsCanBeChanged) {
 }
 
 TEST_F(Program, AFailedFitLeavesTheModelAsItWas) {
-  ASSERT_EQ(run(joined({"fit"}, data, {"-o", "m.model"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, {"-o", "m.model"})).exit_code, 0);
   const std::string before = folder.read("m.model");
   folder.write("bad.csv", "x1,x2,y\n1,2,3\n4,5\n");
   folder.write("two.csv", "x1,x2,y\n1,2,3\n2,5,4\n");
@@ -208,7 +200,7 @@ TEST_F(Program, AnUnidentifiedTimeIsAResultWithExitCodeThree) {
 }
 
 TEST_F(Program, PaperModeHasNoFixedEffectsAndItsOwnRule) {
-  const json report = run_json(joined({"stop"}, data, {"--paper", "--network", "relu:16"}));
+  const json report = run_json(with({"stop"}, data, {"--paper", "--network", "relu:16"}));
 
   EXPECT_EQ(report["chosen"]["rule"], "reml-flow");
   EXPECT_EQ(report["options"]["rule"], "reml-flow");
@@ -217,7 +209,7 @@ TEST_F(Program, PaperModeHasNoFixedEffectsAndItsOwnRule) {
 }
 
 TEST_F(Program, QuietPrintsNothing) {
-  const ProgramResult result = run(joined({"stop"}, data, {"--quiet", "--json", "run.json"}));
+  const ProgramResult result = run(with({"stop"}, data, {"--quiet", "--json", "run.json"}));
 
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(result.out + result.err, "");
@@ -229,7 +221,7 @@ TEST_F(Program, GzipAndTabsReadTheSameData) {
   folder.write("data.tsv", tsv);
   folder.write_gzip("data.tsv.gz", tsv);
 
-  const json plain = run_json(joined({"stop"}, data));
+  const json plain = run_json(with({"stop"}, data));
   const json tabs = run_json({"stop", "data.tsv", "--target", "y", "--id", "name"});
   const json zipped = run_json({"stop", "data.tsv.gz", "--target", "y", "--id", "name"});
 
@@ -242,7 +234,7 @@ TEST_F(Program, ArraysReadTheSameData) {
   folder.write("X.npy", npy_bytes(small.X));
   folder.write("both.npz", npz_bytes({{"X", npy_bytes(small.X)}, {"y", npy_bytes_vector(small.y)}}));
 
-  const json table = run_json(joined({"stop"}, data));
+  const json table = run_json(with({"stop"}, data));
   const json arrays = run_json({"stop", "--features", "X.npy", "--response", "both.npz:y"});
 
   EXPECT_NEAR(arrays["chosen"]["time"], table["chosen"]["time"], 1e-9);
@@ -263,8 +255,8 @@ TEST_F(Program, GivenWeightsMakeTheOperator) {
   const Words network_options{"--features", "X.npy", "--standardize", "none",
                               "--weights",  "W.npz", "--network",     "tanh"};
 
-  ASSERT_EQ(run(joined({"kernel"}, network_options, {"-o", "H.npy"})).exit_code, 0);
-  ASSERT_EQ(run(joined({"kernel"}, network_options, {"--cross", "new.npy", "-o", "C.npy"})).exit_code, 0);
+  ASSERT_EQ(run(with({"kernel"}, network_options, {"-o", "H.npy"})).exit_code, 0);
+  ASSERT_EQ(run(with({"kernel"}, network_options, {"--cross", "new.npy", "-o", "C.npy"})).exit_code, 0);
 
   const Matrix H = read_npy(folder / "H.npy").as_matrix("H"), C = read_npy(folder / "C.npy").as_matrix("C");
   EXPECT_LT(largest_difference(H, ntk_gram(network, small.X) / 40.0), 1e-14);
@@ -277,9 +269,9 @@ TEST_F(Program, ASumOfKernelsIsTakenWhereOneNetworkIs) {
   folder.write("X.npy", npy_bytes(small_data(40).X));
   const Words arrays{"kernel", "--features", "X.npy", "--standardize", "none"};
 
-  const json report = run_json(joined({"stop"}, data, sum));
-  ASSERT_EQ(run(joined(arrays, sum, {"-o", "H.npy"})).exit_code, 0);
-  ASSERT_EQ(run(joined({"fit"}, data, joined(sum, {"-o", "m.model"}))).exit_code, 0);
+  const json report = run_json(with({"stop"}, data, sum));
+  ASSERT_EQ(run(with(arrays, sum, {"-o", "H.npy"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, with(sum, {"-o", "m.model"}))).exit_code, 0);
   const ProgramResult predicted = run({"predict", "m.model", "data.csv"});
 
   EXPECT_EQ(report["options"]["kernel"], text);
@@ -296,7 +288,7 @@ TEST_F(Program, AMatrixOfOnesOwnGivesTheSameAnswersAsItsKernel) {
   ASSERT_EQ(run({"kernel", "data.csv", "--exclude", "name,y", "-o", "H.npy"}).exit_code, 0);
   const Matrix H = read_npy(folder / "H.npy").as_matrix("H");
   folder.write("diagonal.npy", npy_bytes_vector(H.diagonal()));
-  ASSERT_EQ(run(joined({"fit"}, data, {"-o", "kernel.model"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, {"-o", "kernel.model"})).exit_code, 0);
 
   ASSERT_EQ(run({"fit", "--operator", "H.npy", "--response", "y.npy", "-o", "matrix.model"}).exit_code, 0);
   const ProgramResult given =
@@ -340,7 +332,7 @@ TEST_F(Program, CategoriesMissingCellsAndCopiesAreReported) {
   EXPECT_EQ(predicted.exit_code, 0);
   EXPECT_NE(predicted.err.find("category not seen in training ('z')"), std::string::npos);
   EXPECT_NE(predicted.err.find("'extra'"), std::string::npos);
-  const Rows rows = parse_predictions(predicted.out);
+  const PredictedRows rows = parse_predictions(predicted.out);
   EXPECT_TRUE(std::isfinite(rows.values(0, 0)) && std::isfinite(rows.values(1, 0)));
   EXPECT_TRUE(rows.values.row(2).array().isNaN().all());
 }
@@ -360,7 +352,7 @@ TEST_F(Program, CovariatesAreFixedEffectsInTheUnitsOfTheData) {
 TEST_F(Program, EveryPathFitsAndPredicts) {
   for (const Words& path : {Words{"flow"}, Words{"ridge"}, Words{"decay", "--decay-rate", "0.01"},
                             Words{"implicit"}, Words{"descent", "--learning-rate", "0.1"}}) {
-    const ProgramResult fitted = run(joined({"fit"}, data, joined({"-o", "m.model", "--path"}, path)));
+    const ProgramResult fitted = run(with({"fit"}, data, with({"-o", "m.model", "--path"}, path)));
     const ProgramResult predicted = run({"predict", "m.model", "data.csv"});
 
     EXPECT_EQ(fitted.exit_code, 0) << path[0] << fitted.err;
@@ -370,11 +362,11 @@ TEST_F(Program, EveryPathFitsAndPredicts) {
 }
 
 TEST_F(Program, TestAndSpectrumAnswer) {
-  const json stop = run_json(joined({"stop"}, data)), test = run_json(joined({"test"}, data));
+  const json stop = run_json(with({"stop"}, data)), test = run_json(with({"test"}, data));
 
   EXPECT_NEAR(test["test"]["log10_p_value"], stop["test"]["log10_p_value"], 1e-6);
 
-  const ProgramResult spectrum = run(joined({"spectrum"}, data, {"-o", "s.csv"}));
+  const ProgramResult spectrum = run(with({"spectrum"}, data, {"-o", "s.csv"}));
   EXPECT_EQ(spectrum.exit_code, 0);
   const std::string csv = folder.read("s.csv");
   EXPECT_EQ(csv.find("index,eigenvalue,cumulative_share,z,loss\n1,"), 0U);
@@ -382,7 +374,7 @@ TEST_F(Program, TestAndSpectrumAnswer) {
 }
 
 TEST_F(Program, ModelsAreSafetensorsWithTheirDescription) {
-  ASSERT_EQ(run(joined({"fit"}, data, {"--network", "relu:6", "-o", "m.model"})).exit_code, 0);
+  ASSERT_EQ(run(with({"fit"}, data, {"--network", "relu:6", "-o", "m.model"})).exit_code, 0);
 
   const TensorFile file = read_safetensors(folder / "m.model");
 
@@ -426,7 +418,7 @@ TEST_F(Program, TheDiabetesExampleRuns) {
   const std::string table = std::string(GRADFLOW_SOURCE_DIR) + "/examples/diabetes.csv";
 
   const json report = run_json({"fit", table, "--target", "target", "-o", "m.model"});
-  const Rows rows = parse_predictions(run({"predict", "m.model", table}).out);
+  const PredictedRows rows = parse_predictions(run({"predict", "m.model", table}).out);
 
   EXPECT_EQ(report["n"], 442);
   EXPECT_LT(report["test"]["log10_p_value"].get<double>(), -20.0);

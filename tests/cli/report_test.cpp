@@ -14,7 +14,6 @@ namespace gradflow::cli_test {
 namespace {
 
 using testing::HasSubstr;
-using Words = std::vector<std::string>;
 using Names = std::vector<std::string>;
 
 class ReportCommand : public testing::Test {

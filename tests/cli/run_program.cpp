@@ -29,11 +29,6 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
-void redirect(const std::string& path, int descriptor) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  if (file < 0 || dup2(file, descriptor) < 0) _exit(125);
-}
-
 template <typename Number>
 void append(std::string& bytes, Number value) {
   char raw[sizeof(Number)];
@@ -60,6 +55,11 @@ std::string zip_entry(std::uint32_t signature, const std::string& name, const st
 }
 
 }  // namespace
+
+void redirect(const std::string& path, int descriptor) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (file < 0 || dup2(file, descriptor) < 0) _exit(125);
+}
 
 ProgramResult run_program(const std::string& folder, const std::vector<std::string>& arguments) {
   const TemporaryFolder capture;

@@ -10,6 +10,15 @@
 
 namespace gradflow::cli_test {
 
+using Words = std::vector<std::string>;
+
+/// The first words, then the others.
+inline Words with(Words first, const Words& second, const Words& third = {}) {
+  first.insert(first.end(), second.begin(), second.end());
+  first.insert(first.end(), third.begin(), third.end());
+  return first;
+}
+
 struct ProgramResult {
   int exit_code = -1;  ///< -1 when the program died of a signal
   std::string out;
@@ -18,6 +27,9 @@ struct ProgramResult {
 
 /// Runs the program in `folder` with these arguments; no shell is involved.
 ProgramResult run_program(const std::string& folder, const std::vector<std::string>& arguments);
+
+/// In a process that was just forked: what goes to this descriptor goes to a file.
+void redirect(const std::string& path, int descriptor);
 
 /// A folder of its own under the system's temporary folder, removed at the end.
 class TemporaryFolder {

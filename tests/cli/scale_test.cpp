@@ -15,16 +15,9 @@ namespace gradflow::cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
-
-Words joined(Words first, const Words& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
 
 json run_json(const TemporaryFolder& folder, const Words& arguments) {
-  const ProgramResult result =
-      run_program(folder.path(), joined(arguments, {"--quiet", "--json", "run.json"}));
+  const ProgramResult result = run_program(folder.path(), with(arguments, {"--quiet", "--json", "run.json"}));
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out + result.err, "");
   return result.exit_code == 0 ? parse_json(folder.read("run.json")) : json{};
@@ -39,7 +32,8 @@ struct Setting {
 
 void PrintTo(const Setting& setting, std::ostream* stream) { *stream << setting.name; }
 
-const Words network{"--network", "relu:64x2"}, sum{"--kernel", "ntk:relu:1 + 0.3*linear + 0.2*matern52"};
+const Words wide_network{"--network", "relu:64x2"},
+    kernel_sum{"--kernel", "ntk:relu:1 + 0.3*linear + 0.2*matern52"};
 constexpr double exact = 1e-8, rounded = 1e-5;
 
 class Engines : public testing::TestWithParam<Setting> {
@@ -64,20 +58,20 @@ class Engines : public testing::TestWithParam<Setting> {
 
 TEST_P(Engines, AgreeOnTheDiabetesExample) {
   const std::string table = std::string(GRADFLOW_SOURCE_DIR) + "/examples/diabetes.csv";
-  const Words question = joined({"stop", table, "--target", "target"}, GetParam().network);
+  const Words question = with({"stop", table, "--target", "target"}, GetParam().network);
 
-  const json dense = run_json(folder, joined(question, {"--engine", "dense"}));
-  const json krylov = run_json(folder, joined(joined(question, {"--engine", "krylov"}), GetParam().compute));
+  const json dense = run_json(folder, with(question, {"--engine", "dense"}));
+  const json krylov = run_json(folder, with(with(question, {"--engine", "krylov"}), GetParam().compute));
 
   expect_agreement(dense, krylov, GetParam().time_tolerance);
 }
 
 TEST_P(Engines, AgreeOnSixHundredRows) {
   folder.write("data.csv", csv_of(small_data(sanitized ? 150 : 600)));
-  const Words question = joined({"stop", "data.csv", "--target", "y"}, GetParam().network);
+  const Words question = with({"stop", "data.csv", "--target", "y"}, GetParam().network);
 
-  const json dense = run_json(folder, joined(question, {"--engine", "dense"}));
-  const json krylov = run_json(folder, joined(joined(question, {"--engine", "krylov"}), GetParam().compute));
+  const json dense = run_json(folder, with(question, {"--engine", "dense"}));
+  const json krylov = run_json(folder, with(with(question, {"--engine", "krylov"}), GetParam().compute));
 
   expect_agreement(dense, krylov, GetParam().time_tolerance);
 }
@@ -89,14 +83,17 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{"KernelKeptRounded", {}, {"--storage", "memory", "--precision", "float32"}, rounded},
         Setting{"KernelEvaluated", {}, {"--storage", "none", "--precision", "float64"}, exact},
         Setting{"KernelEvaluatedRounded", {}, {"--storage", "none", "--precision", "float32"}, rounded},
-        Setting{"SumKept", sum, {"--storage", "memory", "--precision", "float64"}, exact},
-        Setting{"SumEvaluated", sum, {"--storage", "none", "--precision", "float64"}, exact},
-        Setting{"SumEvaluatedRounded", sum, {"--storage", "none", "--precision", "float32"}, rounded},
-        Setting{"NetworkKept", network, {"--storage", "memory", "--precision", "float64"}, exact},
-        Setting{"NetworkKeptRounded", network, {"--storage", "memory", "--precision", "float32"}, rounded},
-        Setting{"NetworkMatrixFree", network, {"--storage", "none", "--precision", "float64"}, exact},
+        Setting{"SumKept", kernel_sum, {"--storage", "memory", "--precision", "float64"}, exact},
+        Setting{"SumEvaluated", kernel_sum, {"--storage", "none", "--precision", "float64"}, exact},
+        Setting{"SumEvaluatedRounded", kernel_sum, {"--storage", "none", "--precision", "float32"}, rounded},
+        Setting{"NetworkKept", wide_network, {"--storage", "memory", "--precision", "float64"}, exact},
         Setting{
-            "NetworkMatrixFreeRounded", network, {"--storage", "none", "--precision", "float32"}, rounded}),
+            "NetworkKeptRounded", wide_network, {"--storage", "memory", "--precision", "float32"}, rounded},
+        Setting{"NetworkMatrixFree", wide_network, {"--storage", "none", "--precision", "float64"}, exact},
+        Setting{"NetworkMatrixFreeRounded",
+                wide_network,
+                {"--storage", "none", "--precision", "float32"},
+                rounded}),
     [](const testing::TestParamInfo<Setting>& tested) { return tested.param.name; });
 
 class Scale : public testing::Test {
@@ -112,10 +109,10 @@ class Scale : public testing::Test {
 
 TEST_F(Scale, AMatrixOfOnesOwnGetsTheSameAnswersFromBothEngines) {
   ASSERT_EQ(run({"kernel", "data.csv", "--exclude", "y", "-o", "H.npy"}).exit_code, 0);
-  const Words question = joined(joined({"stop"}, data), {"--operator", "H.npy"});
+  const Words question = with(with({"stop"}, data), {"--operator", "H.npy"});
 
-  const json dense = run_json(folder, joined(question, {"--engine", "dense"}));
-  const json krylov = run_json(folder, joined(question, {"--engine", "krylov"}));
+  const json dense = run_json(folder, with(question, {"--engine", "dense"}));
+  const json krylov = run_json(folder, with(question, {"--engine", "krylov"}));
 
   const double flow = dense["rules"]["reml-flow"]["time"];
   EXPECT_NEAR(krylov["rules"]["reml-flow"]["time"], flow, exact * flow);
@@ -124,7 +121,7 @@ TEST_F(Scale, AMatrixOfOnesOwnGetsTheSameAnswersFromBothEngines) {
 }
 
 // mean and sd of a CSV of predictions, NA as NaN; one row per line.
-Matrix parse_predictions(const std::string& csv) {
+Matrix means_and_sds(const std::string& csv) {
   std::vector<double> values;
   std::istringstream lines(csv);
   std::string line, field;
@@ -144,22 +141,22 @@ double sd_of(const Vector& values) { return std::sqrt((values.array() - values.m
 
 TEST_F(Scale, ALinearisedNetworkPredictsWhatTheDenseEnginesModelPredicts) {
   folder.write("new.csv", csv_of(small_data(50, 7)));
-  const Words fit = joined(joined({"fit"}, data), {"--rule", "reml-flow", "--network", "relu:16x2"});
+  const Words fit = with(with({"fit"}, data), {"--rule", "reml-flow", "--network", "relu:16x2"});
 
-  ASSERT_EQ(run(joined(fit, {"--engine", "dense", "-o", "dense.model"})).exit_code, 0);
-  ASSERT_EQ(run(joined(fit, {"--engine", "krylov", "--storage", "none", "--precision", "float64", "-o",
-                             "free.model"}))
+  ASSERT_EQ(run(with(fit, {"--engine", "dense", "-o", "dense.model"})).exit_code, 0);
+  ASSERT_EQ(run(with(fit, {"--engine", "krylov", "--storage", "none", "--precision", "float64", "-o",
+                           "free.model"}))
                 .exit_code,
             0);
 
-  const Matrix dense = parse_predictions(run({"predict", "dense.model", "new.csv"}).out);
-  const Matrix free = parse_predictions(run({"predict", "free.model", "new.csv"}).out);
+  const Matrix dense = means_and_sds(run({"predict", "dense.model", "new.csv"}).out);
+  const Matrix free = means_and_sds(run({"predict", "free.model", "new.csv"}).out);
   EXPECT_LT((dense.col(0) - free.col(0)).cwiseAbs().maxCoeff(), 1e-6 * sd_of(small_data(rows).y));
   EXPECT_LT((dense.col(1).array() / free.col(1).array() - 1.0).abs().maxCoeff(), 0.1);  // of tau's probes
 }
 
 TEST_F(Scale, AModelOfALinearisedNetworkReadsBackAsItWasWritten) {
-  ASSERT_EQ(run(joined(joined({"fit"}, data), joined(matrix_free, {"-o", "m.model"}))).exit_code, 0);
+  ASSERT_EQ(run(with(with({"fit"}, data), with(matrix_free, {"-o", "m.model"}))).exit_code, 0);
 
   const FittedModel model = FittedModel::load(folder / "m.model");
   model.save(folder / "again.model");
@@ -185,7 +182,7 @@ TEST_F(Scale, AModelWithoutItsTrainingRowsPredicts) {
                             "8010 x 8010 entries, which is made up to 8000 training rows."),
             std::string::npos)
       << result.err;
-  const Matrix predictions = parse_predictions(result.out);
+  const Matrix predictions = means_and_sds(result.out);
   EXPECT_TRUE(predictions.col(1).array().isNaN().all());
   const Vector missed = predictions.col(0) - small_data(20, 7).y;
   EXPECT_LT(missed.norm(), 0.5 * (small_data(20, 7).y.array() - small_data(20, 7).y.mean()).matrix().norm());
@@ -194,9 +191,9 @@ TEST_F(Scale, AModelWithoutItsTrainingRowsPredicts) {
 
 TEST_F(Scale, OnlyTheChosenRuleRunsWhereOneIsAskedFor) {
   const Words question =
-      joined(joined({"stop"}, data), joined(matrix_free, {"--rule", "reml-flow", "--rules", "chosen"}));
+      with(with({"stop"}, data), with(matrix_free, {"--rule", "reml-flow", "--rules", "chosen"}));
 
-  const ProgramResult result = run(joined(question, {"--json", "run.json"}));
+  const ProgramResult result = run(with(question, {"--json", "run.json"}));
 
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("gcv              NA     NA      NA"), std::string::npos) << result.out;
@@ -212,10 +209,10 @@ TEST_F(Scale, OnlyTheChosenRuleRunsWhereOneIsAskedFor) {
 
 TEST_F(Scale, TheChosenRuleAloneSaysWhatItSaysAmongAll) {
   for (const char* rule : {"reml-flow", "reml-risk", "gcv", "validation"}) {
-    const Words question = joined(joined({"stop"}, data), joined(matrix_free, {"--rule", rule}));
+    const Words question = with(with({"stop"}, data), with(matrix_free, {"--rule", rule}));
 
     const json all = run_json(folder, question);
-    const json alone = run_json(folder, joined(question, {"--rules", "chosen"}));
+    const json alone = run_json(folder, with(question, {"--rules", "chosen"}));
 
     const double time = all["chosen"]["time"], error = all["rules"][rule]["log_time_standard_error"];
     EXPECT_NEAR(std::log(alone["chosen"]["time"].get<double>() / time), 0.0, std::max(4.0 * error, 1e-5))
@@ -224,8 +221,8 @@ TEST_F(Scale, TheChosenRuleAloneSaysWhatItSaysAmongAll) {
 }
 
 TEST_F(Scale, AModelOfRemlFlowAloneHasNoStandardDeviations) {
-  ASSERT_EQ(run(joined(joined({"fit"}, data),
-                       joined(matrix_free, {"--rule", "reml-flow", "--rules", "chosen", "-o", "m.model"})))
+  ASSERT_EQ(run(with(with({"fit"}, data),
+                     with(matrix_free, {"--rule", "reml-flow", "--rules", "chosen", "-o", "m.model"})))
                 .exit_code,
             0);
 
@@ -234,15 +231,15 @@ TEST_F(Scale, AModelOfRemlFlowAloneHasNoStandardDeviations) {
   EXPECT_NE(result.err.find("Standard deviations are NA: the model has no variance components."),
             std::string::npos)
       << result.err;
-  EXPECT_TRUE(parse_predictions(result.out).col(1).array().isNaN().all());
+  EXPECT_TRUE(means_and_sds(result.out).col(1).array().isNaN().all());
 }
 
 TEST_F(Scale, ThePlanIsALineOnStandardError) {
-  const Words question = joined(joined({"stop"}, data), matrix_free);
+  const Words question = with(with({"stop"}, data), matrix_free);
 
-  const ProgramResult loud = run(joined(question, {"--json", "run.json"}));
-  const ProgramResult quiet = run(joined(question, {"--quiet"}));
-  const ProgramResult dense = run(joined({"stop"}, data));
+  const ProgramResult loud = run(with(question, {"--json", "run.json"}));
+  const ProgramResult quiet = run(with(question, {"--quiet"}));
+  const ProgramResult dense = run(with({"stop"}, data));
 
   const std::string plan = parse_json(folder.read("run.json"))["plan"]["text"];
   EXPECT_EQ(loud.err, "gradflow: " + plan + "\n");

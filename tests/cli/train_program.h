@@ -9,8 +9,6 @@
 
 namespace gradflow::cli_test {
 
-using Words = std::vector<std::string>;
-
 /// A folder to train in, and a Python to read what was written there.
 class TrainFolder : public testing::Test {
  protected:
