@@ -7,6 +7,10 @@ function(gradflow_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow
     -Wnon-virtual-dtor -Woverloaded-virtual
     $<$<BOOL:${GRADFLOW_WARNINGS_AS_ERRORS}>:-Werror>)
+  if(GRADFLOW_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # g++ takes a unit's sources for headers, in which a type with members of file-local types would be a mistake.
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
   # Associativity is never given away: only the flags that leave every rounded result as written.
   target_compile_options(${target} PRIVATE -fno-math-errno -fno-trapping-math)
   if(GRADFLOW_SANITIZE)
@@ -18,12 +22,45 @@ function(gradflow_compile_options target)
   endif()
 endfunction()
 
+# gradflow_unity(RESULT NAME SOURCE...)
+#
+# With GRADFLOW_UNITY the sources in few units, each of which includes up to ten of them in alphabetical order:
+# headers and the templates of Eigen and the like are then parsed and instantiated once for ten, over half of the
+# compile time. Names of file-local things must differ within a layer. Not CMake's UNITY_BUILD, whose units lie in
+# the build folder: ccache tells sources of different paths apart, and the release build, the package tests and the
+# Python package share their objects.
+function(gradflow_unity result name)
+  if(NOT GRADFLOW_UNITY)
+    set(${result} ${ARGN} PARENT_SCOPE)
+    return()
+  endif()
+  set(folder ${PROJECT_SOURCE_DIR}/build/unity)
+  list(LENGTH ARGN count)
+  math(EXPR units "(${count} + 9) / 10")
+  set(written)
+  foreach(unit RANGE 1 ${units})
+    math(EXPR begin "${count} * (${unit} - 1) / ${units}")
+    math(EXPR length "${count} * ${unit} / ${units} - ${begin}")
+    list(SUBLIST ARGN ${begin} ${length} sources)
+    list(TRANSFORM sources REPLACE "^${PROJECT_SOURCE_DIR}/(.*)$" "#include \"../../\\1\"")
+    list(JOIN sources "\n" content)
+    file(CONFIGURE OUTPUT ${folder}/${name}_${unit}.cpp CONTENT "${content}\n" @ONLY)
+    list(APPEND written ${folder}/${name}_${unit}.cpp)
+  endforeach()
+  set(${result} ${written} PARENT_SCOPE)
+endfunction()
+
 function(gradflow_test target)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS;COMMAND_ARGS" ${ARGN})
-  add_executable(${target} ${ARG_SOURCES})
+  gradflow_unity(sources ${target} ${ARG_SOURCES})
+  add_executable(${target} ${sources})
   gradflow_compile_options(${target})
+  # The library is what is optimised: the tests' own code takes a quarter less to compile, and as long to run.
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   target_link_libraries(${target} PRIVATE ${ARG_LINK} gradflow_test_support GTest::gmock GTest::gtest_main)
-  target_precompile_headers(${target} PRIVATE <gtest/gtest.h> <Eigen/Dense>)
+  if(NOT GRADFLOW_UNITY)
+    target_precompile_headers(${target} PRIVATE <gtest/gtest.h> <Eigen/Dense>)
+  endif()
   target_compile_definitions(${target} PRIVATE
     GRADFLOW_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     GRADFLOW_SHARED_DIR="${GRADFLOW_SHARED_DIR}")
@@ -42,16 +79,12 @@ function(gradflow_layer name)
   set(target gradflow_${name})
   list(TRANSFORM ARG_DEPENDS PREPEND gradflow_)
   if(sources)
+    gradflow_unity(sources ${target} ${sources})
     add_library(${target} STATIC ${sources})
     gradflow_compile_options(${target})
     set(scope PUBLIC)
     target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
-    # A tenth of the sanitizers' compile time. Elsewhere every source includes what it uses by itself, which the
-    # release build checks, and its objects are the Python package's too (ccache).
-    if(GRADFLOW_SANITIZE)
-      target_precompile_headers(${target} PRIVATE <Eigen/Dense> <fmt/format.h> <functional> <map> <memory> <string> <vector>)
-    endif()
   else()
     add_library(${target} INTERFACE)
     set(scope INTERFACE)

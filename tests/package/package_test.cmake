@@ -16,7 +16,7 @@ if(MODE STREQUAL "package_consumer")
   file(RENAME ${WORK}/prefix ${WORK}/moved)
   set(how -D CMAKE_PREFIX_PATH=${WORK}/moved)
 else()
-  set(how -D GRADFLOW_SUBPROJECT=${SOURCE} -D GRADFLOW_WARNINGS_AS_ERRORS=ON)
+  set(how -D GRADFLOW_SUBPROJECT=${SOURCE} -D GRADFLOW_WARNINGS_AS_ERRORS=ON -D GRADFLOW_UNITY=${UNITY})
 endif()
 
 run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${WORK}/build -G ${GENERATOR}
