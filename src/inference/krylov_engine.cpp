@@ -281,7 +281,7 @@ double KrylovEngine::quadratic() const {
 KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need) const {
   const ScoreTest test = test_of(data);
   const double log10_p = std::isfinite(test.log10_p_value) ? test.log10_p_value : 0.0;
-  const double for_p = std::max(0.01, 1e-3 * std::abs(log10_p)) / 3.0;
+  const double for_p = std::max(0.01, 1e-3 * std::abs(log10_p)) / 2.0;
   if (need != Need::every_rule) return {Vector{{log10_p}}, Vector{{for_p}}};
   const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge},
                                  {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage});

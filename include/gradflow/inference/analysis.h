@@ -32,8 +32,8 @@ struct KrylovOptions {
   double fit_tolerance = 1e-9;   ///< certified error of reml-flow's fitted vector, of |w|, > 0
   BasisPrecision basis = BasisPrecision::float64;
   bool all_rules = true;  ///< false: only the chosen rule, the others are not run
-  /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below a
-  /// third of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval, at most
+  /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below
+  /// half of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval, at most
   /// max_probes.
   Index probes = 0;
   Index max_probes = 64;  ///< >= 2
