@@ -324,7 +324,7 @@ void KrylovOptions::check() const {
 
 void AnalysisOptions::loosen_for_float32() {
   krylov.time_tolerance = std::max(krylov.time_tolerance, 1e-6);
-  krylov.fit_tolerance = std::max(krylov.fit_tolerance, 5e-4);
+  krylov.fit_tolerance = std::max(krylov.fit_tolerance, 1e-3);
   largest_shrinkage = std::min(largest_shrinkage, 1e6);
 }
 

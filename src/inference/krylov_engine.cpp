@@ -12,8 +12,8 @@ namespace gradflow {
 namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
-constexpr Index test_steps = 24;  // where only the test is asked for: eigenpairs spare it probes
-constexpr Index first_probe_steps = 5;
+constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
+constexpr Index first_probe_steps = 4;
 constexpr Index most_probe_steps = 200;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
@@ -55,10 +55,8 @@ KrylovEngine::KrylovEngine(const TrainingOperator& H, const FixedEffects& fixed,
 void KrylovEngine::solve(Need need) {
   report_.resolved_shrinkage = options_.largest_shrinkage;
   if (w_.squaredNorm() > 0.0) {
-    if (need == Need::test)
-      space_.extend(test_steps);
-    else
-      solve_flow();
+    if (need != Need::test) solve_flow();
+    space_.extend(test_steps);
     if (need == Need::every_rule) solve_ridge();
     pairs_ = converged_pairs(space_);
     start_probes(need);

@@ -65,7 +65,7 @@ struct AnalysisOptions {
   Progress* progress = nullptr;
   void check() const;  ///< throws InputError naming the field
   /// Asks of a float32 operator, itself only known to about 1e-6, no more than that: loosens
-  /// krylov.time_tolerance to 1e-6, krylov.fit_tolerance to 5e-4 and largest_shrinkage to 1e6, where tighter.
+  /// krylov.time_tolerance to 1e-6, krylov.fit_tolerance to 1e-3 and largest_shrinkage to 1e6, where tighter.
   void loosen_for_float32();
 };
 
