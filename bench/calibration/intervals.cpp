@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "gradflow/inference/conformal.h"
+#include "gradflow/inference/error_calibration.h"
 #include "gradflow/inference/selection.h"
 #include "gradflow/operators/kernel_family.h"
 
@@ -49,6 +50,7 @@ IntervalScore score(const StudentMixtures& mixtures, const Vector& y, double wid
                               mixtures.scales.topRows(some), mixtures.dof};
   const double tail = 0.5 * (1.0 - interval_levels.back());
   out.width = widened * (first.quantile(1.0 - tail) - first.quantile(tail)).mean();
+  out.log_density = mixtures.log_density(mean + (y - mean) / widened).mean() - std::log(widened);
   return out;
 }
 
@@ -58,6 +60,7 @@ IntervalScore score(const Normals& normals, const Vector& y) {
   for (std::size_t i = 0; i < interval_levels.size(); ++i)
     out.covered[i] = share(off <= normal_quantile(interval_levels[i]));
   out.width = 2.0 * normal_quantile(interval_levels.back()) * normals.sd.mean();
+  out.log_density = -(0.5 * off.square() + normals.sd.array().log()).mean() - 0.5 * std::log(2.0 * M_PI);
   return out;
 }
 
@@ -88,12 +91,24 @@ StudentMixtures RidgeModel::integrated(const Matrix& X_new) const {
   return RidgePredictive::integrated(H_, fixed_, spectrum_, y_).at(points(X_new));
 }
 
+StudentMixtures RidgeModel::calibrated(const NewPoints& at) const {
+  const SpectralData data{spectrum_.values, spectrum_.coordinates(y_).col(0)};
+  const double known = log_time_standard_deviation(data, fit_.path);
+  const double log_time_sd = std::isfinite(known) ? known : 0.0;
+  const ErrorCalibration calibration = calibrate(standardised_errors(spectrum_, data, fit_, log_time_sd));
+  const StudentMixtures model = RidgePredictive::delta(H_, fixed_, y_, fit_.path.time, log_time_sd).at(at);
+  const Vector& members = calibration.shape.scales;
+  return {calibration.shape.weights, model.locations.replicate(1, members.size()),
+          calibration.factor * model.scales * members.transpose(), model.dof};
+}
+
 IntervalScores RidgeModel::score(const Matrix& X_new, const Vector& y_new) const {
   IntervalScores scores;
   scores["integrated"] = calibration::score(integrated(X_new), y_new);
   Normals normals = plug_in(X_new);
   scores["plug-in"] = calibration::score(normals, y_new);
   const NewPoints at = points(X_new);
+  scores["calibrated"] = calibration::score(calibrated(at), y_new);
   const ConformalRidge conformal = ConformalRidge::from_spectrum(H_, fixed_, spectrum_, y_, fit_.path.time);
   normals.sd *= std::sqrt(
       (conformal.residuals().array().square() / (fit_.noise_variance * conformal.variances().array()))
@@ -129,6 +144,9 @@ std::vector<CoverageRow> summarise(const std::string& setting, const std::string
     CoverageRow row{setting, kernel, method};
     row.repetitions = static_cast<Index>(scores.size());
     row.width = mean_width(method) / mean_width("plug-in");
+    std::vector<double> log_density;
+    for (const auto& of_methods : scores) log_density.push_back(of_methods.at(method).log_density);
+    row.log_density = mean_of(log_density);
     for (std::size_t i = 0; i < interval_levels.size(); ++i) {
       std::vector<double> covered;
       for (const auto& of_methods : scores) covered.push_back(of_methods.at(method).covered[i]);
@@ -141,8 +159,8 @@ std::vector<CoverageRow> summarise(const std::string& setting, const std::string
 
 CoverageTable::CoverageTable(const std::string& title, double margin) : margin_(margin) {
   out_ = {{"title", title}, {"margin", margin}};
-  fmt::print("\n{}\n  {:<18} {:<18} {:<30} {:>5}  {:<17} {:<17} {:<16} {}\n", title, "data", "kernel",
-             "interval", "runs", "50", "80", "95", "width");
+  fmt::print("\n{}\n  {:<18} {:<18} {:<30} {:>5}  {:<17} {:<17} {:<16} {:<5} {}\n", title, "data", "kernel",
+             "interval", "runs", "50", "80", "95", "width", "log density");
 }
 
 void CoverageTable::add(const std::vector<CoverageRow>& rows) {
@@ -154,6 +172,8 @@ void CoverageTable::add(const std::vector<CoverageRow>& rows) {
                {"interval", row.method},
                {"repetitions", row.repetitions},
                {"width", row.width}};
+    const bool dense = std::isfinite(row.log_density.mean);
+    if (dense) entry["log_density"] = row.log_density.mean;
     for (std::size_t i = 0; i < interval_levels.size(); ++i) {
       const Mean& covered = row.covered[i];
       const double off = covered.mean - interval_levels[i];
@@ -169,7 +189,7 @@ void CoverageTable::add(const std::vector<CoverageRow>& rows) {
         missed_.push_back(fmt::format("{}, {}, {}: {:.1f} for {:.0f} ({})", row.setting, row.kernel,
                                       row.method, 100.0 * covered.mean, 100.0 * interval_levels[i], word));
     }
-    fmt::print("{} {:.2f}\n", line, row.width);
+    fmt::print("{} {:.2f}{}\n", line, row.width, dense ? fmt::format("  {:.3f}", row.log_density.mean) : "");
     out_["rows"].push_back(entry);
   }
   std::fflush(stdout);

@@ -11,11 +11,12 @@
 
 namespace gradflow::calibration {
 
-/// Share of new responses inside the intervals at each of interval_levels, and the mean width of those at the
-/// last, units of the response.
+/// Share of new responses inside the intervals at each of interval_levels, the mean width of those at the
+/// last, units of the response, and the mean log density of the new responses; NaN: no density.
 struct IntervalScore {
   std::array<double, 3> covered{};
   double width = 0.0;
+  double log_density = std::numeric_limits<double>::quiet_NaN();
 };
 
 /// Training rows with standardised features, and new rows in their units.
@@ -42,6 +43,8 @@ class RidgeModel {
 
  private:
   NewPoints points(const Matrix& X_new) const;
+  StudentMixtures calibrated(
+      const NewPoints& at) const;  ///< of leave-one-out errors, as `predict` gives them
 
   KernelSum kernel_;
   Matrix X_;
@@ -73,6 +76,7 @@ struct CoverageRow {
   std::string setting, kernel, method;
   std::array<Mean, 3> covered{};
   double width = 0.0;  ///< of the 95 % interval over that of `plug-in`
+  Mean log_density;
   Index repetitions = 0;
 };
 

@@ -41,6 +41,7 @@ def set_analysis(self, document, facts):
     self.loo_residuals_ = facts["loo_residuals"]
     self.variance_components_ = numbers_of(document["variance_components"])
     self.residual_check_ = numbers_of(document["residual_check"])
+    self.error_calibration_ = numbers_of(document["error_calibration"])
     self.plan_ = document["plan"]
     self.krylov_ = document["krylov"]
 
@@ -122,9 +123,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     missing : {"drop", "error", "mean"}, default "drop"
         Rows with missing features. Under "drop" a new row with one is predicted as NaN.
     standardize : {"both", "features", "none"}, default "both"
-    interval : {"model", "jackknife+", "leave-one-out", "cross-validated"}, default None
+    interval : {"calibrated", "model", "jackknife+", "leave-one-out", "cross-validated"}, default None
         Of `predict_interval`; None: "cross-validated" where the choice was made again without folds, else
-        "model".
+        "calibrated" where leave-one-out errors are known (`error_calibration_`), else "model".
     threads : int, default None
         Of the whole process; 0: all cores.
     verbose : bool, default False
@@ -142,6 +143,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     variance_components_ : dict, REML estimate and profile interval of time (tau), noise_variance,
         signal_share and effective_dof of ridge; dense engine only.
     residual_check_ : dict, whether the residuals are normal and independent along the rows; dense engine.
+    error_calibration_ : dict, leave-one-out errors over their standard deviations: root mean square (factor),
+        the normal scales they are a mixture of (members, relative to it), and the log-likelihood it gained
+        over one scale (gain); factor is nan, with a reason, where they are not known.
     loo_residuals_ : leave-one-out residuals, in the rows of `rows_used_`.
     noise_ : dict, the noise model where one was asked for: its coefficients or degrees of freedom, and the
         estimated weights of the rows used.
@@ -259,11 +263,12 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         """Predictions at the stopping time.
 
         return_std adds the standard deviation of the mean function there, without the noise of a new response
-        (`predict_interval` has both). Where the choice was made again without folds it is multiplied by the root
-        mean square of what was left out, at least 1 (choice_["folds"]), unless `interval` is "model". It factors
-        the operator again, n^3/3 flops.
+        (`predict_interval` has both). It is multiplied by the root mean square of the left-out errors over
+        their standard deviations: of folds where the choice was made again without them, at least 1
+        (choice_["folds"]), else of leave-one-out (error_calibration_["factor"]), unless `interval` is
+        "model". It factors the operator again, n^3/3 flops.
         """
-        of_model = self.interval not in (None, "cross-validated")
+        of_model = self.interval not in (None, "calibrated", "cross-validated")
         kind = "model" if of_model else self.interval
         answer = self._predict(X, kind if return_std else "none")
         return (answer["mean"], answer["sd"]) if return_std else answer["mean"]

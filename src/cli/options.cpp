@@ -248,8 +248,9 @@ void add_new_row_options(CLI::App& command, Settings& s) {
   flag(command, "--no-header", s.no_header, "The first line is data: columns are x1, x2, ...", data_group);
   text_option(
       command, "--interval", s.interval,
-      "Of new responses: model, jackknife+ or leave-one-out (distribution-free), cross-validated (of a "
-      "choice made again without folds; the default where it was), or none",
+      "Of new responses: calibrated (by leave-one-out errors), model, jackknife+ or leave-one-out "
+      "(distribution-free), cross-validated (of a choice made again without folds), or none (default: "
+      "cross-validated where the choice was made again, else calibrated where the errors were, else model)",
       inference_group, "KIND");
   text_option(command, "--level", s.level, "Of the intervals (default: the model's)", inference_group,
               "NUMBER")

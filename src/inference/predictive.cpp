@@ -61,13 +61,16 @@ Vector StudentMixtures::cdf(const Vector& y) const {
 
 Vector StudentMixtures::log_density(const Vector& y) const {
   check_length(y, locations.rows());
+  const bool normal = std::isinf(dof);
   const double constant =
-      std::lgamma(0.5 * (dof + 1.0)) - std::lgamma(0.5 * dof) - 0.5 * std::log(dof * M_PI);
+      normal ? -0.5 * std::log(2.0 * M_PI)
+             : std::lgamma(0.5 * (dof + 1.0)) - std::lgamma(0.5 * dof) - 0.5 * std::log(dof * M_PI);
   Vector out(y.size());
   for (Index x = 0; x < y.size(); ++x) {
     const Eigen::ArrayXd t = (y(x) - locations.row(x).array()) / scales.row(x).array();
-    const Eigen::ArrayXd terms = weights.array().log() - scales.row(x).transpose().array().log() -
-                                 0.5 * (dof + 1.0) * (t.square() / dof).log1p();
+    const Eigen::ArrayXd far = normal ? Eigen::ArrayXd(0.5 * t.square())
+                                      : Eigen::ArrayXd(0.5 * (dof + 1.0) * (t.square() / dof).log1p());
+    const Eigen::ArrayXd terms = weights.array().log() - scales.row(x).transpose().array().log() - far;
     const double largest = terms.maxCoeff();
     out(x) = constant + largest + std::log((terms - largest).exp().sum());
   }

@@ -51,6 +51,7 @@ FittedModel make_model(const Job& job, JobResult result) {
   model.steps = analysis.rule().steps;
   model.learning_rate = job.analysis.learning_rate;
   model.level = job.analysis.level;
+  model.calibration = std::move(result.calibration);
   if (result.prepared.repeated) model.left_out = std::move(result.prepared.repeated->errors);
   model.seed = job.analysis.seed;
   model.warnings = analysis.warnings;

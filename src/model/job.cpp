@@ -332,6 +332,10 @@ JobResult run_prepared(const Job& job, PreparedJob prepared) {
                                   return analyse(H, result.prepared.observations, options);
                                 });
   if (job.noise.estimates()) model_noise(job, result);
+  if (result.noise && result.noise->applied)
+    result.calibration.reason = "the weights of the noise model have seen the rows that would be left out";
+  else
+    result.calibration = calibrate(result.analysis);
   if (result.prepared.choice) {
     result.analysis.test = test_as_given(job);
     const std::vector<std::string>& chosen = result.prepared.choice->warnings;

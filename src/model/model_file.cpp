@@ -16,6 +16,7 @@ bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {
   // What an older program would pass over to give other predictions.
+  if (model.calibration.known()) return 6;
   if (model.left_out.known()) return 5;
   if (model.noise.kind != NoiseModelKind::normal) return 4;
   if (model.transform.kind != TransformKind::none || model.weights.size() > 0) return 3;
@@ -72,6 +73,40 @@ NoiseModel noise_from(const FieldReader& fields) {
   return noise;
 }
 
+Json calibration_json(const ErrorCalibration& calibration) {
+  Json json = {{"rows", calibration.rows},
+               {"factor", calibration.factor},
+               {"gain", calibration.gain},
+               {"members", Json::array()}};
+  const ScaleMixture& shape = calibration.shape;
+  for (Index k = 0; k < shape.weights.size(); ++k)
+    json["members"].push_back({{"weight", shape.weights(k)}, {"scale", shape.scales(k)}});
+  return json;
+}
+
+ErrorCalibration calibration_from(const FieldReader& fields) {
+  ErrorCalibration calibration;
+  calibration.reason.clear();
+  calibration.rows = fields.count("rows", std::numeric_limits<int>::max());
+  calibration.factor = fields.number("factor");
+  calibration.gain = fields.number("gain");
+  const std::vector<FieldReader> members = fields.objects("members");
+  const auto K = static_cast<Index>(members.size());
+  ScaleMixture& shape = calibration.shape;
+  shape.weights.resize(K);
+  shape.scales.resize(K);
+  for (Index k = 0; k < K; ++k) {
+    shape.weights(k) = members[static_cast<std::size_t>(k)].number("weight");
+    shape.scales(k) = members[static_cast<std::size_t>(k)].number("scale");
+  }
+  if (calibration.rows < 1) fields.fail("rows", ">= 1");
+  if (!(calibration.factor > 0.0)) fields.fail("factor", "> 0");
+  if (K < 1 || !(shape.weights.minCoeff() > 0.0) || !(shape.scales.minCoeff() > 0.0) ||
+      std::abs(shape.weights.sum() - 1.0) > 1e-6)
+    fields.fail("members", "scales > 0 with weights > 0 of sum 1");
+  return calibration;
+}
+
 Json header(const FittedModel& model) {
   Json json = {{"format_version", format_of(model)},
                {"gradflow_version", model.gradflow_version},
@@ -100,6 +135,7 @@ Json header(const FittedModel& model) {
                          {"lambda", transform.lambda}};
   if (model.noise.kind != NoiseModelKind::normal) json["noise"] = noise_json(model.noise);
   if (model.left_out.known()) json["choice_folds"] = model.left_out.folds;
+  if (model.calibration.known()) json["error_calibration"] = calibration_json(model.calibration);
   return json;
 }
 
@@ -165,6 +201,9 @@ void read_numbers(FittedModel& model, const FieldReader& fields) {
   }
   if (fields.has("transform")) model.transform = transform_from(fields.object("transform"));
   if (fields.has("noise")) model.noise = noise_from(fields.object("noise"));
+  model.calibration.reason = "the file has none, as those of earlier formats, of noise models and of the Krylov engine";
+  if (fields.has("error_calibration"))
+    model.calibration = calibration_from(fields.object("error_calibration"));
   model.noise_variance = fields.number_or_nan("noise_variance");
   model.effective_dof = fields.number_or_nan("effective_dof");
   model.log10_p_value = fields.number_or_nan("log10_p_value");

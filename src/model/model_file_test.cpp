@@ -183,5 +183,23 @@ TEST_F(ModelFile, KeepsTheErrorsOfAChoiceMadeAgainAndOlderProgramsRefuseIt) {
             "a.model: damaged gradflow model: its left-out errors are not sizes in ascending order");
 }
 
+TEST_F(ModelFile, KeepsTheCalibrationOfItsErrorsAndOlderProgramsRefuseIt) {
+  FittedModel model = model_of(parse_kernel_sum("linear"));
+  model.calibration = {.reason = "", .rows = 40, .factor = 0.75, .shape = {}, .gain = 12.5};
+  model.calibration.shape.weights = Vector::Constant(2, 0.5);
+  model.calibration.shape.scales = Vector::LinSpaced(2, 0.5, 1.5);
+
+  const FittedModel loaded = saved_and_loaded(model);
+
+  EXPECT_EQ(description().at("format_version"), 6);
+  EXPECT_EQ(loaded.calibration.rows, 40);
+  EXPECT_EQ(loaded.calibration.factor, 0.75);
+  EXPECT_EQ(loaded.calibration.gain, 12.5);
+  EXPECT_EQ(loaded.calibration.shape.weights, model.calibration.shape.weights);
+  EXPECT_EQ(loaded.calibration.shape.scales, model.calibration.shape.scales);
+  EXPECT_NE(refusal("\"weight\\\":0.5", "\"weight\\\":0.6").find("members"), std::string::npos);
+  EXPECT_NE(refusal("\"factor\\\":0.75", "\"factor\\\":0e75").find("factor"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace gradflow

@@ -1,8 +1,5 @@
 #include <algorithm>
-#include <boost/math/distributions/normal.hpp>
-#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
-#include <numbers>
 #include <optional>
 #include <utility>
 
@@ -92,7 +89,7 @@ bool can_give_sd(const FittedModel& model, const GivenCross& given) {
          (model.kernel || given.H_self.size() > 0);
 }
 
-// E g^-1(location + scale T), T of Student's t at the given quantiles; the median where that is not finite.
+// E g^-1(location + scale T), T at the given quantiles; the median where that is not finite.
 double expected_response(const ResponseTransform& transform, double location, double scale,
                          const Vector& quantiles) {
   double sum = 0.0;
@@ -101,14 +98,11 @@ double expected_response(const ResponseTransform& transform, double location, do
   return std::isfinite(mean) ? mean : transform.inverse(location);
 }
 
-Vector student_quantiles(double dof) {
+Vector quantiles_of(const ScaleMixture& shape, double dof) {
   constexpr Index nodes = 128;
   Vector quantiles(nodes);
-  for (Index k = 0; k < nodes; ++k) {
-    const double p = (static_cast<double>(k) + 0.5) / static_cast<double>(nodes);
-    quantiles(k) = std::isfinite(dof) ? boost::math::quantile(boost::math::students_t(dof), p)
-                                      : boost::math::quantile(boost::math::normal(), p);
-  }
+  for (Index k = 0; k < nodes; ++k)
+    quantiles(k) = shape.quantile((static_cast<double>(k) + 0.5) / static_cast<double>(nodes), dof);
   return quantiles;
 }
 
@@ -117,7 +111,7 @@ void transform_back(const FittedModel& model, Predictions& out) {
   const ResponseTransform& transform = model.transform;
   if (transform.kind == TransformKind::none) return;
   const bool median_only = model.noise.kind == NoiseModelKind::student;
-  const Vector quantiles = median_only ? Vector::Zero(1) : student_quantiles(out.dof);
+  const Vector quantiles = median_only ? Vector::Zero(1) : quantiles_of(out.shape, out.dof);
   for (Index i = 0; i < out.mean.size(); ++i) {
     const double location = out.location(i);
     if (std::isnan(location)) continue;
@@ -134,15 +128,16 @@ void transform_back(const FittedModel& model, Predictions& out) {
 
 IntervalKind parse_interval(const std::string& text) {
   for (const IntervalKind kind :
-       {IntervalKind::model, IntervalKind::jackknife_plus, IntervalKind::leave_one_out,
-        IntervalKind::cross_validated, IntervalKind::none})
+       {IntervalKind::calibrated, IntervalKind::model, IntervalKind::jackknife_plus,
+        IntervalKind::leave_one_out, IntervalKind::cross_validated, IntervalKind::none})
     if (text == to_string(kind)) return kind;
-  throw InputError(
-      fmt::format("--interval {}: must be model, jackknife+, leave-one-out, cross-validated or none", text));
+  throw InputError(fmt::format(
+      "--interval {}: must be calibrated, model, jackknife+, leave-one-out, cross-validated or none", text));
 }
 
 std::string_view to_string(IntervalKind kind) {
   switch (kind) {
+    case IntervalKind::calibrated: return "calibrated";
     case IntervalKind::jackknife_plus: return "jackknife+";
     case IntervalKind::leave_one_out: return "leave-one-out";
     case IntervalKind::cross_validated: return "cross-validated";
@@ -153,7 +148,8 @@ std::string_view to_string(IntervalKind kind) {
 }
 
 IntervalKind default_interval(const FittedModel& model) {
-  return model.left_out.known() ? IntervalKind::cross_validated : IntervalKind::model;
+  if (model.left_out.known()) return IntervalKind::cross_validated;
+  return model.calibration.known() ? IntervalKind::calibrated : IntervalKind::model;
 }
 
 Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given,
@@ -170,6 +166,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
     uncertainty.emplace(model, interval);
     out.interval = interval;
     out.widening = uncertainty->widening();
+    out.shape = uncertainty->shape();
     if (model.noise.kind != NoiseModelKind::student) out.dof = uncertainty->dof();
     if (uncertainty->sampled())
       out.warnings.push_back(
@@ -219,26 +216,25 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
 Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y) {
   require(y.size() == predictions.mean.size(), "observed responses", y.size(),
           "must be as many as the predictions");
-  Vector log_density(y.size());
+  const ScaleMixture& shape = predictions.shape;
+  const Vector transformed = model.transform.forward(y);
+  Vector log_density = StudentMixtures{shape.weights, predictions.location.replicate(1, shape.weights.size()),
+                                       predictions.scale * shape.scales.transpose(), predictions.dof}
+                           .log_density(transformed);
   for (Index i = 0; i < y.size(); ++i) {
-    const double scale = predictions.scale(i);
+    const double scale = predictions.scale(i), e = transformed(i) - predictions.location(i);
     if (model.noise.kind == NoiseModelKind::student) {
-      const double e = model.transform.forward(y(i)) - predictions.location(i);
       const double variance = std::max(0.0, scale * scale - model.ridge_variance);
       log_density(i) = log_student_convolution(e, variance, model.ridge_variance, model.noise.dof) +
                        model.transform.log_derivative(y(i));
       continue;
     }
-    const double z = (model.transform.forward(y(i)) - predictions.location(i)) / scale;
-    if (std::isnan(z) || std::isnan(y(i))) {
+    if (std::isnan(e) || std::isnan(scale) || std::isnan(y(i))) {
       const bool impossible = std::isfinite(y(i)) && std::isfinite(scale);  // the transform is of y > 0
       log_density(i) = impossible ? -std::numeric_limits<double>::infinity() : not_a_number;
       continue;
     }
-    const double log_kernel = std::isfinite(predictions.dof)
-                                  ? std::log(boost::math::pdf(boost::math::students_t(predictions.dof), z))
-                                  : -0.5 * z * z - 0.5 * std::log(2.0 * std::numbers::pi);
-    log_density(i) = log_kernel - std::log(scale) + model.transform.log_derivative(y(i));
+    log_density(i) += model.transform.log_derivative(y(i));
   }
   return log_density;
 }

@@ -73,6 +73,7 @@ Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval)
   const FixedEffects fixed(sampled() ? Matrix(model.design(rows_, Eigen::all)) : model.design,
                            model.fixed_names);
   dof_ = static_cast<double>(model.rows() - fixed.count() + model.pure.dof);
+  if (interval == IntervalKind::calibrated) take_calibration();
   if (sampled() || model.response.size() == 0) {
     variance_ = PosteriorVariance::for_ridge(whitened, fixed, model.tau);
     return;
@@ -105,11 +106,28 @@ Uncertainty::Answer Uncertainty::at(Matrix H_cross, Vector H_self, const Matrix&
     answer.scale = (answer.sd.array().square() + model_.ridge_variance * noise.array()).sqrt();
   if (interval_ == IntervalKind::model)
     model_ends(mean, answer);
-  else if (interval_ == IntervalKind::cross_validated)
-    cross_validated_ends(mean, answer);
+  else if (interval_ == IntervalKind::cross_validated || interval_ == IntervalKind::calibrated)
+    measured_ends(mean, answer);
   else
     conformal_ends(points, f0, answer);
   return answer;
+}
+
+void Uncertainty::take_calibration() {
+  const ErrorCalibration& calibration = model_.calibration;
+  if (!calibration.known())
+    throw InputError(fmt::format(
+        "--interval calibrated: the model's errors were not calibrated ({}): use --interval model",
+        calibration.reason));
+  widening_ = calibration.factor;
+  quantile_ = calibration.half_width(model_.level, dof_);
+  shape_ = calibration.shape;
+  statements_.push_back(calibration.sentence());
+  statements_.push_back(fmt::format(
+      "Intervals of {:g} %: {:.3g} of the model's standard deviations either way (of a normal distribution "
+      "of "
+      "their own: {:.3g}); standard deviations: {:.3g} times the model's.",
+      100.0 * model_.level, quantile_, ScaleMixture{}.quantile(0.5 + 0.5 * model_.level, dof_), widening_));
 }
 
 // The factors of scale(x), and what they claim.
@@ -137,9 +155,16 @@ void Uncertainty::take_left_out() {
   if (widening_ > 1.0)
     statements_.push_back(fmt::format(
         "Standard deviations and densities: {:.3g} times the model's standard deviations.", widening_));
+  const ErrorCalibration calibration = calibrate(errors.sizes);
+  shape_ = calibration.shape;
+  if (!shape_.is_single())
+    statements_.push_back(
+        fmt::format("These errors are not normal: densities are of a mixture of {} scales, whose "
+                    "log-likelihood is higher by {:.1f}.",
+                    shape_.weights.size(), calibration.gain));
 }
 
-void Uncertainty::cross_validated_ends(const Vector& mean, Answer& answer) const {
+void Uncertainty::measured_ends(const Vector& mean, Answer& answer) const {
   answer.lower = mean - quantile_ * answer.scale;
   answer.upper = mean + quantile_ * answer.scale;
   answer.sd *= widening_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gradflow/inference/conformal.h"
+#include "gradflow/inference/error_calibration.h"
 #include "gradflow/inference/posterior.h"
 #include "gradflow/inference/predictive.h"
 #include "gradflow/model/fitted_model.h"
@@ -32,13 +33,15 @@ class Uncertainty {
             const Vector& noise);
 
   double dof() const noexcept { return dof_; }
-  double widening() const noexcept { return widening_; }  ///< of sd and scale in every answer
+  double widening() const noexcept { return widening_; }         ///< of sd and scale in every answer
+  const ScaleMixture& shape() const noexcept { return shape_; }  ///< of errors over scale
   bool sampled() const noexcept { return !rows_.empty(); }
   const std::vector<std::string>& statements() const noexcept { return statements_; }
 
  private:
   void take_left_out();
-  void cross_validated_ends(const Vector& mean, Answer& answer) const;
+  void take_calibration();
+  void measured_ends(const Vector& mean, Answer& answer) const;
   void model_ends(const Vector& mean, Answer& answer) const;
   void conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer);
 
@@ -48,7 +51,9 @@ class Uncertainty {
   Vector scale_;             // sqrt of the weights; empty: ones
   double factor_;            // n / W
   double dof_;
-  double widening_ = 1.0, quantile_ = 0.0;  // cross-validated: of sd, and of the interval's half width
+  // Of measured errors, calibrated or cross-validated: factors of sd and of the interval's half width.
+  double widening_ = 1.0, quantile_ = 0.0;
+  ScaleMixture shape_;
   std::optional<RidgePredictive> predictive_;
   std::optional<PosteriorVariance> variance_;
   std::optional<ConformalRidge> conformal_;

@@ -68,6 +68,19 @@ Json components_json(const ProfileIntervals& components) {
           {"effective_dof", profile_json(components.effective_dof)}};
 }
 
+Json calibration_json(const ErrorCalibration& calibration) {
+  Json json = {{"rows", calibration.rows},
+               {"factor", number(calibration.factor)},
+               {"gain", number(calibration.gain)},
+               {"reason", calibration.reason},
+               {"members", Json::array()}};
+  if (!calibration.known()) return json;
+  const ScaleMixture& shape = calibration.shape;
+  for (Index k = 0; k < shape.weights.size(); ++k)
+    json["members"].push_back({{"weight", number(shape.weights(k))}, {"scale", number(shape.scales(k))}});
+  return json;
+}
+
 Json residuals_json(const ResidualCheck& check) {
   return {{"outcome", to_string(check.outcome)},
           {"anderson_darling", number(check.anderson_darling)},
@@ -197,6 +210,7 @@ std::string json_report(const RunRecord& record, const Job& job, const JobResult
                   {"path", fit_json(analysis.path)}};
   json["variance_components"] = components_json(analysis.components);
   json["residual_check"] = residuals_json(analysis.residuals);
+  json["error_calibration"] = calibration_json(result.calibration);
   std::vector<std::string> warnings = result.prepared.dataset.report.warnings;
   warnings.insert(warnings.end(), analysis.warnings.begin(), analysis.warnings.end());
   json["warnings"] = warnings;
@@ -243,6 +257,7 @@ std::string json_prediction_report(const RunRecord& record, const FittedModel& m
                    {"ridge_variance", number(model.ridge_variance)},
                    {"level", model.level},
                    {"choice_folds", left_out_json(model.left_out)},
+                   {"error_calibration", calibration_json(model.calibration)},
                    {"warnings", model.warnings}};
   add_predictions(json, predictions);
   json["interval"] = to_string(predictions.interval);

@@ -247,8 +247,9 @@ std::string text_report(const Job& job, const JobResult& result) {
   return test_verdict(analysis.test, job.analysis.level, as_given) + stop_verdict(job, analysis) +
          size_verdict(result) + '\n' + choice_text(job, result.prepared) + noise_text(result) +
          rules_table(analysis, job.analysis.level) + disagreement_text(analysis) + components_text(result) +
-         residuals_text(result) + '\n' + data_facts(job, result.prepared) + krylov_text(analysis) +
-         fixed_effects_text(result) + text_warnings(all_warnings(result.prepared, &analysis));
+         residuals_text(result) + result.calibration.sentence() + "\n\n" + data_facts(job, result.prepared) +
+         krylov_text(analysis) + fixed_effects_text(result) +
+         text_warnings(all_warnings(result.prepared, &analysis));
 }
 
 std::string text_test_report(const Job& job, const PreparedJob& prepared, const ScoreTest& test,

@@ -154,7 +154,7 @@ TEST_F(Choice, EveryKindOfIntervalHoldsTheResponsesItPromises) {
   write(120, 5, "data.csv");
   write(400, 6, "new.csv");
   ASSERT_EQ(run(with({"fit"}, with(data, {"--transform", "log", "-o", "m.model"}))).exit_code, 0);
-  for (const std::string kind : {"model", "jackknife+", "leave-one-out"}) {
+  for (const std::string kind : {"calibrated", "model", "jackknife+", "leave-one-out"}) {
     const ProgramResult predicted = run({"predict", "m.model", "new.csv", "--interval", kind});
     EXPECT_NEAR(coverage_and_rmse(predicted.out, "new.csv").first, 0.95, 0.05) << kind;
   }

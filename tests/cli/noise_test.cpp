@@ -220,6 +220,48 @@ TEST_F(Noise, TheGivenDegreesOfFreedomAreTakenAndSeveralTargetsHaveTheirOwnModel
   EXPECT_TRUE(both["targets"]["x2"]["noise"].is_object());
 }
 
+TEST_F(Noise, CalibratedIntervalsKnowHeavyTailsWithoutANoiseModel) {
+  write(Kind::student, 300, 21, "data.csv");
+  const std::vector<Row> fresh = write(Kind::student, 1000, 22, "new.csv");
+  const auto any = [](const Row&) { return true; };
+
+  const json fitted = report(with({"fit"}, with(data, {"-o", "m.model"})));
+  const double by_default = coverage(predictions({}, {"--level", "0.5"}), fresh, any),
+               of_model = coverage(predictions({}, {"--level", "0.5", "--interval", "model"}), fresh, any);
+  const ProgramResult text = run(with({"stop"}, data));
+  const ProgramResult said = run({"predict", "m.model", "new.csv", "-o", "p.csv", "--json", "p.json"});
+
+  const json& calibration = fitted["error_calibration"];
+  EXPECT_EQ(calibration["rows"], 300);
+  EXPECT_GT(calibration["gain"].get<double>(), 4.0);
+  EXPECT_GT(calibration["members"].size(), 1U);
+  EXPECT_NEAR(by_default, 0.5, 0.06);
+  EXPECT_GT(of_model, by_default + 0.02);
+  EXPECT_THAT(text.out, testing::HasSubstr("The errors of 300 rows, each predicted from the others, are"));
+  EXPECT_THAT(text.out, testing::HasSubstr("and not normal: a mixture of"));
+  EXPECT_THAT(said.out, testing::HasSubstr("Intervals of 95 %: "));
+  const json predicted = parse_json(folder.read("p.json"));
+  EXPECT_EQ(predicted["interval"], "calibrated");
+  EXPECT_EQ(predicted["sd_factor"], calibration["factor"]);
+  EXPECT_EQ(predicted["model"]["error_calibration"], calibration);
+}
+
+TEST_F(Noise, WhereErrorsAreNotCalibratedTheModelsIntervalsStandAndTheReasonIsSaid) {
+  write(Kind::normal, 60, 23, "data.csv");
+  write(Kind::normal, 5, 24, "new.csv");
+
+  const ProgramResult fitted =
+      run(with({"fit"}, with(data, {"--engine", "krylov", "-o", "m.model"})));
+  const ProgramResult by_default = run({"predict", "m.model", "new.csv"}),
+                      of_model = run({"predict", "m.model", "new.csv", "--interval", "model"}),
+                      asked = run({"predict", "m.model", "new.csv", "--interval", "calibrated"});
+
+  EXPECT_THAT(fitted.out, testing::HasSubstr("Errors of predictions were not calibrated: the Krylov engine"));
+  EXPECT_EQ(by_default.out, of_model.out);
+  EXPECT_EQ(asked.exit_code, 2);
+  EXPECT_THAT(asked.err, testing::HasSubstr("--interval calibrated: the model's errors were not calibrated"));
+}
+
 TEST_F(Noise, PredictionsNeedTheColumnsOfTheNoise) {
   write(Kind::by_column, 80, 10, "data.csv");
   write(Kind::by_column, 5, 11, "new.csv");

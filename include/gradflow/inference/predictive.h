@@ -45,10 +45,10 @@ double log_time_standard_deviation(const SpectralData& data, const Path& ridge);
 ///
 ///     p(y) = sum_k weight_k  t_dof( (y - location_k) / scale_k ) / scale_k
 struct StudentMixtures {
-  Vector weights;    ///< K, sum 1
-  Matrix locations;  ///< m x K
-  Matrix scales;     ///< m x K, >= 0
-  double dof = std::numeric_limits<double>::quiet_NaN();
+  Vector weights;                                         ///< K, sum 1
+  Matrix locations;                                       ///< m x K
+  Matrix scales;                                          ///< m x K, >= 0
+  double dof = std::numeric_limits<double>::quiet_NaN();  ///< infinite: normal
 
   Vector mean() const;                        ///< m; NaN when dof <= 1
   Vector sd() const;                          ///< m; infinite when dof <= 2

@@ -19,7 +19,7 @@ namespace gradflow {
 ///
 /// alpha, beta and s2 are in units of y.
 struct FittedModel {
-  static constexpr int format_version = 5;  ///< of the file; a program reads files up to its own
+  static constexpr int format_version = 6;  ///< of the file; a program reads files up to its own
 
   std::string gradflow_version;  ///< that fitted the model
   Recipe recipe;                 ///< the encoding of the data
@@ -56,8 +56,9 @@ struct FittedModel {
   double log10_p_value = std::numeric_limits<double>::quiet_NaN();
   double steps = std::numeric_limits<double>::quiet_NaN();
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
-  double level = 0.95;     ///< of the intervals
-  LeftOutErrors left_out;  ///< of the choice repeated without folds; not known where it was not
+  double level = 0.95;             ///< of the intervals
+  LeftOutErrors left_out;          ///< of the choice repeated without folds; not known where it was not
+  ErrorCalibration calibration{};  ///< of leave-one-out errors; not known in files of earlier formats
   std::uint64_t seed = 1;
   std::vector<std::string> warnings;  ///< of the fit
   /// The run that fitted the model, as json_report() writes it: what `gradflow report` shows. Empty: not
@@ -91,6 +92,9 @@ struct GivenCross {
 
 /// How the intervals of new responses are made.
 ///
+///     calibrated      mean -+ q scale(x), scale(x) as in `model`, q the quantile of the distribution of
+///                     leave-one-out errors over such scales (inference/error_calibration.h); standard
+///                     deviations times their root mean square, densities of that distribution
 ///     model           mean -+ t_N scale(x), scale^2 = s2 + var(x) + (d mu/d log tau)^2 Var(log tau): the
 ///     model's,
 ///                     with the uncertainty of tau to first order and of s2 by Student's t
@@ -99,18 +103,20 @@ struct GivenCross {
 ///     leave_one_out   prediction -+ the quantile of the studentised leave-one-out residuals
 ///     cross_validated mean -+ q scale(x), q the quantile of the left-out errors of the choice repeated
 ///                     without folds (inference/left_out.h), for models that have them; standard deviations
-///                     and densities with scale(x) times their root mean square, at least 1
+///                     with scale(x) times their root mean square, at least 1, densities of their
+///                     distribution
 ///     none            neither intervals nor standard deviations: no factorisation
 ///
-/// `model`, jackknife_plus and leave_one_out take what was chosen (--select) as known. With a noise model
-/// there are only `model` and `none`. `variance`: the row's own noise variance stands for the first s2 of
-/// scale^2. `student`: the interval of N(mean, scale^2 - s2) + s t_nu, s2 taken as known.
-enum class IntervalKind { model, jackknife_plus, leave_one_out, cross_validated, none };
-/// model, jackknife+, leave-one-out, cross-validated, none
+/// `calibrated`, `model`, jackknife_plus and leave_one_out take what was chosen (--select) as known. With a
+/// noise model there are only `model` and `none`. `variance`: the row's own noise variance stands for the
+/// first s2 of scale^2. `student`: the interval of N(mean, scale^2 - s2) + s t_nu, s2 taken as known.
+enum class IntervalKind { calibrated, model, jackknife_plus, leave_one_out, cross_validated, none };
+/// calibrated, model, jackknife+, leave-one-out, cross-validated, none
 IntervalKind parse_interval(const std::string& text);
 std::string_view to_string(IntervalKind kind);
 
-/// cross_validated where the model has left-out errors, otherwise model.
+/// cross_validated where the model has left-out errors, otherwise calibrated where its errors were, otherwise
+/// model.
 IntervalKind default_interval(const FittedModel& model);
 
 struct PredictOptions {
@@ -127,11 +133,12 @@ struct Predictions {
   Vector mean;          ///< of the flow (or chosen path) at the chosen time
   Vector sd;            ///< of the mean function, under `ridge`
   Vector lower, upper;  ///< of a new response
-  /// log density of a new response y is that of t_dof((z - location)/scale) in z, the transformed response;
-  /// NaN without intervals. dof infinite: normal. Under Student t noise dof is NaN, and the density that of
-  /// N(location, scale^2 - s2) + s t_nu in z.
+  /// log density of a new response y is that of the shape's mixture of t_dof at (z - location)/scale in z,
+  /// the transformed response; NaN without intervals. dof infinite: normal. Under Student t noise dof is NaN,
+  /// and the density that of N(location, scale^2 - s2) + s t_nu in z.
   Vector location, scale;
   double dof = std::numeric_limits<double>::quiet_NaN();
+  ScaleMixture shape{};  ///< of the errors; one t_dof of scale 1 but for calibrated ones
   IntervalKind interval = IntervalKind::none;  ///< how they were made; none where the model has no sd
   double widening = 1.0;                       ///< that sd and scale have been multiplied by
   std::vector<std::string> statements;         ///< what may be claimed of the intervals, complete sentences

@@ -8,6 +8,7 @@
 
 #include "gradflow/data/file_stamp.h"
 #include "gradflow/inference/analysis.h"
+#include "gradflow/inference/error_calibration.h"
 #include "gradflow/model/data_source.h"
 #include "gradflow/model/kernel_choice.h"
 #include "gradflow/model/noise.h"
@@ -79,6 +80,7 @@ struct JobResult {
   /// weights make look normal.
   Analysis analysis;
   std::optional<NoiseEstimate> noise{};  ///< where a noise model was asked for
+  ErrorCalibration calibration{};        ///< of the errors of predictions; not known with a noise model
 };
 
 /// prepare() and analyse(), with products recorded in job.checkpoint where that is asked for. A data file
