@@ -76,7 +76,7 @@ struct CoverageRow {
   std::string setting, kernel, method;
   std::array<Mean, 3> covered{};
   double width = 0.0;  ///< of the 95 % interval over that of `plug-in`
-  Mean log_density;
+  Mean log_density{};
   Index repetitions = 0;
 };
 

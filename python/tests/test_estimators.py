@@ -64,6 +64,21 @@ def test_distribution_free_intervals_are_to_be_had(friedman, interval):
     assert ((low < y[100:]) & (y[100:] < high)).mean() > 0.85
 
 
+def test_intervals_and_deviations_are_calibrated_by_leave_one_out_errors(friedman):
+    X, y = friedman
+    model = NTKRegressor().fit(X[:100], y[:100])
+    mean, sd = model.predict(X[100:], return_std=True)
+    low, high = model.predict_interval(X[100:])
+    model.interval = "model"
+    known_sd = model.predict(X[100:], return_std=True)[1]
+
+    calibration = model.error_calibration_
+    assert calibration["rows"] == 100 and len(calibration["members"]) >= 1
+    np.testing.assert_allclose(sd, calibration["factor"] * known_sd, rtol=1e-12)
+    np.testing.assert_allclose(high - mean, mean - low, rtol=1e-9)
+    assert ((low < y[100:]) & (y[100:] < high)).mean() > 0.85
+
+
 def test_intervals_of_a_chosen_kernel_allow_for_the_choice(friedman):
     X, y = friedman
     model = NTKRegressor(select=True, candidates=["ntk:erf:1"], response_transform="none", choice_folds=3)

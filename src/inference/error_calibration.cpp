@@ -89,8 +89,9 @@ std::string ErrorCalibration::sentence() const {
       "the model gives them (root mean square)",
       rows, factor);
   if (shape.is_single())
-    return fmt::format("{}, and normal as far as they tell (log-likelihood of a mixture of scales: {:+.1f}).",
-                       size, gain);
+    return fmt::format(
+        "{}, and normal as far as they tell: a mixture of scales gains at most {:g} in log-likelihood.", size,
+        least_gain);
   constexpr double normal = std::numeric_limits<double>::infinity();
   return fmt::format(
       "{}, and not normal: a mixture of {} scales has a log-likelihood higher by {:.1f}; half of the errors "
@@ -162,6 +163,12 @@ ErrorCalibration calibrate(const Analysis& analysis) {
   if (!usable(analysis.ridge.outcome) || !std::isfinite(analysis.ridge.path.time) ||
       !(analysis.ridge.noise_variance > 0.0)) {
     unknown.reason = "the variance components have no estimate";
+    return unknown;
+  }
+  if (const Index N = analysis.spectrum.values.size(); N < ErrorCalibration::fewest_rows) {
+    unknown.reason =
+        fmt::format("{} rows, without those that the fixed effects take, are too few; it takes {}", N,
+                    ErrorCalibration::fewest_rows);
     return unknown;
   }
   const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);

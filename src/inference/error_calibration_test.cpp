@@ -123,9 +123,8 @@ TEST(ErrorCalibration, LeavesNormalErrorsNormal) {
     EXPECT_GT(found.gain, -0.1);  // the grid holds the single scale, and the search ends within 0.1
     mixtures += found.shape.is_single() ? 0 : 1;
     if (found.shape.is_single()) {
-      EXPECT_DOUBLE_EQ(
-          found.half_width(0.95, 60.0),
-          found.factor * boost::math::quantile(boost::math::students_t(60.0), 0.975));
+      EXPECT_DOUBLE_EQ(found.half_width(0.95, 60.0),
+                       found.factor * boost::math::quantile(boost::math::students_t(60.0), 0.975));
     }
   }
   EXPECT_LE(mixtures, 8);
@@ -144,8 +143,9 @@ TEST(ErrorCalibration, FindsThePlantedTailsOfStudentErrors) {
   }
 }
 
-// Given the weights the likelihood of their best mixture rises at every step, so none is worse than its start,
-// and the mixture's second moment at the optimum is that of the errors (its derivative by a common scale).
+// Given the weights the likelihood of their best mixture rises at every step, so none is worse than its
+// start, and the mixture's second moment at the optimum is that of the errors (its derivative by a common
+// scale).
 TEST(ErrorCalibration, KeepsTheErrorsMeanSquareButForTheGridAndTheEndOfTheSearch) {
   const Vector z = student_draws(500, 4, 2);
 
@@ -176,8 +176,8 @@ TEST(ErrorCalibration, SaysWhyItIsNotKnown) {
 }
 
 TEST(ScaleMixture, OfOneMemberIsStudentsT) {
-  EXPECT_NEAR(ScaleMixture{}.quantile(0.975, 7.0),
-              boost::math::quantile(boost::math::students_t(7.0), 0.975), 1e-12);
+  EXPECT_NEAR(ScaleMixture{}.quantile(0.975, 7.0), boost::math::quantile(boost::math::students_t(7.0), 0.975),
+              1e-12);
   EXPECT_NEAR(ScaleMixture{}.quantile(0.1, infinity), boost::math::quantile(boost::math::normal(), 0.1),
               1e-12);
 }

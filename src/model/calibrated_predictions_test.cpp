@@ -80,15 +80,15 @@ TEST(CalibratedPredictions, AreTheModelsTimesWhatItsLeftOutErrorsSay) {
   for (Index i = 0; i < 10; ++i) {
     EXPECT_DOUBLE_EQ(ours.mean(i), plain.mean(i));
     EXPECT_DOUBLE_EQ(ours.sd(i), factor * plain.sd(i));
-    EXPECT_NEAR(ours.upper(i) - ours.lower(i), 2.0 * model.calibration.half_width(0.95, ours.dof) * plain.scale(i),
-                1e-10);
+    EXPECT_NEAR(ours.upper(i) - ours.lower(i),
+                2.0 * model.calibration.half_width(0.95, ours.dof) * plain.scale(i), 1e-10);
   }
   EXPECT_EQ(ours.widening, factor);
   EXPECT_THAT(ours.statements.front(), HasSubstr("errors of 80 rows, each predicted from the others"));
 }
 
-// Six data sets of 120 rows, 400 new ones each: the standard error of a coverage is below 1.4 points (from the
-// shared fits, 50 new rows' worth of independence each), so 4.5 points are beyond 3 of them.
+// Six data sets of 120 rows, 400 new ones each: the standard error of a coverage is below 1.4 points (from
+// the shared fits, 50 new rows' worth of independence each), so 4.5 points are beyond 3 of them.
 TEST(CalibratedPredictions, CoverAsPromisedWithNormalErrors) {
   double factor = 0.0;
   std::array<double, 3> covered{};
@@ -137,7 +137,8 @@ TEST(CalibratedPredictions, HaveADensityOfIntegralOneThatGivesTheIntervalItsLeve
 
   const double step = y(1) - y(0);
   double inside = 0.0;
-  for (Index i = 0; i < nodes; ++i) inside += y(i) >= p.lower(0) && y(i) <= p.upper(0) ? step * density(i) : 0.0;
+  for (Index i = 0; i < nodes; ++i)
+    inside += y(i) >= p.lower(0) && y(i) <= p.upper(0) ? step * density(i) : 0.0;
   EXPECT_NEAR(step * density.sum(), 1.0, 1e-6);
   EXPECT_NEAR(inside, 0.8, 2.0 * step * density.maxCoeff());
 }
@@ -186,13 +187,13 @@ TEST(CalibratedPredictions, AreNotMadeWithANoiseModelAndSayWhy) {
 }
 
 TEST(CalibratedPredictions, AreTheSameFromAFile) {
-  const Sample sample(120, 7, Errors::student), fresh(5, 8, Errors::student);
+  const Sample sample(400, 1, Errors::student), fresh(5, 8, Errors::student);
   FittedModel model = sample.model();
   ASSERT_FALSE(model.calibration.shape.is_single());
 
   FittedModel loaded = FittedModel::parse(model.bytes(), "a.model");
 
-  EXPECT_EQ(loaded.calibration.rows, 120);
+  EXPECT_EQ(loaded.calibration.rows, 400);
   EXPECT_EQ(predicted(loaded, fresh, 0.9, IntervalKind::calibrated).upper,
             predicted(model, fresh, 0.9, IntervalKind::calibrated).upper);
   EXPECT_EQ(loaded.calibration.sentence(), model.calibration.sentence());

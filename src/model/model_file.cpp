@@ -201,7 +201,8 @@ void read_numbers(FittedModel& model, const FieldReader& fields) {
   }
   if (fields.has("transform")) model.transform = transform_from(fields.object("transform"));
   if (fields.has("noise")) model.noise = noise_from(fields.object("noise"));
-  model.calibration.reason = "the file has none, as those of earlier formats, of noise models and of the Krylov engine";
+  model.calibration.reason =
+      "the file has none, as those of earlier formats, of noise models and of the Krylov engine";
   if (fields.has("error_calibration"))
     model.calibration = calibration_from(fields.object("error_calibration"));
   model.noise_variance = fields.number_or_nan("noise_variance");

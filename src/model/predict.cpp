@@ -98,8 +98,10 @@ double expected_response(const ResponseTransform& transform, double location, do
   return std::isfinite(mean) ? mean : transform.inverse(location);
 }
 
+// dof NaN, of predictions without standard deviations: normal.
 Vector quantiles_of(const ScaleMixture& shape, double dof) {
   constexpr Index nodes = 128;
+  if (std::isnan(dof)) dof = std::numeric_limits<double>::infinity();
   Vector quantiles(nodes);
   for (Index k = 0; k < nodes; ++k)
     quantiles(k) = shape.quantile((static_cast<double>(k) + 0.5) / static_cast<double>(nodes), dof);

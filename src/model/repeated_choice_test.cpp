@@ -182,7 +182,7 @@ TEST(RepeatedChoice, RefusesWhatItCannotDo) {
   EXPECT_THROW(run(one), InputError);
   const FittedModel model = make_model(never, run(never));
   EXPECT_FALSE(model.left_out.known());
-  EXPECT_EQ(default_interval(model), IntervalKind::model);
+  EXPECT_EQ(default_interval(model), IntervalKind::calibrated);
   EXPECT_THROW(
       predict(model, encode(model.recipe, sample.table), {}, {.interval = IntervalKind::cross_validated}),
       InputError);

@@ -250,8 +250,7 @@ TEST_F(Noise, WhereErrorsAreNotCalibratedTheModelsIntervalsStandAndTheReasonIsSa
   write(Kind::normal, 60, 23, "data.csv");
   write(Kind::normal, 5, 24, "new.csv");
 
-  const ProgramResult fitted =
-      run(with({"fit"}, with(data, {"--engine", "krylov", "-o", "m.model"})));
+  const ProgramResult fitted = run(with({"fit"}, with(data, {"--engine", "krylov", "-o", "m.model"})));
   const ProgramResult by_default = run({"predict", "m.model", "new.csv"}),
                       of_model = run({"predict", "m.model", "new.csv", "--interval", "model"}),
                       asked = run({"predict", "m.model", "new.csv", "--interval", "calibrated"});

@@ -382,7 +382,7 @@ TEST_F(Program, ModelsAreSafetensorsWithTheirDescription) {
   EXPECT_EQ(file.tensors.at("X_train").shape, (std::vector<Index>{40, 2}));
   EXPECT_EQ(file.tensors.at("network.W0").shape, (std::vector<Index>{6, 2}));
   const json description = parse_json(file.metadata.at("gradflow_model"));
-  EXPECT_EQ(description["format_version"], 1);
+  EXPECT_EQ(description["format_version"], 6);
   EXPECT_EQ(description["operator"]["text"], "relu:6");
 }
 

@@ -31,7 +31,7 @@ struct ErrorCalibration {
   static constexpr Index fewest_rows = 30;
 
   std::string reason = "calibrate() has not been called";  ///< a clause, where not known
-  Index rows = 0;                                     ///< with an error; 0: not known
+  Index rows = 0;                                          ///< with an error; 0: not known
   double factor = std::numeric_limits<double>::quiet_NaN();
   ScaleMixture shape{};  ///< relative to factor
   double gain =
