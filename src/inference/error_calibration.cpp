@@ -85,18 +85,16 @@ double ScaleMixture::quantile(double probability, double dof) const {
 std::string ErrorCalibration::sentence() const {
   if (!known()) return fmt::format("Errors of predictions were not calibrated: {}.", reason);
   const std::string size = fmt::format(
-      "The errors of {} rows, each predicted from the others, are {:.3g} times the standard deviations that "
-      "the model gives them (root mean square)",
-      rows, factor);
+      "Errors of {} rows, each predicted from the others: {:.3g} times the model's standard deviations", rows,
+      factor);
   if (shape.is_single())
-    return fmt::format(
-        "{}, and normal as far as they tell: a mixture of scales gains at most {:g} in log-likelihood.", size,
-        least_gain);
+    return fmt::format("{}, and normal (a mixture of scales gains at most {:g} in log-likelihood).", size,
+                       least_gain);
   constexpr double normal = std::numeric_limits<double>::infinity();
   return fmt::format(
-      "{}, and not normal: a mixture of {} scales has a log-likelihood higher by {:.1f}; half of the errors "
-      "are within {:.3g} of these standard deviations, 95 % within {:.3g} (normal: 0.674 and 1.96).",
-      size, shape.weights.size(), gain, half_width(0.5, normal), half_width(0.95, normal));
+      "{}, and not normal: half are within {:.3g} of them, 95 % within {:.3g} (normal: 0.674 and 1.96); a "
+      "mixture of {} scales gains {:.1f} in log-likelihood.",
+      size, half_width(0.5, normal), half_width(0.95, normal), shape.weights.size(), gain);
 }
 
 ErrorCalibration calibrate(const Vector& errors) {

@@ -123,11 +123,11 @@ void Uncertainty::take_calibration() {
   quantile_ = calibration.half_width(model_.level, dof_);
   shape_ = calibration.shape;
   statements_.push_back(calibration.sentence());
-  statements_.push_back(fmt::format(
-      "Intervals of {:g} %: {:.3g} of the model's standard deviations either way (of a normal distribution "
-      "of "
-      "their own: {:.3g}); standard deviations: {:.3g} times the model's.",
-      100.0 * model_.level, quantile_, ScaleMixture{}.quantile(0.5 + 0.5 * model_.level, dof_), widening_));
+  statements_.push_back(
+      fmt::format("Intervals of {:g} %: {:.3g} of the model's standard deviations either way; standard "
+                  "deviations: {:.3g} "
+                  "times the model's.",
+                  100.0 * model_.level, quantile_, widening_));
 }
 
 // The factors of scale(x), and what they claim.
