@@ -8,13 +8,11 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
+#include "inference/leverage.h"
 #include "inference/new_point_projection.h"
 
 namespace gradflow {
 namespace {
-
-// Rows whose own part of QQ' is below this determine a fixed effect alone.
-constexpr double leverage_one = 1e-10;
 
 // ceil(level (n + 1)), without the rounding of 0.9 x 10.
 Index order(double level, Index n) {

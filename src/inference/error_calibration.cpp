@@ -4,18 +4,19 @@
 #include <cmath>
 #include <vector>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/inference/predictive.h"
+#include "inference/leverage.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double leverage_one = 1e-10;  // of a row's own part of QQ'
 constexpr double steps_per_doubling = 2.0;
-constexpr double smallest_share = 1.0 / 16.0;  // of the median size: the grid's lower end
-constexpr int most_steps = 1000;
-constexpr double gap = 0.1;            // of log-likelihood, at which the search ends
-constexpr double least_weight = 1e-4;  // members below it are dropped
+constexpr double grid_start = 1.0 / 16.0;  // of the median size: the grid's lower end
+constexpr int most_mixture_steps = 1000;
+constexpr double likelihood_gap = 0.1;         // of log-likelihood, at which the search ends
+constexpr double least_mixture_weight = 1e-4;  // members below it are dropped
 
 std::vector<double> sizes_of(const Vector& errors) {
   std::vector<double> sizes;
@@ -47,19 +48,19 @@ Matrix densities_of(const Eigen::ArrayXd& sizes, const Vector& scales, double& s
   return (log_densities.colwise() - largest).array().exp();
 }
 
-struct Weighted {
+struct MixtureFit {
   Vector weights;
   double log_likelihood = 0.0;
 };
 
 // w_k <- w_k D_k,  D_k = 1/n sum_i f_ik / sum_l w_l f_il;  max_k D_k = 1 at the largest likelihood.
-Weighted maximise(const Matrix& densities, double shift) {
+MixtureFit maximise_mixture(const Matrix& densities, double shift) {
   const auto n = static_cast<double>(densities.rows());
-  Weighted out{Vector::Constant(densities.cols(), 1.0 / static_cast<double>(densities.cols()))};
-  for (int step = 0; step < most_steps; ++step) {
+  MixtureFit out{Vector::Constant(densities.cols(), 1.0 / static_cast<double>(densities.cols()))};
+  for (int step = 0; step < most_mixture_steps; ++step) {
     const Vector mixed = densities * out.weights;
     const Vector gradient = densities.transpose() * mixed.cwiseInverse() / n;
-    if (n * (gradient.maxCoeff() - 1.0) <= gap) break;
+    if (n * (gradient.maxCoeff() - 1.0) <= likelihood_gap) break;
     out.weights.array() *= gradient.array();
   }
   out.log_likelihood = (densities * out.weights).array().log().sum() + shift;
@@ -69,7 +70,7 @@ Weighted maximise(const Matrix& densities, double shift) {
 ScaleMixture without_trifles(const Vector& weights, const Vector& scales) {
   std::vector<Index> kept;
   for (Index k = 0; k < weights.size(); ++k)
-    if (weights(k) >= least_weight) kept.push_back(k);
+    if (weights(k) >= least_mixture_weight) kept.push_back(k);
   ScaleMixture shape{weights(kept), scales(kept)};
   shape.weights /= shape.weights.sum();
   return shape;
@@ -90,11 +91,10 @@ std::string ErrorCalibration::sentence() const {
   if (shape.is_single())
     return fmt::format("{}, and normal (a mixture of scales gains at most {:g} in log-likelihood).", size,
                        least_gain);
-  constexpr double normal = std::numeric_limits<double>::infinity();
   return fmt::format(
       "{}, and not normal: half are within {:.3g} of them, 95 % within {:.3g} (normal: 0.674 and 1.96); a "
       "mixture of {} scales gains {:.1f} in log-likelihood.",
-      size, half_width(0.5, normal), half_width(0.95, normal), shape.weights.size(), gain);
+      size, half_width(0.5, infinity), half_width(0.95, infinity), shape.weights.size(), gain);
 }
 
 ErrorCalibration calibrate(const Vector& errors) {
@@ -116,10 +116,10 @@ ErrorCalibration calibrate(const Vector& errors) {
   result.reason.clear();
   result.rows = n;
   result.factor = std::sqrt(sizes.square().mean());
-  const Vector grid = grid_of(smallest_share * median, sorted.back(), result.factor);
+  const Vector grid = grid_of(grid_start * median, sorted.back(), result.factor);
   double shift = 0.0;
   const Matrix densities = densities_of(sizes, grid, shift);
-  const Weighted best = maximise(densities, shift);
+  const MixtureFit best = maximise_mixture(densities, shift);
   result.gain = best.log_likelihood + count * (0.5 + std::log(result.factor));
   if (result.gain > ErrorCalibration::least_gain)
     result.shape = without_trifles(best.weights, grid / result.factor);
@@ -146,8 +146,7 @@ Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData
   for (Index i = 0; i < n; ++i) {
     const double P = diagonals(i, 1), e = Pw(i) / P, e_slope = (Pw_slope(i) - e * diagonals(i, 2)) / P;
     const double variance = ridge.noise_variance / P + e_slope * e_slope * log_time_sd * log_time_sd;
-    z(i) =
-        diagonals(i, 0) > leverage_one ? e / std::sqrt(variance) : std::numeric_limits<double>::quiet_NaN();
+    z(i) = diagonals(i, 0) > leverage_one ? e / std::sqrt(variance) : not_a_number;
   }
   return z;
 }

@@ -8,27 +8,19 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/special_values.h"
 #include "gradflow/base/random.h"
 #include "gradflow/inference/predictive.h"
 #include "gradflow/operators/dense_operator.h"
+#include "inference/test_support.h"
 
 namespace gradflow {
 namespace {
 
 using testing::HasSubstr;
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-// exp(-|a - b|^2/2)
-Matrix gaussian_kernel(const Matrix& A, const Matrix& B) {
-  Matrix K(A.rows(), B.rows());
-  for (Index i = 0; i < A.rows(); ++i)
-    for (Index j = 0; j < B.rows(); ++j) K(i, j) = std::exp(-0.5 * (A.row(i) - B.row(j)).squaredNorm());
-  return K;
-}
-
 // s t_nu, as normal over the root of a mean square of nu normals
-double student(RandomStream& random, int dof) {
+double student_draw(RandomStream& random, int dof) {
   double squares = 0.0;
   for (int j = 0; j < dof; ++j) squares += std::pow(random.normal(), 2);
   return random.normal() / std::sqrt(squares / dof);
@@ -37,11 +29,11 @@ double student(RandomStream& random, int dof) {
 Vector student_draws(Index n, int dof, std::uint64_t seed) {
   RandomStream random(seed, "student");
   Vector z(n);
-  for (double& each : z) each = student(random, dof);
+  for (double& each : z) each = student_draw(random, dof);
   return z;
 }
 
-struct Fit {
+struct CalibrationFit {
   Matrix inputs, design;
   Vector response;
   FixedEffects fixed;
@@ -51,7 +43,7 @@ struct Fit {
   RemlFit ridge;
   double log_time_sd;
 
-  Fit(Matrix at, Matrix trend, Vector y)
+  CalibrationFit(Matrix at, Matrix trend, Vector y)
       : inputs(std::move(at)),
         design(std::move(trend)),
         response(std::move(y)),
@@ -63,7 +55,7 @@ struct Fit {
         log_time_sd(log_time_standard_deviation(data, ridge.path)) {}
 };
 
-Fit make_fit(Index n) {
+CalibrationFit make_calibration_fit(Index n) {
   RandomStream random(3, "calibration");
   Matrix inputs = random.normals(n, 2), design = Matrix::Ones(n, 2);
   design.col(1) = random.normals(n);
@@ -75,7 +67,7 @@ Fit make_fit(Index n) {
 // is s2' (1 + var/s2) + (d mu/d log tau)^2 sd^2, of which the first part alone goes with s2.
 TEST(StandardisedErrors, AreThoseOfRefitsWithoutTheRow) {
   const Index n = 30;
-  const Fit all = make_fit(n);
+  const CalibrationFit all = make_calibration_fit(n);
   ASSERT_GT(all.log_time_sd, 0.0);
 
   const Vector z = standardised_errors(all.spectrum, all.data, all.ridge, all.log_time_sd);
@@ -101,11 +93,11 @@ TEST(StandardisedErrors, AreThoseOfRefitsWithoutTheRow) {
 }
 
 TEST(StandardisedErrors, AreNotKnownOfARowThatAloneDeterminesAFixedEffect) {
-  Fit fit = make_fit(40);
+  CalibrationFit fit = make_calibration_fit(40);
   Matrix design = fit.design;
   design.col(1).setZero();
   design(7, 1) = 1.0;
-  const Fit alone(fit.inputs, design, fit.response);
+  const CalibrationFit alone(fit.inputs, design, fit.response);
 
   const Vector z = standardised_errors(alone.spectrum, alone.data, alone.ridge, 0.0);
 

@@ -15,21 +15,21 @@ namespace {
 
 using testing::HasSubstr;
 
-enum class Errors { normal, student };  // of variance 1, of 3 degrees of freedom
+enum class SampleErrors { normal, student };  // of variance 1, of 3 degrees of freedom
 
 // y = 4 + sin 2 x1 + x2 + e / 2; `positive`: its exponential.
-struct Sample {
+struct CalibrationSample {
   Matrix X;
   Vector y, w;
   ColumnTable table;
 
-  Sample(Index n, std::uint64_t seed, Errors errors, bool positive = false) {
+  CalibrationSample(Index n, std::uint64_t seed, SampleErrors errors, bool positive = false) {
     RandomStream random(seed, "calibrated predictions");
     X = random.normals(n, 3);
     y = 4.0 + (2.0 * X.col(0).array()).sin() + X.col(1).array();
     for (double& each : y) {
       const double heavy = std::sqrt(random.normals(3).squaredNorm() / 3.0);
-      each += 0.5 * random.normal() / (errors == Errors::student ? heavy : 1.0);
+      each += 0.5 * random.normal() / (errors == SampleErrors::student ? heavy : 1.0);
     }
     if (positive) y = y.array().exp();
     w = Vector::Constant(n, 3.0);
@@ -37,8 +37,8 @@ struct Sample {
     table.columns.push_back({.name = "w", .numbers = w.data()});
     table.columns.push_back({.name = "y", .numbers = y.data()});
   }
-  Sample(const Sample&) = delete;
-  Sample& operator=(const Sample&) = delete;
+  CalibrationSample(const CalibrationSample&) = delete;
+  CalibrationSample& operator=(const CalibrationSample&) = delete;
 
   Job job() const {
     Job job;
@@ -53,22 +53,22 @@ struct Sample {
   }
 };
 
-Predictions predicted(FittedModel& model, const Sample& fresh, double level, IntervalKind kind) {
+Predictions predicted(FittedModel& model, const CalibrationSample& fresh, double level, IntervalKind kind) {
   model.level = level;
   return predict(model, encode(model.recipe, fresh.table), {}, {.interval = kind});
 }
 
-double coverage(FittedModel& model, const Sample& fresh, double level, IntervalKind kind) {
+double coverage(FittedModel& model, const CalibrationSample& fresh, double level, IntervalKind kind) {
   const Predictions p = predicted(model, fresh, level, kind);
   return ((p.lower.array() <= fresh.y.array()) && (fresh.y.array() <= p.upper.array())).cast<double>().mean();
 }
 
-double mean_log_density(FittedModel& model, const Sample& fresh, IntervalKind kind) {
+double mean_log_density(FittedModel& model, const CalibrationSample& fresh, IntervalKind kind) {
   return log_densities(model, predicted(model, fresh, 0.95, kind), fresh.y).mean();
 }
 
 TEST(CalibratedPredictions, AreTheModelsTimesWhatItsLeftOutErrorsSay) {
-  const Sample sample(80, 1, Errors::normal), fresh(10, 2, Errors::normal);
+  const CalibrationSample sample(80, 1, SampleErrors::normal), fresh(10, 2, SampleErrors::normal);
   FittedModel model = sample.model();
 
   const Predictions ours = predict(model, encode(model.recipe, fresh.table)),
@@ -84,7 +84,7 @@ TEST(CalibratedPredictions, AreTheModelsTimesWhatItsLeftOutErrorsSay) {
                 2.0 * model.calibration.half_width(0.95, ours.dof) * plain.scale(i), 1e-10);
   }
   EXPECT_EQ(ours.widening, factor);
-  EXPECT_THAT(ours.statements.front(), HasSubstr("Errors of 80 rows, each predicted from the others"));
+  EXPECT_THAT(ours.statements.front(), HasSubstr("SampleErrors of 80 rows, each predicted from the others"));
 }
 
 // Six data sets of 120 rows, 400 new ones each: the standard error of a coverage is below 1.4 points (from
@@ -94,7 +94,7 @@ TEST(CalibratedPredictions, CoverAsPromisedWithNormalErrors) {
   std::array<double, 3> covered{};
   const std::array levels{0.5, 0.8, 0.95};
   for (std::uint64_t r = 1; r <= 6; ++r) {
-    const Sample sample(120, r, Errors::normal), fresh(400, 100 + r, Errors::normal);
+    const CalibrationSample sample(120, r, SampleErrors::normal), fresh(400, 100 + r, SampleErrors::normal);
     FittedModel model = sample.model();
     factor += model.calibration.factor / 6.0;
     for (std::size_t i = 0; i < levels.size(); ++i)
@@ -106,7 +106,7 @@ TEST(CalibratedPredictions, CoverAsPromisedWithNormalErrors) {
 }
 
 TEST(CalibratedPredictions, FindPlantedHeavyTails) {
-  const Sample sample(400, 1, Errors::student), fresh(1500, 2, Errors::student);
+  const CalibrationSample sample(400, 1, SampleErrors::student), fresh(1500, 2, SampleErrors::student);
   FittedModel model = sample.model();
 
   const double half = coverage(model, fresh, 0.5, IntervalKind::calibrated),
@@ -124,7 +124,7 @@ TEST(CalibratedPredictions, FindPlantedHeavyTails) {
 // The trapezoidal rule over 300 standard deviations, beyond which Student's t of 397 degrees of freedom has
 // nothing.
 TEST(CalibratedPredictions, HaveADensityOfIntegralOneThatGivesTheIntervalItsLevel) {
-  const Sample sample(400, 1, Errors::student), fresh(1, 2, Errors::student);
+  const CalibrationSample sample(400, 1, SampleErrors::student), fresh(1, 2, SampleErrors::student);
   FittedModel model = sample.model();
   const Predictions p = predicted(model, fresh, 0.8, IntervalKind::calibrated);
   constexpr Index nodes = 60001;
@@ -144,7 +144,8 @@ TEST(CalibratedPredictions, HaveADensityOfIntegralOneThatGivesTheIntervalItsLeve
 }
 
 TEST(CalibratedPredictions, AreTransformedBack) {
-  const Sample sample(150, 3, Errors::student, true), fresh(20, 4, Errors::student, true);
+  const CalibrationSample sample(150, 3, SampleErrors::student, true),
+      fresh(20, 4, SampleErrors::student, true);
   Job job = sample.job();
   job.choice.transform = TransformKind::box_cox;
   job.choice.lambda = 0.0;
@@ -161,7 +162,7 @@ TEST(CalibratedPredictions, AreTransformedBack) {
 }
 
 TEST(CalibratedPredictions, DoNotChangeWithTheUnitOfTheWeights) {
-  const Sample sample(100, 5, Errors::student);
+  const CalibrationSample sample(100, 5, SampleErrors::student);
   Job job = sample.job();
   job.dataset.exclude.clear();
   job.dataset.row_weights = std::string("w");
@@ -173,7 +174,7 @@ TEST(CalibratedPredictions, DoNotChangeWithTheUnitOfTheWeights) {
 }
 
 TEST(CalibratedPredictions, AreNotMadeWithANoiseModelAndSayWhy) {
-  const Sample sample(80, 6, Errors::student);
+  const CalibrationSample sample(80, 6, SampleErrors::student);
   Job job = sample.job();
   job.noise.kind = NoiseModelKind::student;
   job.noise.dof = 4.0;
@@ -187,7 +188,7 @@ TEST(CalibratedPredictions, AreNotMadeWithANoiseModelAndSayWhy) {
 }
 
 TEST(CalibratedPredictions, AreTheSameFromAFile) {
-  const Sample sample(400, 1, Errors::student), fresh(5, 8, Errors::student);
+  const CalibrationSample sample(400, 1, SampleErrors::student), fresh(5, 8, SampleErrors::student);
   FittedModel model = sample.model();
   ASSERT_FALSE(model.calibration.shape.is_single());
 

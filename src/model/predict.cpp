@@ -101,7 +101,7 @@ double expected_response(const ResponseTransform& transform, double location, do
 // dof NaN, of predictions without standard deviations: normal.
 Vector quantiles_of(const ScaleMixture& shape, double dof) {
   constexpr Index nodes = 128;
-  if (std::isnan(dof)) dof = std::numeric_limits<double>::infinity();
+  if (std::isnan(dof)) dof = infinity;
   Vector quantiles(nodes);
   for (Index k = 0; k < nodes; ++k)
     quantiles(k) = shape.quantile((static_cast<double>(k) + 0.5) / static_cast<double>(nodes), dof);
