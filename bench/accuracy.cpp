@@ -78,7 +78,8 @@ std::string text_of(const DataSet& data, const std::vector<Index>& rows) {
   return text;
 }
 
-// The options of a method: the same for every set. NAME+ROWS: NAME with its kernel refined on so many rows.
+// The options of a method (default; select; select, untransformed; select, likelihood alone): the same for
+// every set. NAME+ROWS: NAME with its kernel refined on so many rows.
 Job job_of(const std::string& named, const std::string& table, const std::string& target) {
   const std::size_t plus = named.find('+');
   const std::string method = named.substr(0, plus);
@@ -88,7 +89,9 @@ Job job_of(const std::string& named, const std::string& table, const std::string
   job.dataset.target = target;
   job.all_rules = false;
   if (method != "default") job.choice.select = true;
-  if (method == "select") job.choice.automatic_transform = true;  // as the program does
+  if (method != "select, untransformed")
+    job.choice.automatic_transform = job.choice.select;  // as the program does
+  if (method == "select, likelihood alone") job.choice.guard_folds = 0;
   return job;
 }
 

@@ -2,82 +2,20 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <memory>
-#include <numeric>
-#include <set>
 #include <utility>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
-#include "gradflow/base/random.h"
-#include "gradflow/inference/analysis.h"
 #include "gradflow/model/memory.h"
 #include "gradflow/operators/kernel_family.h"
 #include "gradflow/operators/scaled_family.h"
+#include "model/choice_rows.h"
 
 namespace gradflow {
 namespace {
 
-// The group of every encoded feature, numbered as they first occur.
-std::vector<Index> groups_of(const Recipe& recipe, const ChoiceOptions& options) {
-  if (!options.relevances) return std::vector<Index>(recipe.features.size(), 0);
-  if (options.groups.empty() && !options.by_column) return {};
-  std::map<std::string, std::string> group_of_column;
-  for (const std::vector<std::string>& group : options.groups)
-    for (const std::string& column : group)
-      if (!group_of_column.emplace(column, "group of " + group.front()).second)
-        throw InputError(fmt::format("relevance groups: column '{}' is in two of them", column));
-  std::map<std::string, Index> numbers;
-  std::vector<Index> groups;
-  std::set<std::string> unused;
-  for (const auto& [column, group] : group_of_column) unused.insert(column);
-  for (const EncodedColumn& feature : recipe.features) {
-    const std::string& column = recipe.columns[static_cast<std::size_t>(feature.source)].name;
-    const auto named = group_of_column.find(column);
-    unused.erase(column);
-    const std::string label = named != group_of_column.end() ? named->second
-                              : options.by_column            ? "column " + column
-                                                             : "feature " + feature.name;
-    groups.push_back(numbers.emplace(label, static_cast<Index>(numbers.size())).first->second);
-  }
-  if (!unused.empty())
-    throw InputError(fmt::format("relevance groups: '{}' is no feature that varies", *unused.begin()));
-  return groups;
-}
-
-// A sample of more rows holds those of fewer.
-std::vector<Index> sampled_rows(Index n, Index most, const ChoiceOptions& options) {
-  if (n <= most) {
-    std::vector<Index> all(static_cast<std::size_t>(n));
-    std::iota(all.begin(), all.end(), Index{0});
-    return all;
-  }
-  std::vector<Index> order = RandomStream(options.seed, "rows of the kernel's choice").permutation(n);
-  order.resize(static_cast<std::size_t>(most));
-  std::sort(order.begin(), order.end());
-  return order;
-}
-
-ChoiceRows take_sample(const Dataset& data, Index most, const ChoiceOptions& options) {
-  const std::vector<Index> rows = sampled_rows(data.y.size(), most, options);
-  ChoiceRows sample;
-  sample.X = data.X(rows, Eigen::all);
-  sample.response.y = unstandardize_response(data.recipe, Vector(data.y(rows)));
-  Observations observed;
-  observed.covariates = data.Z(rows, Eigen::all);
-  if (data.weights.size() > 0) {
-    observed.weights = data.weights(rows);
-    sample.scale = observed.weights.cwiseSqrt();
-    sample.response.scale = sample.scale;
-  }
-  AnalysisOptions analysis;
-  analysis.intercept = options.intercept;
-  sample.fixed = make_fixed_effects(static_cast<Index>(rows.size()), observed, analysis);
-  for (const EncodedColumn& column : data.recipe.features) sample.features.push_back(column.name);
-  sample.groups = groups_of(data.recipe, options);
-  return sample;
-}
+constexpr double akaike = 2.0;  // for each parameter, on the scale of -2 log L
 
 class Chooser {
  public:
@@ -94,12 +32,13 @@ class Chooser {
     const TransformKind asked = options_.automatic_transform ? TransformKind::none : options_.transform;
     std::vector<Task> tasks;
     if (options_.select)
-      for (const std::string& text : texts()) tasks.push_back({text, family_of(text), asked, 1});
+      for (const std::string& text : texts()) tasks.push_back(task_of(text, full(), asked));
     else
-      tasks.push_back({to_string(given), std::make_shared<KernelFamily>(given, sample_.X, nothing_free()),
-                       asked, options_.starts});
+      tasks.push_back(
+          {to_string(given), Freedom::nothing, family_of(given, Freedom::nothing), asked, options_.starts});
     search(tasks, 0.0);
-    if (choice_.best >= 0) search(second_round(asked), 0.6);
+    if (choice_.best >= 0) search(second_round(asked), 0.5);
+    if (choice_.best >= 0 && guarded()) guard(given, asked);
     choice_.kernel = best_family_ ? best_family_->sum_at(best().fit.parameters) : given;
     if (choice_.best >= 0) choice_.transform = best().fit.transform;
     if (choice_.best >= 0 && options_.select && options_.refine_rows > 0) refine();
@@ -114,31 +53,41 @@ class Chooser {
   // A kernel with a transform, from so many starts.
   struct Task {
     std::string text;
+    Freedom freedom;
     std::shared_ptr<const KernelFamily> family;
     TransformKind kind;
     int starts;
   };
 
-  const CandidateReport& best() const { return choice_.candidates[static_cast<std::size_t>(choice_.best)]; }
-
-  static KernelFamilyOptions nothing_free() {
-    return {.weights = false, .relevances = false, .sw2 = false, .sb2 = false};
+  const CandidateReport& report_of(Index candidate) const {
+    return choice_.candidates[static_cast<std::size_t>(candidate)];
   }
+  const CandidateReport& best() const { return report_of(choice_.best); }
 
-  static std::shared_ptr<const KernelFamily> family_on(const ChoiceRows& rows, const std::string& text) {
+  // What of the user's candidates is free.
+  Freedom full() const { return options_.relevances ? Freedom::relevances : Freedom::one_relevance; }
+
+  static KernelFamilyOptions free_of(const ChoiceRows& rows, Freedom freedom) {
+    if (freedom == Freedom::nothing)
+      return {.weights = false, .relevances = false, .sw2 = false, .sb2 = false};
     KernelFamilyOptions free;
     free.features = rows.features;
     free.groups = rows.groups;
-    return std::make_shared<KernelFamily>(parse_kernel_sum(text), rows.X, free);
+    if (freedom == Freedom::one_relevance) free.groups.assign(rows.features.size(), 0);
+    return free;
   }
-  std::shared_ptr<const KernelFamily> family_of(const std::string& text) const {
-    return family_on(sample_, text);
+  std::shared_ptr<const KernelFamily> family_of(const KernelSum& kernel, Freedom freedom) const {
+    return std::make_shared<KernelFamily>(kernel, sample_.X, free_of(sample_, freedom));
+  }
+  Task task_of(const std::string& text, Freedom freedom, TransformKind kind) const {
+    return {text, freedom, family_of(parse_kernel_sum(text), freedom), kind, 1};
   }
 
   // The chosen kernel's parameters by more rows.
   void refine() {
     const ChoiceRows many = take_sample(data_, options_.refine_rows, options_);
-    const std::shared_ptr<const KernelFamily> large = family_on(many, best().kernel);
+    const auto large = std::make_shared<KernelFamily>(parse_kernel_sum(best().kernel), many.X,
+                                                      free_of(many, best().freedom));
     choice_.refinement =
         refine_kernel(best().fit, best_family_, sample_, large, many, options_.seed, progress_);
     const KernelRefinement& refinement = *choice_.refinement;
@@ -148,13 +97,18 @@ class Chooser {
       choice_.warnings.push_back(refinement.sentence());
   }
 
+  SelectionOptions search_options() const {
+    SelectionOptions search;
+    search.seed = options_.seed;
+    search.max_evaluations = options_.max_evaluations;
+    return search;
+  }
+
   // One candidate alone, with as many starts.
   CandidateFit fit(const std::string& text, const std::shared_ptr<const KernelFamily>& family,
                    TransformKind kind, int starts) const {
-    SelectionOptions search;
+    SelectionOptions search = search_options();
     search.starts = starts;
-    search.seed = options_.seed;
-    search.max_evaluations = options_.max_evaluations;
     search.transform = kind;
     std::shared_ptr<const OperatorFamily> rows = family;
     if (sample_.scale.size() > 0) rows = std::make_shared<ScaledFamily>(family, sample_.scale);
@@ -165,16 +119,16 @@ class Chooser {
   std::vector<Task> second_round(TransformKind asked) const {
     std::vector<Task> tasks;
     const std::string text = best().kernel;
-    if (options_.select && options_.starts > 1) tasks.push_back({text, best_family_, asked, options_.starts});
+    if (options_.select && options_.starts > 1)
+      tasks.push_back({text, best().freedom, best_family_, asked, options_.starts});
     const bool with_linear = options_.select && options_.candidates.empty();
     const std::string sum = text + " + linear";
-    const std::shared_ptr<const KernelFamily> family = with_linear ? family_of(sum) : nullptr;
-    if (with_linear) tasks.push_back({sum, family, asked, 1});
+    if (with_linear) tasks.push_back(task_of(sum, full(), asked));
     if (!options_.automatic_transform) return tasks;
     const TransformKind kind =
         sample_.response.y.minCoeff() > 0.0 ? TransformKind::box_cox : TransformKind::yeo_johnson;
-    tasks.push_back({text, best_family_, kind, 1});
-    if (with_linear) tasks.push_back({sum, family, kind, 1});
+    tasks.push_back({text, best().freedom, best_family_, kind, 1});
+    if (with_linear) tasks.push_back(task_of(sum, full(), kind));
     return tasks;
   }
 
@@ -196,11 +150,17 @@ class Chooser {
   }
 
   void enter(const Task& task, CandidateFit fit) {
-    CandidateReport report{task.text, std::string(to_string(task.kind)), std::move(fit), {}};
+    CandidateReport report;
+    report.kernel = task.text;
+    report.freedom = task.freedom;
+    report.transform = to_string(task.kind);
+    report.fit = std::move(fit);
     report.leave_one_out_log_density =
         report.fit.value.leave_one_out_log_density / static_cast<double>(sample_.X.rows());
     for (CandidateReport& known : choice_.candidates) {
-      if (known.kernel != report.kernel || known.transform != report.transform) continue;
+      if (known.kernel != report.kernel || known.freedom != report.freedom ||
+          known.transform != report.transform)
+        continue;
       if (report.fit.penalised_criterion <= known.fit.penalised_criterion) known = std::move(report);
       return;
     }
@@ -208,14 +168,171 @@ class Chooser {
     families_.push_back(task.family);
   }
 
-  void judge() {
-    choice_.best = -1;
+  // Penalised -2 log L; with the guard, plus 2 for each parameter.
+  double score(const CandidateReport& candidate, double per_parameter) const {
+    return candidate.fit.penalised_criterion +
+           per_parameter * static_cast<double>(candidate.fit.parameter_count);
+  }
+  bool guarded() const { return options_.select && options_.guard_folds > 0; }
+
+  Index least(double per_parameter) const {
+    Index best = -1;
     for (std::size_t i = 0; i < choice_.candidates.size(); ++i) {
-      const double value = choice_.candidates[i].fit.penalised_criterion;
-      if (std::isfinite(value) && (choice_.best < 0 || value < best().fit.penalised_criterion))
-        choice_.best = static_cast<Index>(i);
+      const double value = score(choice_.candidates[i], per_parameter);
+      if (std::isfinite(value) && (best < 0 || value < score(report_of(best), per_parameter)))
+        best = static_cast<Index>(i);
     }
-    best_family_ = choice_.best < 0 ? nullptr : families_[static_cast<std::size_t>(choice_.best)];
+    return best;
+  }
+  void judge() { take(least(guarded() ? akaike : 0.0)); }
+
+  // The likelihood's choice against kernels with fewer parameters; see choose_kernel().
+  void guard(const KernelSum& given, TransformKind asked) {
+    const TransformKind kind = best().fit.transform.kind;
+    const bool relevances = best().freedom == Freedom::relevances;
+    std::vector<Task> tasks;
+    if (relevances) tasks.push_back(task_of(best().kernel, Freedom::one_relevance, kind));
+    if (options_.candidates.empty() && differentiable(given))
+      tasks.push_back({to_string(given), Freedom::nothing, family_of(given, Freedom::nothing), asked, 1});
+    search(tasks, 0.8);
+    ChoiceGuard guard = nearest_rival();
+    const bool simpler_is_better = relevances && best().freedom != Freedom::relevances;
+    if (simpler_is_better || (guard.rival >= 0 && guard.schwarz_lead <= decisive_lead)) {
+      tasks.clear();
+      if (relevances)
+        for (const std::string& text : texts()) tasks.push_back(task_of(text, Freedom::one_relevance, kind));
+      search(tasks, 0.85);
+      guard = nearest_rival();
+      if (guard.rival >= 0 && guard.schwarz_lead <= decisive_lead) leave_folds_out(guard);
+    }
+    guard.overruled = choice_.best != guard.likeliest;
+    guard.sentence = sentence(guard);
+    choice_.guard = std::move(guard);
+  }
+
+  static bool differentiable(const KernelSum& kernel) {
+    return !kernel.terms.empty() &&
+           std::none_of(kernel.terms.begin(), kernel.terms.end(), [](const KernelTerm& term) {
+             return term.kind == KernelTerm::Kind::network && term.network.depth > 0 &&
+                    term.network.activation.kind == ActivationKind::tanh;
+           });
+  }
+
+  bool simpler_than_best(const CandidateReport& candidate) const {
+    return candidate.freedom > best().freedom && std::isfinite(candidate.fit.criterion) &&
+           candidate.fit.parameter_count < best().fit.parameter_count;
+  }
+
+  // By Schwarz's criterion.
+  ChoiceGuard nearest_rival() const {
+    ChoiceGuard guard;
+    guard.likeliest = least(0.0);
+    guard.preferred = choice_.best;
+    const double log_count = std::log(static_cast<double>(sample_.fixed.residual_dimension()));
+    for (std::size_t i = 0; i < choice_.candidates.size(); ++i) {
+      const CandidateReport& candidate = choice_.candidates[i];
+      if (!simpler_than_best(candidate)) continue;
+      const double lead = candidate.fit.criterion - best().fit.criterion;
+      const auto more = static_cast<double>(best().fit.parameter_count - candidate.fit.parameter_count);
+      if (guard.rival >= 0 && lead - more * log_count >= guard.schwarz_lead) continue;
+      guard.rival = static_cast<Index>(i);
+      guard.likelihood_lead = lead;
+      guard.schwarz_lead = lead - more * log_count;
+    }
+    return guard;
+  }
+
+  // The likelihood's choice, and of each freedom less than its own the likeliest.
+  std::vector<Index> finalists() const {
+    std::vector<Index> all{choice_.best};
+    for (const Freedom freedom : {Freedom::one_relevance, Freedom::nothing}) {
+      Index likeliest = -1;
+      for (std::size_t i = 0; i < choice_.candidates.size(); ++i) {
+        const CandidateReport& candidate = choice_.candidates[i];
+        if (candidate.freedom == freedom && simpler_than_best(candidate) &&
+            (likeliest < 0 ||
+             candidate.fit.penalised_criterion < report_of(likeliest).fit.penalised_criterion))
+          likeliest = static_cast<Index>(i);
+      }
+      if (likeliest >= 0) all.push_back(likeliest);
+    }
+    return all;
+  }
+
+  // The finalist that gives rows left out the largest density.
+  void leave_folds_out(ChoiceGuard& guard) {
+    report_progress(progress_, "choosing the kernel: against simpler ones, on rows left out", 0.9);
+    const std::vector<Index> all = finalists();
+    std::vector<Entrant> entrants;
+    for (const Index i : all)
+      entrants.push_back({report_of(i).kernel, report_of(i).fit, families_[static_cast<std::size_t>(i)],
+                          free_of(sample_, report_of(i).freedom)});
+    Matrix densities;
+    try {
+      densities = left_out_densities(entrants, sample_, options_.guard_folds, search_options());
+    } catch (const InputError& error) {
+      guard.problem = error.what();
+      return;
+    }
+    const auto n = static_cast<double>(densities.rows());
+    Index densest = -1;
+    for (Index k = 0; k < densities.cols(); ++k) {
+      const double mean = densities.col(k).mean();
+      choice_.candidates[static_cast<std::size_t>(all[static_cast<std::size_t>(k)])].left_out_log_density =
+          mean;
+      if (k > 0 && std::isfinite(mean) && (densest < 0 || mean > densities.col(densest).mean())) densest = k;
+    }
+    if (densest < 0 || !densities.col(0).allFinite()) {
+      guard.problem = "a fit without a fold of the rows has no finite likelihood";
+      return;
+    }
+    const Vector lead = densities.col(0) - densities.col(densest);
+    guard.folds = options_.guard_folds;
+    guard.rival = all[static_cast<std::size_t>(densest)];
+    guard.likelihood_lead = report_of(guard.rival).fit.criterion - best().fit.criterion;
+    guard.density_lead = lead.mean();
+    guard.standard_error = std::sqrt((lead.array() - lead.mean()).square().sum() / (n * (n - 1.0)));
+    if (guard.takes_rival()) take(guard.rival);
+  }
+
+  void take(Index candidate) {
+    choice_.best = candidate;
+    best_family_ = candidate < 0 ? nullptr : families_[static_cast<std::size_t>(candidate)];
+  }
+
+  std::string named(Index candidate) const {
+    const CandidateReport& report = report_of(candidate);
+    std::string text = report.kernel;
+    if (report.freedom != Freedom::relevances) text += fmt::format(" ({})", to_string(report.freedom));
+    return report.transform == "none" ? text : text + " with " + report.transform;
+  }
+
+  std::string comparison(Index one, Index other) const {
+    const Index more = report_of(one).fit.parameter_count - report_of(other).fit.parameter_count;
+    return fmt::format("-2 log L of {} is {:.2f} below that of {}, for {} more parameter{}", named(one),
+                       report_of(other).fit.criterion - report_of(one).fit.criterion, named(other), more,
+                       more == 1 ? "" : "s");
+  }
+
+  std::string sentence(const ChoiceGuard& guard) const {
+    std::string text;
+    if (guard.likeliest != guard.preferred)
+      text = fmt::format(
+          "The likelihood alone prefers {}, Akaike's criterion, which charges for parameters, {}: {}. ",
+          named(guard.likeliest), named(guard.preferred), comparison(guard.likeliest, guard.preferred));
+    if (guard.rival < 0) return text + "Of it there is no simpler kernel.";
+    text += comparison(guard.preferred, guard.rival);
+    if (!guard.problem.empty())
+      return fmt::format("{}: not decisive, but rows cannot be left out ({}), so it stays.", text,
+                         guard.problem);
+    if (guard.folds == 0) return text + ": decisive by Schwarz's criterion as well.";
+    return fmt::format(
+        "{}: not decisive by Schwarz's criterion. Estimated again without each of {} folds, they give a row "
+        "left out a mean log density of {:.4f} and {:.4f} (difference {:.4f}, s.e. {:.2g}): {}.",
+        text, guard.folds, report_of(guard.preferred).left_out_log_density,
+        report_of(guard.rival).left_out_log_density, guard.density_lead, guard.standard_error,
+        guard.takes_rival() ? "no gain of more than a standard error, so the simpler kernel is taken"
+                            : "a gain of more than a standard error, so the former is taken");
   }
 
   void warn() {
@@ -229,8 +346,9 @@ class Chooser {
                          [](const CandidateReport& a, const CandidateReport& b) {
                            return !(a.leave_one_out_log_density >= b.leave_one_out_log_density);
                          });
-    constexpr double worth_a_sentence = 0.02;  // per row
-    if (densest->leave_one_out_log_density > chosen.leave_one_out_log_density + worth_a_sentence)
+    constexpr double worth_a_sentence = 0.02;                         // per row
+    const bool left_out = choice_.guard && choice_.guard->folds > 0;  // knows more
+    if (!left_out && densest->leave_one_out_log_density > chosen.leave_one_out_log_density + worth_a_sentence)
       choice_.warnings.push_back(fmt::format(
           "the likelihood prefers {} (transform {}), the leave-one-out density {} (transform {}): {:.3g} "
           "against {:.3g} per row",
@@ -271,6 +389,17 @@ void ChoiceOptions::check() const {
   require(refine_rows >= 0, "rows to refine the choice of a kernel on", refine_rows, "must be >= 0");
   require(starts >= 1, "starts of the kernel's search", starts, "must be >= 1");
   require(max_evaluations >= 2, "evaluations of the kernel's search", max_evaluations, "must be >= 2");
+  require(guard_folds == 0 || guard_folds >= 2, "folds of the kernel's guard", guard_folds,
+          "must be 0 (never) or >= 2");
+}
+
+std::string_view to_string(Freedom freedom) {
+  switch (freedom) {
+    case Freedom::one_relevance: return "one relevance";
+    case Freedom::nothing: return "as given";
+    case Freedom::relevances: break;
+  }
+  return "relevances";
 }
 
 std::vector<std::string> default_candidates() {

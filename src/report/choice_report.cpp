@@ -31,18 +31,23 @@ std::string shown_kernel(KernelSum kernel) {
 }
 
 std::string candidates_table(const KernelChoice& choice) {
-  std::vector<std::vector<std::string>> rows{{"candidate", "transform", "-2 log L", "penalised", "parameters",
-                                              "LOO log density", "evaluations", ""}};
+  const bool left_out = choice.guard && choice.guard->folds > 0;
+  std::vector<std::vector<std::string>> rows{{"candidate", "free", "transform", "-2 log L", "penalised",
+                                              "parameters", "LOO log density", "evaluations", ""}};
+  if (left_out) rows.front().insert(rows.front().end() - 2, "left out");
   for (std::size_t i = 0; i < choice.candidates.size(); ++i) {
     const CandidateReport& candidate = choice.candidates[i];
     const CandidateFit& fit = candidate.fit;
     std::string note = static_cast<Index>(i) == choice.best ? "<- chosen" : "";
     if (fit.outcome != Outcome::converged)
       note += fmt::format("{}({})", note.empty() ? "" : " ", to_string(fit.outcome));
-    rows.push_back({candidate.kernel, candidate.transform, fmt::format("{:.2f}", fit.criterion),
-                    fmt::format("{:.2f}", fit.penalised_criterion), std::to_string(fit.parameter_count),
-                    shown_number(candidate.leave_one_out_log_density), std::to_string(fit.evaluations),
-                    note});
+    rows.push_back({candidate.kernel, std::string(to_string(candidate.freedom)), candidate.transform,
+                    fmt::format("{:.2f}", fit.criterion), fmt::format("{:.2f}", fit.penalised_criterion),
+                    std::to_string(fit.parameter_count), shown_number(candidate.leave_one_out_log_density),
+                    std::to_string(fit.evaluations), note});
+    if (!left_out) continue;
+    const double density = candidate.left_out_log_density;
+    rows.back().insert(rows.back().end() - 2, std::isfinite(density) ? shown_number(density) : "");
   }
   return aligned_table(rows);
 }
@@ -108,6 +113,20 @@ std::string repeated_text(const Job& job, const PreparedJob& prepared) {
       errors.folds, counted_text(errors.sizes.size(), "row"), errors.root_mean_square());
 }
 
+Json guard_json(const ChoiceGuard& guard) {
+  return {{"likeliest", guard.likeliest},
+          {"preferred", guard.preferred},
+          {"rival", guard.rival < 0 ? Json(nullptr) : Json(guard.rival)},
+          {"likelihood_lead", number(guard.likelihood_lead)},
+          {"schwarz_lead", number(guard.schwarz_lead)},
+          {"folds", guard.folds},
+          {"density_lead", number(guard.density_lead)},
+          {"standard_error", number(guard.standard_error)},
+          {"overruled", guard.overruled},
+          {"problem", guard.problem},
+          {"sentence", guard.sentence}};
+}
+
 Json repeated_json(const RepeatedChoice& repeated) {
   Json json = left_out_json(repeated.errors);
   if (json.is_null()) json = Json::object();
@@ -137,10 +156,13 @@ std::string choice_text(const Job& job, const PreparedJob& prepared) {
                                      transform_text(prepared.transform))
                        : "";
   const KernelChoice& choice = *prepared.choice;
-  std::string text = fmt::format(
-      "Chosen by restricted likelihood on {}: {}; transform of the response: {}.\n",
-      counted_text(choice.rows, "row"), shown_kernel(choice.kernel), transform_text(choice.transform));
+  const bool by_rows = choice.guard && choice.guard->takes_rival();
+  std::string text = fmt::format("Chosen by {} on {}: {}; transform of the response: {}.\n",
+                                 by_rows ? "the density of rows left out" : "restricted likelihood",
+                                 counted_text(choice.rows, "row"), shown_kernel(choice.kernel),
+                                 transform_text(choice.transform));
   text += candidates_table(choice);
+  if (choice.guard) text += choice.guard->sentence + "\n";
   if (choice.refinement) text += choice.refinement->sentence() + "\n";
   for (const KernelTerm& term : choice.kernel.terms)
     text += relevances_text(term, prepared.dataset.recipe.features);
@@ -171,6 +193,7 @@ Json choice_json(const PreparedJob& prepared) {
          ++k)
       parameters[fit.parameter_names[k]] = number(std::exp(fit.parameters(static_cast<Index>(k))));
     candidates.push_back({{"kernel", candidate.kernel},
+                          {"free", to_string(candidate.freedom)},
                           {"transform", candidate.transform},
                           {"outcome", to_string(fit.outcome)},
                           {"reason", fit.reason},
@@ -178,6 +201,7 @@ Json choice_json(const PreparedJob& prepared) {
                           {"penalised_criterion", number(fit.penalised_criterion)},
                           {"parameter_count", fit.parameter_count},
                           {"leave_one_out_log_density", number(candidate.leave_one_out_log_density)},
+                          {"left_out_log_density", number(candidate.left_out_log_density)},
                           {"tau", number(fit.tau)},
                           {"lambda", number(fit.transform.lambda)},
                           {"evaluations", fit.evaluations},
@@ -185,6 +209,7 @@ Json choice_json(const PreparedJob& prepared) {
                           {"parameters", std::move(parameters)}});
   }
   json["candidates"] = std::move(candidates);
+  json["guard"] = choice.guard ? guard_json(*choice.guard) : Json(nullptr);
   if (choice.refinement) json["refinement"] = refinement_json(*choice.refinement);
   json["folds"] = prepared.repeated ? repeated_json(*prepared.repeated) : Json(nullptr);
   return json;

@@ -14,11 +14,12 @@ namespace {
 constexpr Index relevances_listed = 30;
 
 DataTable candidates_of(const RunDocument& run) {
-  DataTable table{.columns = {"kernel", "transform", "criterion", "log density left out", ""}, .rows = {}};
+  DataTable table{.columns = {"kernel", "free", "transform", "criterion", "log density left out", ""},
+                  .rows = {}};
   const double best = run.number("/choice/best");
   for (Index i = 0; i < run.length("/choice/candidates"); ++i) {
     const std::string at = fmt::format("/choice/candidates/{}", i);
-    table.rows.push_back({run.text(at + "/kernel"), run.text(at + "/transform"),
+    table.rows.push_back({run.text(at + "/kernel"), run.text(at + "/free"), run.text(at + "/transform"),
                           shown_number(run.number(at + "/penalised_criterion")),
                           shown_number(run.number(at + "/leave_one_out_log_density")),
                           static_cast<double>(i) == best ? "chosen" : ""});
@@ -63,6 +64,8 @@ std::string html_choice(const RunDocument& run) {
       "too "
       "good.</p>\n{}",
       escaped(run.scalar("/choice/rows")), html_table(candidates_of(run), "Candidates"));
+  if (const std::string guard = run.text("/choice/guard/sentence"); !guard.empty())
+    html += fmt::format("<p>{}</p>\n", escaped(guard));
   if (const double size = run.number("/choice/folds/root_mean_square"); std::isfinite(size))
     html += fmt::format(
         "<p>Chosen again without each of {} folds: the errors of the {} rows left out are {} times the "

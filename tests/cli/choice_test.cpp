@@ -75,11 +75,41 @@ TEST_F(Choice, SelectionFindsTheFeatureThatMattersAndKeepsTheTestOfTheOperatorAs
       others = std::max(others, value.get<double>());
   }
   EXPECT_GT(first, 10.0 * others);
-  for (const json& candidate : candidates)
-    EXPECT_GE(candidate["penalised_criterion"], best["penalised_criterion"]);
+  const auto akaike = [](const json& candidate) {
+    return candidate["penalised_criterion"].get<double>() + 2.0 * candidate["parameter_count"].get<double>();
+  };
+  for (const json& candidate : candidates) EXPECT_GE(akaike(candidate), akaike(best));
+  EXPECT_EQ(chosen["choice"]["guard"]["folds"], 0);
+  EXPECT_GT(chosen["choice"]["guard"]["schwarz_lead"], 10.0);
   const double p = given["test"]["p_value"];  // by eigenvalues with and without their vectors
   EXPECT_NEAR(chosen["test"]["p_value"].get<double>(), p, 1e-9 * p);
   EXPECT_EQ(chosen["test"]["operator"], "ntk:relu:2");
+}
+
+// All features matter alike, and 80 rows with as much noise as signal do not tell six relevances.
+TEST_F(Choice, RelevancesThatDoNotPayAreNotTakenAndTheReportSaysSo) {
+  RandomStream random(20, "alike");
+  std::string text = "x1,x2,x3,x4,x5,x6,y\n";
+  for (int i = 0; i < 80; ++i) {
+    const Vector x = random.normals(6);
+    for (const double each : x) text += fmt::format("{},", each);
+    text += fmt::format("{}\n", x.array().sin().sum() / std::sqrt(3.0) + random.normal());
+  }
+  folder.write("alike.csv", text);
+
+  const ProgramResult result = run({"stop", "alike.csv", "--target", "y", "--select", "--json", "run.json"});
+  const json choice = parse_json(folder.read("run.json"))["choice"], &guard = choice["guard"];
+  const json &taken = choice["candidates"][choice["best"].get<std::size_t>()],
+             &likeliest = choice["candidates"][guard["likeliest"].get<std::size_t>()];
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(likeliest["free"], "relevances");
+  EXPECT_NE(taken["free"], "relevances");
+  EXPECT_EQ(guard["overruled"], true);
+  EXPECT_LT(likeliest["penalised_criterion"], taken["penalised_criterion"]);
+  EXPECT_GT(likeliest["parameter_count"], taken["parameter_count"]);
+  EXPECT_NE(result.out.find(guard["sentence"].get<std::string>() + "\n"), std::string::npos) << result.out;
+  EXPECT_THAT(guard["sentence"].get<std::string>(), testing::HasSubstr("The likelihood alone prefers"));
 }
 
 TEST_F(Choice, ColumnsOfAGroupShareARelevance) {

@@ -4,11 +4,13 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gradflow/base/progress.h"
 #include "gradflow/data/dataset.h"
 #include "gradflow/inference/selection.h"
+#include "gradflow/model/choice_guard.h"
 #include "gradflow/model/kernel_refinement.h"
 #include "gradflow/operators/kernel_sum.h"
 
@@ -36,6 +38,9 @@ struct ChoiceOptions {
   Index refine_rows = 0;
   int starts = 2;            ///< of the local search, for the candidates that are near the best; >= 1
   int max_evaluations = 40;  ///< of likelihood and gradient, per start; >= 2
+  /// With `select`: of the rows, by which the choice is held against simpler kernels where the likelihood is
+  /// not decisive (choose_kernel()); >= 2, or 0: the likelihood alone decides.
+  int guard_folds = 5;
   std::uint64_t seed = 1;
   bool intercept = true;
   /// Of the rows, without each of which the choice is made again (repeated_choice.h), so that prediction
@@ -55,12 +60,22 @@ struct ChoiceOptions {
 /// best of them is then tried with a linear kernel beside it.
 std::vector<std::string> default_candidates();
 
+/// What the likelihood is free to choose of a kernel, beside tau and the transform.
+enum class Freedom {
+  relevances,     ///< a relevance for each feature (or group of features), weights, sw2, sb2
+  one_relevance,  ///< one for all features, weights, sw2, sb2
+  nothing         ///< the kernel stays as it was given
+};
+std::string_view to_string(Freedom freedom);  ///< "relevances", "one relevance", "as given"
+
 /// One kernel that was looked at.
 struct CandidateReport {
-  std::string kernel;     ///< as it was given
+  std::string kernel;  ///< as it was given
+  Freedom freedom = Freedom::relevances;
   std::string transform;  ///< "none", "box-cox", "yeo-johnson"
   CandidateFit fit;
   double leave_one_out_log_density = std::numeric_limits<double>::quiet_NaN();  ///< per row, units of y
+  double left_out_log_density = std::numeric_limits<double>::quiet_NaN();  ///< the same by the guard's folds
 };
 
 struct KernelChoice {
@@ -69,6 +84,7 @@ struct KernelChoice {
   std::vector<CandidateReport> candidates{};
   Index best = -1;  ///< into candidates; -1: none could be fitted, the kernel is the one given
   Index rows = 0;   ///< looked at
+  std::optional<ChoiceGuard> guard{};            ///< with `select` and `guard_folds`
   std::optional<KernelRefinement> refinement{};  ///< where it was asked for; the kernel's, if it was used
   std::vector<std::string> warnings{};           ///< complete sentences
 };
@@ -77,8 +93,20 @@ struct KernelChoice {
 /// start and the response as it is (or transformed as asked for); then the best of them from more starts,
 /// with a linear kernel beside it, and with automatic_transform both of these with a transform. Criteria
 /// compare, as the transform's Jacobian is part of them. `given` is the kernel when only the transform is
-/// chosen. Searches run side by side, each with BLAS on one thread: the same bits for any number of threads.
-/// Cost: for every candidate tens of Cholesky factorisations and inverses of the rows looked at.
+/// chosen.
+///
+/// With guard_folds kernels with fewer parameters are candidates too: with one relevance for all features,
+/// and (without candidates of the user's) the kernel as given. Parameters that were fitted flatter likelihood
+/// and leave-one-out alike: by 2 of -2 log L each where the model is right (Akaike), by more where it is
+/// wrong. So kernels are compared with 2 for each parameter; and where -2 log L + k log N (Schwarz) of the
+/// best is not less than that of every simpler kernel by decisive_lead, it, the best with one relevance and
+/// the kernel as given are estimated again without each fold. It is taken if it gives the rows left out a
+/// mean log density above that of the better of the others by more than a standard error, otherwise that
+/// other (choice_guard.h). Without guard_folds the least penalised criterion decides.
+///
+/// Searches run side by side, each with BLAS on one thread: the same bits for any number of threads.
+/// Cost: for every candidate tens of Cholesky factorisations and inverses of the rows looked at; for the
+/// guard two searches more where the likelihood is decisive, otherwise some ten and 3 guard_folds short ones.
 /// Throws InputError for a kernel that cannot be differentiated (tanh), for a transform that does not fit the
 /// response, and for a group with a column that is no feature, or is in two groups.
 KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
