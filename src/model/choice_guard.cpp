@@ -4,6 +4,7 @@
 #include <numbers>
 #include <utility>
 
+#include "base/special_values.h"
 #include "data/duplicates.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
@@ -13,8 +14,6 @@
 
 namespace gradflow {
 namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 std::shared_ptr<const OperatorFamily> weighted(std::shared_ptr<const OperatorFamily> family,
                                                const Vector& scale) {
@@ -74,11 +73,11 @@ Matrix left_out_densities(const std::vector<Entrant>& entrants, const ChoiceRows
       const CandidateFit fit = fit_to(entrant, rows, kept, search);
       densities(held, task / folds) = std::isfinite(fit.criterion)
                                           ? densities_of(fit, entrant, rows, held)
-                                          : Vector::Constant(static_cast<Index>(held.size()), nan);
+                                          : Vector::Constant(static_cast<Index>(held.size()), not_a_number);
     }
   });
   for (Index k = 0; k < count; ++k)
-    if (!densities.col(k).allFinite()) densities.col(k).setConstant(nan);
+    if (!densities.col(k).allFinite()) densities.col(k).setConstant(not_a_number);
   return densities;
 }
 
