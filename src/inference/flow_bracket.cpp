@@ -137,9 +137,9 @@ double flow_fit_error(const Tridiagonal& T, double time) {
   if (!std::isfinite(time)) return infinity;
   const Ritz pairs = ritz(T);
   const Vector dual = Path{.kind = PathKind::flow, .time = time}.dual(pairs.values.cwiseMax(0.0));
-  return T.next * std::abs((pairs.vectors.row(0).array() * pairs.vectors.row(k - 1).array() *
-                            dual.transpose().array())
-                               .sum());
+  return T.next *
+         std::abs((pairs.vectors.row(0).array() * pairs.vectors.row(k - 1).array() * dual.transpose().array())
+                      .sum());
 }
 
 }  // namespace gradflow

@@ -93,11 +93,11 @@ struct Decorrelation {
 
 /// What a Krylov run did, and how sure its numbers are.
 struct KrylovReport {
-  Index steps = 0;            ///< of the response's Krylov space
-  bool exhausted = false;     ///< the space is invariant: f(M)w is exact
-  FlowBracket bracket;        ///< certified, for the time of reml-flow
-  double fit_error = 0.0;     ///< bound for reml-flow's fitted vector, of |w| (flow_fit_error)
-  Index eigenpairs = 0;       ///< found and taken out of the probes' way
+  Index steps = 0;         ///< of the response's Krylov space
+  bool exhausted = false;  ///< the space is invariant: f(M)w is exact
+  FlowBracket bracket;     ///< certified, for the time of reml-flow
+  double fit_error = 0.0;  ///< bound for reml-flow's fitted vector, of |w| (flow_fit_error)
+  Index eigenpairs = 0;    ///< found and taken out of the probes' way
   Index probes = 0, probe_steps = 0;
   double resolved_shrinkage = 0.0;  ///< largest tau lambda_1 that the space resolves, at most the bound
   double decision_movement = 0.0;   ///< of the decisions over the probes' last steps, in tolerances
