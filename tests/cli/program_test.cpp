@@ -119,7 +119,7 @@ TEST_F(Program, StepsAreTheTimeDividedByTheLearningRate) {
 TEST_F(Program, PredictionsEqualTheLibrarysAndCarryTheIdentifiers) {
   const Job job = data_job(folder);
   const FittedModel model = make_model(job, gradflow::run(job));
-  const PredictedRows expected = predict(model, encode(model.recipe, read_table(folder / "data.csv")));
+  const Predictions expected = predict(model, encode(model.recipe, read_table(folder / "data.csv")));
 
   ASSERT_EQ(run(with({"fit"}, data, {"-o", "m.model"})).exit_code, 0);
   ASSERT_EQ(run({"predict", "m.model", "data.csv", "-o", "p.csv"}).exit_code, 0);
