@@ -222,8 +222,8 @@ TEST_F(Noise, TheGivenDegreesOfFreedomAreTakenAndSeveralTargetsHaveTheirOwnModel
 
 TEST_F(Noise, CalibratedIntervalsKnowHeavyTailsWithoutANoiseModel) {
   write(Kind::student, 300, 21, "data.csv");
-  const std::vector<Row> fresh = write(Kind::student, 1000, 22, "new.csv");
-  const auto any = [](const Row&) { return true; };
+  const std::vector<NoisyRow> fresh = write(Kind::student, 1000, 22, "new.csv");
+  const auto any = [](const NoisyRow&) { return true; };
 
   const json fitted = report(with({"fit"}, with(data, {"-o", "m.model"})));
   const double by_default = coverage(predictions({}, {"--level", "0.5"}), fresh, any),
