@@ -40,8 +40,8 @@ class Interruption : public testing::Test {
 };
 
 // The JSON without what depends on the moment: times, and the memory and speed that the machine has then.
-std::string timeless(const std::string& json) {
-  auto report = nlohmann::ordered_json::parse(json);
+std::string timeless(const std::string& written) {
+  auto report = nlohmann::ordered_json::parse(written);
   report.erase("seconds");
   for (const char* name : {"text", "available_bytes", "expected_seconds"}) report["plan"].erase(name);
   return report.dump(2);

@@ -56,15 +56,15 @@ TEST_F(ReportCommand, EveryNumberOfThePageIsTheRunsOwn) {
 
   const std::string page = run({"report", "m.json", "-o", "-"}).out;
 
-  const auto json = parse_json(folder.read("m.json"));
-  for (const auto& [name, rule] : json["rules"].items()) {
+  const auto document = parse_json(folder.read("m.json"));
+  for (const auto& [name, rule] : document["rules"].items()) {
     EXPECT_THAT(page, HasSubstr(fmt::format("<td>{:.5g}</td>", rule["time"].get<double>()))) << name;
     EXPECT_THAT(page, HasSubstr(fmt::format("<td>{:.5g}</td>", rule["loo_rmse"].get<double>()))) << name;
   }
-  const std::size_t worst = json["largest_residuals"][0];
+  const std::size_t worst = document["largest_residuals"][0];
   EXPECT_THAT(page, HasSubstr(fmt::format("<tr><th scope=\"row\">{}</th><td>{:.5g}</td>",
-                                          json["rows"]["id"][worst].get<std::string>(),
-                                          json["rows"]["observed"][worst].get<double>())));
+                                          document["rows"]["id"][worst].get<std::string>(),
+                                          document["rows"]["observed"][worst].get<double>())));
 }
 
 TEST_F(ReportCommand, AModelThatKeepsNoRunIsAnalysedAgain) {

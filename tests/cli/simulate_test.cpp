@@ -81,13 +81,13 @@ TEST_F(SimulateProgram, TheCommandItPrintsRuns) {
   EXPECT_NE(drawn.out.find("s^2 = 4, tau = 20\n"), std::string::npos) << drawn.out;
   EXPECT_TRUE(drawn.out.ends_with("Next: " + next)) << drawn.out;
   EXPECT_EQ(stopped.exit_code, 0) << stopped.err;
-  const nlohmann::json json = parse_json(folder.read("draw.json"));
-  EXPECT_EQ(json["function"]["name"], "model");
-  EXPECT_EQ(json["function"]["kernel"], "ntk:erf:1");
-  EXPECT_EQ(json["function"]["tau"], 20.0);
-  EXPECT_EQ(json["noise"]["sd"], 2.0);
-  EXPECT_EQ(json["shape"], (nlohmann::json{60, 10}));
-  EXPECT_EQ(json["seed"], 1);
+  const nlohmann::json document = parse_json(folder.read("draw.json"));
+  EXPECT_EQ(document["function"]["name"], "model");
+  EXPECT_EQ(document["function"]["kernel"], "ntk:erf:1");
+  EXPECT_EQ(document["function"]["tau"], 20.0);
+  EXPECT_EQ(document["noise"]["sd"], 2.0);
+  EXPECT_EQ(document["shape"], (nlohmann::json{60, 10}));
+  EXPECT_EQ(document["seed"], 1);
 }
 
 TEST_F(SimulateProgram, EveryFunctionCanBeDrawnAndFitted) {
