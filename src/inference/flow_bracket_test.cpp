@@ -157,8 +157,7 @@ void check_fit(const ProjectedSpectrum& spectrum, const Vector& z, const KrylovS
   const Vector dual = path.dual(spectrum.values).cwiseProduct(z) - krylov(path.dual(values));
 
   const double shrinkage = time * spectrum.values(0);
-  const double bound = flow_fit_error(space.tridiagonal(), time) +
-                       64.0 * std::numeric_limits<double>::epsilon() * (1.0 + shrinkage);
+  const double bound = flow_fit_error(space.tridiagonal(), time) + 64.0 * machine_epsilon * (1.0 + shrinkage);
   EXPECT_LE(residual.norm(), bound * z.norm()) << label << ", " << space.steps() << " steps";
   EXPECT_LE(dual.cwiseProduct(spectrum.values.cwiseSqrt()).norm(), 0.64 * std::sqrt(time) * bound * z.norm())
       << label << ", " << space.steps() << " steps";
