@@ -10,7 +10,7 @@
 namespace gradflow::calibration {
 namespace {
 
-constexpr Index new_rows = 500;  // of every data set
+constexpr Index rows_predicted = 500;  // of every data set
 
 ColumnTable table_of(const Matrix& X, const Vector& y) {
   ColumnTable table;
@@ -43,9 +43,9 @@ Scores score(FittedModel model, const NewRows& rows, const Vector& y) {
 }
 
 Scores selected(TestFunction function, Index n, Index repetition) {
-  const SimulatedData data = draw(function, n + new_rows, repetition);
-  const Matrix X = data.X.topRows(n), X_new = data.X.bottomRows(new_rows);
-  const Vector y = data.y.head(n), y_new = data.y.tail(new_rows);
+  const SimulatedData data = draw(function, n + rows_predicted, repetition);
+  const Matrix X = data.X.topRows(n), X_new = data.X.bottomRows(rows_predicted);
+  const Vector y = data.y.head(n), y_new = data.y.tail(rows_predicted);
   const ColumnTable train = table_of(X, y), fresh = table_of(X_new, y_new);
   Job job;
   job.source.columns = &train;
