@@ -84,7 +84,7 @@ TEST(CalibratedPredictions, AreTheModelsTimesWhatItsLeftOutErrorsSay) {
                 2.0 * model.calibration.half_width(0.95, ours.dof) * plain.scale(i), 1e-10);
   }
   EXPECT_EQ(ours.widening, factor);
-  EXPECT_THAT(ours.statements.front(), HasSubstr("SampleErrors of 80 rows, each predicted from the others"));
+  EXPECT_THAT(ours.statements.front(), HasSubstr("Errors of 80 rows, each predicted from the others"));
 }
 
 // Six data sets of 120 rows, 400 new ones each: the standard error of a coverage is below 1.4 points (from

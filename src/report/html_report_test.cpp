@@ -310,16 +310,20 @@ TEST_F(HtmlReport, WhatTheLikelihoodChoseIsShownWithItsUnits) {
   json["choice"] = {{"transform", {{"kind", "box-cox"}, {"lambda", 0.4655}}}, {"rows", 60}, {"best", 1}};
   for (const char* kernel : {"ntk:relu:1", "ntk:erf:2"})
     json["choice"]["candidates"].push_back({{"kernel", kernel},
+                                            {"free", "relevances"},
                                             {"transform", "box-cox"},
                                             {"penalised_criterion", 12.5},
                                             {"leave_one_out_log_density", -1.25}});
+  json["choice"]["guard"]["sentence"] = "ntk:erf:2 was preferred.";
   json["encoding"]["features"] = {"age", "bmi"};
   json["operator"]["relevances"] = {{0.25, 4.0}};
 
   const std::string html = report(json).html;
 
   EXPECT_THAT(html, HasSubstr("What was chosen?"));
-  EXPECT_THAT(html, HasSubstr("ntk:erf:2</th><td>box-cox</td><td>12.5</td><td>-1.25</td><td>chosen</td>"));
+  EXPECT_THAT(html, HasSubstr("ntk:erf:2</th><td>relevances</td><td>box-cox</td><td>12.5</td><td>-1.25</td>"
+                              "<td>chosen</td>"));
+  EXPECT_THAT(html, HasSubstr("<p>ntk:erf:2 was preferred.</p>"));
   EXPECT_LT(html.find("bmi</th><td>4</td>"), html.find("age</th><td>0.25</td>"));
   EXPECT_THAT(html, HasSubstr("units of the transformed response"));
   EXPECT_THAT(html, HasSubstr("box-cox, lambda 0.4655"));
