@@ -7,6 +7,8 @@
 // they are, and with copies kept once in the whole table.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -78,8 +80,10 @@ std::string text_of(const DataSet& data, const std::vector<Index>& rows) {
   return text;
 }
 
-// The options of a method (default; select; select, untransformed; select, likelihood alone): the same for
-// every set. NAME+ROWS: NAME with its kernel refined on so many rows.
+const std::array<std::string, 4> method_names{"default", "select", "select, untransformed",
+                                              "select, likelihood alone"};
+
+// The options of a method: the same for every set. NAME+ROWS: NAME with its kernel refined on so many rows.
 Job job_of(const std::string& named, const std::string& table, const std::string& target) {
   const std::size_t plus = named.find('+');
   const std::string method = named.substr(0, plus);
@@ -170,6 +174,14 @@ Json run_set(DataSet data, const Settings& settings, const Json& peers, const st
   return result;
 }
 
+std::string known_method(const std::string& named) {
+  if (std::find(method_names.begin(), method_names.end(), named.substr(0, named.find('+'))) ==
+      method_names.end())
+    throw std::runtime_error(
+        fmt::format("--method {}: must be one of {}", named, fmt::join(method_names, "; ")));
+  return named;
+}
+
 Settings parse(int argc, char** argv) {
   Settings settings;
   for (int i = 1; i < argc; ++i) {
@@ -181,7 +193,7 @@ Settings parse(int argc, char** argv) {
     if (argument == "--splits")
       settings.splits = std::stoi(value());
     else if (argument == "--method")
-      settings.methods.push_back(value());
+      settings.methods.push_back(known_method(value()));
     else if (argument == "--data")
       settings.folders.push_back(value());
     else if (argument == "--peers")

@@ -15,7 +15,7 @@ function(gradflow_compile_options target)
   target_compile_options(${target} PRIVATE -fno-math-errno -fno-trapping-math)
   if(GRADFLOW_SANITIZE)
     # The address sanitizer sees what null and object-size see, and the access behind a pointer that wrapped;
-    # Eigen asserts its own alignment. The four are over a third of the compile time.
+    # Eigen asserts its own alignment. Without the last a unit of operators takes a fifth less to compile.
     target_compile_options(${target} PRIVATE -fsanitize=${GRADFLOW_SANITIZE}
       -fno-sanitize=null,object-size,alignment,pointer-overflow -fno-omit-frame-pointer -fno-sanitize-recover=all)
     target_link_options(${target} PUBLIC -fsanitize=${GRADFLOW_SANITIZE})
@@ -25,8 +25,7 @@ endfunction()
 # gradflow_unity(RESULT NAME SOURCE...)
 #
 # With GRADFLOW_UNITY the sources in few units, each of which includes up to ten of them in alphabetical order:
-# headers and the templates of Eigen and the like are then parsed and instantiated once for ten, over half of the
-# compile time. Names of file-local things must differ within a layer. Not CMake's UNITY_BUILD, whose units lie in
+# headers and the templates of Eigen and the like are then parsed and instantiated once for ten. Names of file-local things must differ within a layer. Not CMake's UNITY_BUILD, whose units lie in
 # the build folder: ccache tells sources of different paths apart, and the release build, the package tests and the
 # Python package share their objects.
 function(gradflow_unity result name)

@@ -4,25 +4,13 @@
 #include <zlib.h>
 
 #include <fstream>
-#include <functional>
 #include <iterator>
 #include <string>
 #include <string_view>
 
-#include "gradflow/base/error.h"
+#include "support/message.h"
 
 namespace gradflow {
-
-/// The message of the InputError that the call throws; a failed expectation and "" when it throws none.
-inline std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "no InputError was thrown";
-  return "";
-}
 
 /// zlib's stream of the text: window_bits 15 + 16 is gzip, -15 the raw deflate of zip members.
 inline std::string deflated(std::string_view text, int window_bits) {

@@ -320,7 +320,7 @@ class Chooser {
       text = fmt::format(
           "The likelihood alone prefers {}, Akaike's criterion, which charges for parameters, {}: {}. ",
           named(guard.likeliest), named(guard.preferred), comparison(guard.likeliest, guard.preferred));
-    if (guard.rival < 0) return text + "Of it there is no simpler kernel.";
+    if (guard.rival < 0) return text + "There is no simpler kernel to hold it against.";
     text += comparison(guard.preferred, guard.rival);
     if (!guard.problem.empty())
       return fmt::format("{}: not decisive, but rows cannot be left out ({}), so it stays.", text,

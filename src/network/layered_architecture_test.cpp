@@ -4,19 +4,10 @@
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
+#include "support/message.h"
 
 namespace gradflow {
 namespace {
-
-template <typename Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no InputError";
-}
 
 const char* const texts[] = {
     "dense:1",

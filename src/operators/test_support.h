@@ -1,10 +1,10 @@
 #pragma once
 
-#include <string>
+#include <vector>
 
-#include "gradflow/base/error.h"
 #include "gradflow/operators/kernel_operator.h"
 #include "gradflow/operators/training_operator.h"
+#include "support/message.h"
 
 namespace gradflow {
 
@@ -27,17 +27,6 @@ inline std::vector<KernelOptions> all_kernel_options() {
     for (const Precision precision : {Precision::float64, Precision::float32})
       all.push_back({storage, precision});
   return all;
-}
-
-/// The message of the InputError that the call throws.
-template <typename Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no InputError";
 }
 
 /// Memory for all that an operator may keep.

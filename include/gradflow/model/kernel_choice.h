@@ -60,7 +60,7 @@ struct ChoiceOptions {
 /// best of them is then tried with a linear kernel beside it.
 std::vector<std::string> default_candidates();
 
-/// What the likelihood is free to choose of a kernel, beside tau and the transform.
+/// What the likelihood is free to choose of a kernel, beside tau and the transform; the most first.
 enum class Freedom {
   relevances,     ///< a relevance for each feature (or group of features), weights, sw2, sb2
   one_relevance,  ///< one for all features, weights, sw2, sb2
