@@ -133,18 +133,15 @@ Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData
   const Vector phi = ridge.path.phi(spectrum.values);
   // d phi / d log tau = -phi (1 - phi)
   const Vector slope = -phi.array() * (1.0 - phi.array());
-  const Vector Pw = spectrum.basis * phi.cwiseProduct(data.z.head(N));
-  const Vector Pw_slope = spectrum.basis * slope.cwiseProduct(data.z.head(N));
-  Matrix diagonals = Matrix::Zero(n, 3);  // of QQ', P and dP / d log tau
-  for (Index k = 0; k < N; ++k) {
-    const Eigen::ArrayXd squares = spectrum.basis.col(k).array().square();
-    diagonals.col(0).array() += squares;
-    diagonals.col(1).array() += phi(k) * squares;
-    diagonals.col(2).array() += slope(k) * squares;
-  }
+  // Columns: QQ', P and dP / d log tau.
+  Matrix f(N, 3);
+  f << Vector::Ones(N), phi, slope;
+  const Matrix diagonals = spectrum.diagonals(f);
+  const Matrix fitted = spectrum.basis * (data.z.head(N).asDiagonal() * f.rightCols(2));
   Vector z(n);
   for (Index i = 0; i < n; ++i) {
-    const double P = diagonals(i, 1), e = Pw(i) / P, e_slope = (Pw_slope(i) - e * diagonals(i, 2)) / P;
+    const double P = diagonals(i, 1), e = fitted(i, 0) / P,
+                 e_slope = (fitted(i, 1) - e * diagonals(i, 2)) / P;
     const double variance = ridge.noise_variance / P + e_slope * e_slope * log_time_sd * log_time_sd;
     z(i) = diagonals(i, 0) > leverage_one ? e / std::sqrt(variance) : not_a_number;
   }

@@ -8,7 +8,6 @@
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
-#include "gradflow/base/parallel.h"
 #include "inference/search.h"
 
 namespace gradflow {
@@ -159,25 +158,12 @@ Vector SpectralLeaveOneOut::mean_squares(const std::vector<Path>& paths) const {
 Vector SpectralLeaveOneOut::residuals(const Path& path) const { return residuals_along({path}).col(0); }
 
 Matrix SpectralLeaveOneOut::residuals_along(const std::vector<Path>& paths) const {
-  constexpr Index rows_at_once = 512;
-  const Index n = spectrum_.basis.rows(), columns = static_cast<Index>(paths.size());
-  Matrix phi(spectrum_.values.size(), columns);
-  for (Index j = 0; j < columns; ++j)
+  Matrix phi(spectrum_.values.size(), static_cast<Index>(paths.size()));
+  for (Index j = 0; j < phi.cols(); ++j)
     phi.col(j) = scaled_phi(spectrum_.values, paths[static_cast<std::size_t>(j)]);
   const Matrix phi_z = data_.z.head(phi.rows()).asDiagonal() * phi;
-  Matrix residuals = multiply(spectrum_.basis, Transpose::no, phi_z, Transpose::no);
-  // The squared basis a block of rows at a time: n^2 doubles are not spent on it.
-  Matrix square(std::min(rows_at_once, n), spectrum_.basis.cols()), left(square.rows(), columns);
-  for (Index i = 0; i < n; i += rows_at_once) {
-    const Index rows = std::min(rows_at_once, n - i);
-    parallel_for(square.cols(), 128, [&](Index begin, Index end) {
-      square.block(0, begin, rows, end - begin) =
-          spectrum_.basis.block(i, begin, rows, end - begin).cwiseAbs2();
-    });
-    multiply(square.topRows(rows), Transpose::no, phi, Transpose::no, left.topRows(rows));
-    residuals.middleRows(i, rows).array() /= left.topRows(rows).array();
-  }
-  return residuals;
+  return multiply(spectrum_.basis, Transpose::no, phi_z, Transpose::no)
+      .cwiseQuotient(spectrum_.diagonals(phi));
 }
 
 Path ridge_with_dof(const SpectralData& data, double effective_dof, const RemlOptions& options) {

@@ -1,10 +1,12 @@
 #include "gradflow/spectrum/projected_spectrum.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 namespace {
@@ -42,6 +44,22 @@ Matrix ProjectedSpectrum::coordinates(ConstBlock v) const {
   require(v.rows() == basis.rows(), "ProjectedSpectrum::coordinates rows", v.rows(),
           "must equal the operator's size");
   return multiply(basis, Transpose::yes, v, Transpose::no);
+}
+
+Matrix ProjectedSpectrum::diagonals(const Matrix& f) const {
+  require(f.rows() == basis.cols(), "ProjectedSpectrum::diagonals rows", f.rows(),
+          "must equal the number of eigenvalues");
+  constexpr Index rows_at_once = 512;  // n^2 doubles are not spent on the squared basis
+  const Index n = basis.rows();
+  Matrix square(std::min(rows_at_once, n), basis.cols()), result(n, f.cols());
+  for (Index i = 0; i < n; i += rows_at_once) {
+    const Index rows = std::min(rows_at_once, n - i);
+    parallel_for(square.cols(), 128, [&](Index begin, Index end) {
+      square.block(0, begin, rows, end - begin) = basis.block(i, begin, rows, end - begin).cwiseAbs2();
+    });
+    multiply(square.topRows(rows), Transpose::no, f, Transpose::no, result.middleRows(i, rows));
+  }
+  return result;
 }
 
 ProjectedSpectrum project(const TrainingOperator& H, const FixedEffects& fixed) {

@@ -86,6 +86,21 @@ TEST(ProjectedSpectrum, ReproducesTheProjectedOperator) {
   EXPECT_LT((projected_eigenvalues(H, fixed) - s.values).norm(), 1e-12);
 }
 
+// 600 rows: more than one block of them.
+TEST(ProjectedSpectrum, DiagonalsAreThoseOfTheFunctionsOfTheOperator) {
+  const Index n = 600;
+  const ProjectedSpectrum spectrum = project(DenseOperator(random_psd(n, 8)), FixedEffects::intercept(n));
+  const Index N = spectrum.values.size();
+  Matrix f(N, 2);
+  f << Vector::Ones(N), spectrum.values.array().exp().matrix();
+
+  const Matrix diagonals = spectrum.diagonals(f);
+
+  EXPECT_LT((diagonals.col(0).array() - (1.0 - 1.0 / 600.0)).abs().maxCoeff(), 1e-13);
+  const Matrix exponential = spectrum.basis * f.col(1).asDiagonal() * spectrum.basis.transpose();
+  EXPECT_LT((diagonals.col(1) - exponential.diagonal()).cwiseAbs().maxCoeff(), 1e-12 * f.col(1).maxCoeff());
+}
+
 TEST(ProjectedSpectrum, EigenvaluesWithinRoundingOfZeroAreZeroAndCounted) {
   const Vector v = RandomStream(12, "v").normals(30);
   const ProjectedSpectrum s = project(DenseOperator(v * v.transpose()), FixedEffects::none(30));

@@ -22,6 +22,9 @@ struct ProjectedSpectrum {
 
   /// z = basis' v: coordinates of the projected v, N x b.
   Matrix coordinates(ConstBlock v) const;
+  /// diag(basis diag(f_j) basis') of each column of f, N x b, values of functions on the eigenvalues: n x b.
+  /// 2 n N b flops and 512 N doubles.
+  Matrix diagonals(const Matrix& f) const;
 };
 
 /// Throws InputError when an eigenvalue is below -1e-8 of the largest: H is not positive semidefinite.
