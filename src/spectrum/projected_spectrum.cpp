@@ -49,11 +49,11 @@ Matrix ProjectedSpectrum::coordinates(ConstBlock v) const {
 Matrix ProjectedSpectrum::diagonals(const Matrix& f) const {
   require(f.rows() == basis.cols(), "ProjectedSpectrum::diagonals rows", f.rows(),
           "must equal the number of eigenvalues");
-  constexpr Index rows_at_once = 512;  // n^2 doubles are not spent on the squared basis
+  constexpr Index block_of_rows = 512;  // n^2 doubles are not spent on the squared basis
   const Index n = basis.rows();
-  Matrix square(std::min(rows_at_once, n), basis.cols()), result(n, f.cols());
-  for (Index i = 0; i < n; i += rows_at_once) {
-    const Index rows = std::min(rows_at_once, n - i);
+  Matrix square(std::min(block_of_rows, n), basis.cols()), result(n, f.cols());
+  for (Index i = 0; i < n; i += block_of_rows) {
+    const Index rows = std::min(block_of_rows, n - i);
     parallel_for(square.cols(), 128, [&](Index begin, Index end) {
       square.block(0, begin, rows, end - begin) = basis.block(i, begin, rows, end - begin).cwiseAbs2();
     });
