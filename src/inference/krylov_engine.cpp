@@ -7,6 +7,7 @@
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
+#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 namespace {
@@ -300,15 +301,17 @@ Vector KrylovEngine::jackknife(const std::function<Vector(const SpectralData&)>&
   const std::vector<Quadrature> rules = probe_rules(probe_steps());
   const Index groups = std::min<Index>(static_cast<Index>(rules.size()), jackknife_groups);
   const std::vector<Quadrature> binned = bin(rules, groups, bin_width);
-  Matrix values;
-  for (Index left_out = 0; left_out < groups; ++left_out) {
-    std::vector<Quadrature> kept;
-    for (Index g = 0; g < groups; ++g)
-      if (g != left_out) kept.push_back(binned[static_cast<std::size_t>(g)]);
-    const Vector value = estimate(data_from({pool(kept)}));
-    if (values.size() == 0) values.resize(value.size(), groups);
-    values.col(left_out) = value;
-  }
+  std::vector<Vector> estimates(static_cast<std::size_t>(groups));
+  parallel_for(groups, 1, [&](Index begin, Index end) {
+    for (Index left_out = begin; left_out < end; ++left_out) {
+      std::vector<Quadrature> kept;
+      for (Index g = 0; g < groups; ++g)
+        if (g != left_out) kept.push_back(binned[static_cast<std::size_t>(g)]);
+      estimates[static_cast<std::size_t>(left_out)] = estimate(data_from({pool(kept)}));
+    }
+  });
+  Matrix values(estimates.front().size(), groups);
+  for (Index g = 0; g < groups; ++g) values.col(g) = estimates[static_cast<std::size_t>(g)];
   const Matrix centred = values.colwise() - values.rowwise().mean();
   const double factor = static_cast<double>(groups - 1) / static_cast<double>(groups);
   return (factor * centred.rowwise().squaredNorm()).cwiseSqrt();

@@ -1,43 +1,126 @@
 #include "gradflow/inference/prior.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+
+#include "gradflow/base/error.h"
 
 namespace gradflow {
 namespace {
 
-// log(1 + exp(s)) without overflow
-double softplus(double s) { return s > 0.0 ? s + std::log1p(std::exp(-s)) : std::log1p(std::exp(s)); }
+constexpr double dof = 3.0;
+constexpr std::size_t most_starts = 32;
 
-// "relevance:age", "log relevance 3", "ntk.relevance:age"
-bool is_relevance(const std::string& name) { return name.find("relevance") != std::string::npos; }
+// -2 log of the t density at u, relative to its mode, by u, and the slope over u.
+double t_penalty(double u, double scale) { return (dof + 1.0) * std::log1p(u * u / (dof * scale * scale)); }
+double t_weight(double u, double scale) { return 2.0 * (dof + 1.0) / (dof * scale * scale + u * u); }
+
+// 2 log(1 + exp(2 m)), its slope, and a bound of its curvature.
+double common_penalty(double m) {
+  return m > 0.0 ? 4.0 * m + 2.0 * std::log1p(std::exp(-2.0 * m)) : 2.0 * std::log1p(std::exp(2.0 * m));
+}
+double common_slope(double m) { return 4.0 / (1.0 + std::exp(-2.0 * m)); }
+constexpr double common_curvature = 2.0;
 
 }  // namespace
 
-double ParameterPrior::penalty(double p) const {
-  switch (kind) {
-    case Kind::normal: return (p - location) * (p - location) / (scale * scale);
-    case Kind::half_cauchy: return 2.0 * softplus(2.0 * (p - std::log(scale)));
-    case Kind::flat: break;
-  }
-  return 0.0;
+void Prior::check(const Vector& p) const {
+  require(p.size() == size(), "number of parameters with a prior", p.size(),
+          fmt::format("must be {}", size()));
 }
 
-double ParameterPrior::slope(double p) const {
-  switch (kind) {
-    case Kind::normal: return 2.0 * (p - location) / (scale * scale);
-    case Kind::half_cauchy: return 4.0 / (1.0 + std::exp(-2.0 * (p - std::log(scale))));
-    case Kind::flat: break;
-  }
-  return 0.0;
+std::vector<std::vector<Index>> Prior::groups() const {
+  std::map<int, std::vector<Index>> members;
+  for (Index k = 0; k < size(); ++k)
+    if (of(k).kind == ParameterPrior::Kind::exchangeable) members[of(k).group].push_back(k);
+  std::vector<std::vector<Index>> all;
+  for (auto& [group, indices] : members) all.push_back(std::move(indices));
+  return all;
 }
 
-std::vector<ParameterPrior> default_priors(const OperatorFamily& family) {
-  std::vector<ParameterPrior> priors;
+// Reweighting, with a parabola above the common penalty, descends from any start; there may be several
+// minima.
+double Prior::common_shift(const Vector& p, const std::vector<Index>& group) const {
+  const auto deviation = [&](Index k) { return p(k) - of(k).location; };
+  const auto penalty_at = [&](double m) {
+    double sum = common_penalty(m);
+    for (const Index k : group) sum += t_penalty(deviation(k) - m, of(k).scale);
+    return sum;
+  };
+  std::vector<double> starts;
+  for (const Index k : group) starts.push_back(deviation(k));
+  std::sort(starts.begin(), starts.end());
+  const std::size_t step = (starts.size() + most_starts - 1) / most_starts;
+  double best = 0.0, least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = step / 2; i < starts.size(); i += step) {
+    double m = starts[i];
+    for (int iteration = 0; iteration < 200; ++iteration) {
+      double weights = common_curvature, sum = common_curvature * m - common_slope(m);
+      for (const Index k : group) {
+        const double weight = t_weight(deviation(k) - m, of(k).scale);
+        weights += weight;
+        sum += weight * deviation(k);
+      }
+      const double moved = std::abs(sum / weights - m);
+      m = sum / weights;
+      if (moved <= 1e-12 * (1.0 + std::abs(m))) break;
+    }
+    const double value = penalty_at(m);
+    if (value < least) {
+      least = value;
+      best = m;
+    }
+  }
+  return best;
+}
+
+double Prior::penalty(const Vector& p) const {
+  check(p);
+  double sum = 0.0;
+  for (Index k = 0; k < size(); ++k)
+    if (of(k).kind == ParameterPrior::Kind::normal) sum += std::pow((p(k) - of(k).location) / of(k).scale, 2);
+  for (const std::vector<Index>& group : groups()) {
+    const double m = common_shift(p, group);
+    sum += common_penalty(m);
+    for (const Index k : group) sum += t_penalty(p(k) - of(k).location - m, of(k).scale);
+  }
+  return sum;
+}
+
+Vector Prior::slope(const Vector& p) const {
+  check(p);
+  Vector g = Vector::Zero(size());
+  for (Index k = 0; k < size(); ++k)
+    if (of(k).kind == ParameterPrior::Kind::normal)
+      g(k) = 2.0 * (p(k) - of(k).location) / (of(k).scale * of(k).scale);
+  // m is at its best: its own change adds nothing to first order.
+  for (const std::vector<Index>& group : groups()) {
+    const double m = common_shift(p, group);
+    for (const Index k : group) {
+      const double u = p(k) - of(k).location - m;
+      g(k) = t_weight(u, of(k).scale) * u;
+    }
+  }
+  return g;
+}
+
+Prior default_priors(const OperatorFamily& family) {
+  Prior priors;
   const Vector start = family.start();
+  std::map<std::string, int> groups;  // by what stands before "relevance": the term
   for (const std::string& name : family.names()) {
-    const double mean = start(static_cast<Index>(priors.size()));
-    priors.push_back(is_relevance(name) ? ParameterPrior::relevance(std::exp(mean))
-                                        : ParameterPrior::normal(mean, 2.0));
+    const double centre = start(priors.size());
+    const std::size_t word = name.find("relevance");
+    if (word == std::string::npos) {
+      priors.add(ParameterPrior::normal(centre, 2.0));
+      continue;
+    }
+    const int next = static_cast<int>(groups.size());
+    const int group = groups.emplace(name.substr(0, word), next).first->second;
+    priors.add(ParameterPrior::exchangeable(centre, relevance_scale, group));
   }
   return priors;
 }

@@ -20,15 +20,15 @@ Matrix with_floor(const Matrix& B) {
          eigen.eigenvectors().transpose();
 }
 
-// Second derivatives of the penalties.
-Vector bend(const std::vector<ParameterPrior>& priors, const Vector& x) {
+// Second derivatives of the penalty.
+Matrix bend(const Prior& priors, const Vector& x) {
   constexpr double h = 1e-4;
-  Vector result(x.size());
+  Matrix result(x.size(), x.size());
   for (Index k = 0; k < x.size(); ++k) {
-    const ParameterPrior& prior = priors[static_cast<std::size_t>(k)];
-    result(k) = (prior.slope(x(k) + h) - prior.slope(x(k) - h)) / (2.0 * h);
+    const Vector step = h * Vector::Unit(x.size(), k);
+    result.col(k) = (priors.slope(x + step) - priors.slope(x - step)) / (2.0 * h);
   }
-  return result;
+  return 0.5 * (result + result.transpose());
 }
 
 class RefinementSearch {
@@ -39,7 +39,6 @@ class RefinementSearch {
 
  private:
   bool evaluate(const Vector& x, StochasticLikelihood::Errors errors, ProbedLikelihood& value, Vector& g);
-  double penalty(const Vector& x) const;
   Matrix restricted_inverse(const Vector& x, const Vector& g) const;
   Vector step(const Vector& x, const Vector& g) const;
   void learn(const Vector& s, const Vector& y);
@@ -57,14 +56,8 @@ RefinementSearch::RefinementSearch(const StochasticLikelihood& likelihood, const
     : likelihood_(likelihood), start_(start), options_(options) {
   const double share = static_cast<double>(likelihood.rows()) / static_cast<double>(start.rows);
   B_ = share * start.curvature;
-  B_.diagonal() += bend(start.priors, start.x);
+  B_ += bend(start.priors, start.x);
   B_ = with_floor(B_);
-}
-
-double RefinementSearch::penalty(const Vector& x) const {
-  double sum = 0.0;
-  for (Index k = 0; k < x.size(); ++k) sum += start_.priors[static_cast<std::size_t>(k)].penalty(x(k));
-  return sum;
 }
 
 bool RefinementSearch::evaluate(const Vector& x, StochasticLikelihood::Errors errors, ProbedLikelihood& value,
@@ -74,8 +67,7 @@ bool RefinementSearch::evaluate(const Vector& x, StochasticLikelihood::Errors er
   value = likelihood_.at(x, errors);
   ++evaluations_;
   if (value.gradient.size() == 0 || !value.gradient.allFinite()) return false;
-  g = value.gradient;
-  for (Index k = 0; k < x.size(); ++k) g(k) += start_.priors[static_cast<std::size_t>(k)].slope(x(k));
+  g = value.gradient + start_.priors.slope(x);
   return true;
 }
 
@@ -118,7 +110,7 @@ Refinement RefinementSearch::run() {
   Refinement result;
   result.start = result.parameters = start_.x;
   Matrix few = start_.curvature;
-  few.diagonal() += bend(start_.priors, start_.x);
+  few += bend(start_.priors, start_.x);
   result.scale = (2.0 * with_floor(few).inverse().diagonal()).cwiseSqrt();
   Vector x = start_.x, g;
   const auto errors = StochasticLikelihood::Errors::gradient_too;
@@ -162,7 +154,8 @@ void RefinementSearch::finish(Refinement& result) const {
   result.moved = (result.parameters - result.start).cwiseQuotient(result.scale);
   const Vector differences = result.before.probe_criteria - result.after.probe_criteria;
   const auto R = static_cast<double>(differences.size());
-  result.lowered = differences.mean() + penalty(result.start) - penalty(result.parameters);
+  result.lowered =
+      differences.mean() + start_.priors.penalty(result.start) - start_.priors.penalty(result.parameters);
   result.lowered_error =
       result.before.criterion_error == 0.0
           ? 0.0
@@ -180,8 +173,7 @@ void RefinementSearch::finish(Refinement& result) const {
 void check(const StochasticLikelihood& likelihood, const RefinementStart& start) {
   const Index size = likelihood.parameters();
   require(start.x.size() == size && start.lower.size() == size && start.upper.size() == size &&
-              static_cast<Index>(start.priors.size()) == size && start.curvature.rows() == size &&
-              start.curvature.cols() == size,
+              start.priors.size() == size && start.curvature.rows() == size && start.curvature.cols() == size,
           "sizes of a refinement's start", start.x.size(), fmt::format("must be {}", size));
   require(start.x.allFinite() && start.curvature.allFinite(), "start of a refinement", "NaN or infinity",
           "must be finite, and its curvature too");

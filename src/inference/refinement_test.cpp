@@ -25,9 +25,9 @@ class Refining : public ::testing::Test {
   std::shared_ptr<const KernelFamily> family(Index n) const {
     return std::make_shared<KernelFamily>(parse_kernel_sum("rbf"), X_.topRows(n));
   }
-  static std::vector<ParameterPrior> priors(const OperatorFamily& family) {
-    std::vector<ParameterPrior> all_priors = default_priors(family);
-    all_priors.push_back(
+  static Prior priors(const OperatorFamily& family) {
+    Prior all_priors = default_priors(family);
+    all_priors.add(
         ParameterPrior::normal(-std::log(family.at(family.start())->H().diagonal().mean()), signal_prior_sd));
     return all_priors;
   }
@@ -66,11 +66,8 @@ class Refining : public ::testing::Test {
   // Q + penalties on all rows by Cholesky.
   double penalised(const Vector& x) const {
     const std::shared_ptr<const KernelFamily> large = family(all);
-    double value =
-        RestrictedLikelihood(*large, {.y = y_}, FixedEffects::intercept(all)).at(x, false).criterion;
-    const std::vector<ParameterPrior> all_priors = priors(*large);
-    for (Index k = 0; k < x.size(); ++k) value += all_priors[static_cast<std::size_t>(k)].penalty(x(k));
-    return value;
+    return RestrictedLikelihood(*large, {.y = y_}, FixedEffects::intercept(all)).at(x, false).criterion +
+           priors(*large).penalty(x);
   }
 
   Matrix X_;

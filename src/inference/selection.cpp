@@ -32,7 +32,6 @@ class CandidateSearch {
 
  private:
   double objective(const Vector& x, Vector& gradient) const;
-  double penalty(const Vector& x) const;
   Vector start_of(int start) const;
   void set_bounds(double mean_diagonal);
   void judge(CandidateFit& fit) const;
@@ -40,8 +39,8 @@ class CandidateSearch {
   const Candidate& candidate_;
   const SelectionOptions& options_;
   RestrictedLikelihood likelihood_;
-  std::vector<ParameterPrior> priors_;  // of all parameters
-  std::string problem_;                 // why nothing can be estimated
+  Prior priors_;         // of all parameters
+  std::string problem_;  // why nothing can be estimated
   Vector lower_, upper_;
   double log_unit_ = 0.0;  // log tau at r = 1
   BoxMinimum best_;
@@ -57,10 +56,9 @@ CandidateSearch::CandidateSearch(const Candidate& candidate, const Response& res
       likelihood_(*candidate.family, response, fixed, options.transform),
       priors_(candidate.priors) {
   const OperatorFamily& family = *candidate.family;
-  if (priors_.empty()) priors_ = default_priors(family);
-  require(static_cast<Index>(priors_.size()) == family.parameters(),
-          fmt::format("number of priors of '{}'", candidate.name), priors_.size(),
-          "must be 0 or the number of the family's parameters");
+  if (priors_.size() == 0) priors_ = default_priors(family);
+  require(priors_.size() == family.parameters(), fmt::format("number of priors of '{}'", candidate.name),
+          priors_.size(), "must be 0 or the number of the family's parameters");
   const Vector start = family.start(), low = family.lower(), high = family.upper();
   require(low.size() == start.size() && high.size() == start.size() && (low.array() <= high.array()).all(),
           fmt::format("bounds of '{}'", candidate.name), "sizes differ or lower > upper", "must be a box");
@@ -83,24 +81,17 @@ void CandidateSearch::set_bounds(double mean_diagonal) {
   upper_.head(m) = family.upper();
   lower_(m) = log_unit_ + std::log(options_.lowest_signal);
   upper_(m) = log_unit_ + std::log(options_.highest_signal);
-  priors_.push_back(ParameterPrior::normal(log_unit_, signal_prior_sd));
+  priors_.add(ParameterPrior::normal(log_unit_, signal_prior_sd));
   if (!likelihood_.transforms()) return;
   lower_(m + 1) = options_.lowest_lambda;
   upper_(m + 1) = options_.highest_lambda;
-  priors_.push_back(ParameterPrior::normal(1.0, lambda_sd));
-}
-
-double CandidateSearch::penalty(const Vector& x) const {
-  double sum = 0.0;
-  for (Index k = 0; k < x.size(); ++k) sum += priors_[static_cast<std::size_t>(k)].penalty(x(k));
-  return sum;
+  priors_.add(ParameterPrior::normal(1.0, lambda_sd));
 }
 
 double CandidateSearch::objective(const Vector& x, Vector& gradient) const {
   const LikelihoodValue value = likelihood_.at(x);
-  gradient = value.gradient;
-  for (Index k = 0; k < x.size(); ++k) gradient(k) += priors_[static_cast<std::size_t>(k)].slope(x(k));
-  return value.criterion + penalty(x);
+  gradient = value.gradient + priors_.slope(x);
+  return value.criterion + priors_.penalty(x);
 }
 
 // Parameters of the family as asked for; tau and lambda the best of a few at those.
@@ -122,7 +113,7 @@ Vector CandidateSearch::start_of(int start) const {
     const Vector values = likelihood_.criteria(*point, x(m), lambdas);
     for (Index k = 0; k < lambdas.size(); ++k) {
       if (likelihood_.transforms()) x(m + 1) = std::clamp(lambdas(k), lower_(m + 1), upper_(m + 1));
-      const double value = values(k) + penalty(x);
+      const double value = values(k) + priors_.penalty(x);
       if (least == std::numeric_limits<double>::infinity() || value < least) {
         best = x;
         least = value;
@@ -188,7 +179,7 @@ void CandidateSearch::judge(CandidateFit& fit) const {
     if (!low && !high) continue;
     fit.at_bound.push_back(fmt::format("{} = its {} bound {:.6g}", names[index], low ? "lower" : "upper",
                                        low ? lower_(k) : upper_(k)));
-    if (low && priors_[index].kind == ParameterPrior::Kind::half_cauchy) continue;
+    if (low && priors_.of(k).kind == ParameterPrior::Kind::exchangeable) continue;  // switched off
     if (!warned.empty()) warned += ", ";
     warned += fit.at_bound.back();
   }

@@ -62,7 +62,7 @@ TEST(ChoiceGuard, LeavesNoRowsOutWhereTheLikelihoodIsDecisive) {
   EXPECT_EQ(choice.guard->folds, 0);
   EXPECT_GT(choice.guard->schwarz_lead, decisive_lead);
   EXPECT_FALSE(choice.guard->overruled);
-  EXPECT_EQ(choice.best, choice.guard->preferred);
+  EXPECT_EQ(choice.best, choice.guard->likeliest);
   EXPECT_THAT(choice.guard->sentence, HasSubstr(": decisive by Schwarz's criterion"));
 }
 
@@ -73,7 +73,7 @@ TEST(ChoiceGuard, KeepsTheLikelihoodsChoiceWhereRowsLeftOutAgree) {
     const KernelChoice choice = choose_kernel({}, rows_of(60, 1, 0.9, seed), options_of("ntk:relu:1"));
     ASSERT_TRUE(choice.guard);
     if (choice.guard->folds == 0) continue;
-    EXPECT_EQ(choice.best, choice.guard->takes_rival() ? choice.guard->rival : choice.guard->preferred);
+    EXPECT_EQ(choice.best, choice.guard->takes_rival() ? choice.guard->rival : choice.guard->likeliest);
     ++asked;
     kept += choice.guard->overruled ? 0 : 1;
   }
@@ -109,7 +109,7 @@ TEST(ChoiceGuard, SaysWhyItCannotLeaveRowsOut) {
     if (choice.guard->problem.empty()) continue;
     EXPECT_EQ(choice.guard->folds, 0);
     EXPECT_THAT(choice.guard->problem, HasSubstr("as many rows as folds"));
-    EXPECT_EQ(choice.best, choice.guard->preferred);
+    EXPECT_EQ(choice.best, choice.guard->likeliest);
     ++asked;
   }
 

@@ -15,8 +15,6 @@
 namespace gradflow {
 namespace {
 
-constexpr double akaike = 2.0;  // for each parameter, on the scale of -2 log L
-
 class Chooser {
  public:
   Chooser(const Dataset& data, const ChoiceOptions& options, Progress* progress)
@@ -168,23 +166,18 @@ class Chooser {
     families_.push_back(task.family);
   }
 
-  // Penalised -2 log L; with the guard, plus 2 for each parameter.
-  double score(const CandidateReport& candidate, double per_parameter) const {
-    return candidate.fit.penalised_criterion +
-           per_parameter * static_cast<double>(candidate.fit.parameter_count);
-  }
   bool guarded() const { return options_.select && options_.guard_folds > 0; }
 
-  Index least(double per_parameter) const {
+  // By the penalised likelihood.
+  void judge() {
     Index best = -1;
     for (std::size_t i = 0; i < choice_.candidates.size(); ++i) {
-      const double value = score(choice_.candidates[i], per_parameter);
-      if (std::isfinite(value) && (best < 0 || value < score(report_of(best), per_parameter)))
+      const double value = choice_.candidates[i].fit.penalised_criterion;
+      if (std::isfinite(value) && (best < 0 || value < report_of(best).fit.penalised_criterion))
         best = static_cast<Index>(i);
     }
-    return best;
+    take(best);
   }
-  void judge() { take(least(guarded() ? akaike : 0.0)); }
 
   // The likelihood's choice against kernels with fewer parameters; see choose_kernel().
   void guard(const KernelSum& given, TransformKind asked) {
@@ -226,8 +219,7 @@ class Chooser {
   // By Schwarz's criterion.
   ChoiceGuard nearest_rival() const {
     ChoiceGuard guard;
-    guard.likeliest = least(0.0);
-    guard.preferred = choice_.best;
+    guard.likeliest = choice_.best;
     const double log_count = std::log(static_cast<double>(sample_.fixed.residual_dimension()));
     for (std::size_t i = 0; i < choice_.candidates.size(); ++i) {
       const CandidateReport& candidate = choice_.candidates[i];
@@ -315,24 +307,20 @@ class Chooser {
   }
 
   std::string sentence(const ChoiceGuard& guard) const {
-    std::string text;
-    if (guard.likeliest != guard.preferred)
-      text = fmt::format(
-          "The likelihood alone prefers {}, Akaike's criterion, which charges for parameters, {}: {}. ",
-          named(guard.likeliest), named(guard.preferred), comparison(guard.likeliest, guard.preferred));
-    if (guard.rival < 0) return text + "There is no simpler kernel to hold it against.";
-    text += comparison(guard.preferred, guard.rival);
+    if (guard.rival < 0)
+      return fmt::format("The likelihood prefers {}: there is no simpler kernel to hold it against.",
+                         named(guard.likeliest));
+    const std::string text = comparison(guard.likeliest, guard.rival);
     if (!guard.problem.empty())
       return fmt::format("{}: not decisive, but rows cannot be left out ({}), so it stays.", text,
                          guard.problem);
-    if (guard.folds == 0) return text + ": decisive by Schwarz's criterion as well.";
+    if (guard.folds == 0) return text + ": decisive by Schwarz's criterion.";
     return fmt::format(
         "{}: not decisive by Schwarz's criterion. Estimated again without each of {} folds, they give a row "
         "left out a mean log density of {:.4f} and {:.4f} (difference {:.4f}, s.e. {:.2g}): {}.",
-        text, guard.folds, report_of(guard.preferred).left_out_log_density,
+        text, guard.folds, report_of(guard.likeliest).left_out_log_density,
         report_of(guard.rival).left_out_log_density, guard.density_lead, guard.standard_error,
-        guard.takes_rival() ? "no gain of more than a standard error, so the simpler kernel is taken"
-                            : "a gain of more than a standard error, so the former is taken");
+        guard.takes_rival() ? "no gain, so the simpler kernel is taken" : "a gain, so the former is taken");
   }
 
   void warn() {

@@ -43,7 +43,7 @@ RefinementStart start_of(const CandidateFit& fit, const OperatorFamily& small, c
   start.lower << large.lower(), unit + std::log(box.lowest_signal);
   start.upper << large.upper(), unit + std::log(box.highest_signal);
   start.priors = default_priors(large);
-  start.priors.push_back(ParameterPrior::normal(unit, signal_prior_sd));
+  start.priors.add(ParameterPrior::normal(unit, signal_prior_sd));
   return start;
 }
 

@@ -37,14 +37,12 @@ double penalised_on_all(const Dataset& rows, const KernelSum& kernel, double log
   const KernelFamily family(parse_kernel_sum("rbf"), rows.X);
   const RestrictedLikelihood likelihood(family, {.y = unstandardize_response(rows.recipe, rows.y)},
                                         FixedEffects::intercept(all));
-  const std::vector<ParameterPrior> priors = default_priors(family);
-  const ParameterPrior signal =
-      ParameterPrior::normal(-std::log(family.at(family.start())->H().diagonal().mean()), signal_prior_sd);
+  Prior priors = default_priors(family);
+  priors.add(
+      ParameterPrior::normal(-std::log(family.at(family.start())->H().diagonal().mean()), signal_prior_sd));
   Vector x(family.parameters() + 1);
   x << family.parameters_of(kernel), log_tau;
-  double value = likelihood.at(x, false).criterion + signal.penalty(log_tau);
-  for (Index k = 0; k < family.parameters(); ++k) value += priors[static_cast<std::size_t>(k)].penalty(x(k));
-  return value;
+  return likelihood.at(x, false).criterion + priors.penalty(x);
 }
 
 TEST(RefineKernel, ComesNearTheChoiceOnAllRows) {

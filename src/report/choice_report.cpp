@@ -115,7 +115,6 @@ std::string repeated_text(const Job& job, const PreparedJob& prepared) {
 
 Json guard_json(const ChoiceGuard& guard) {
   return {{"likeliest", guard.likeliest},
-          {"preferred", guard.preferred},
           {"rival", guard.rival < 0 ? Json(nullptr) : Json(guard.rival)},
           {"likelihood_lead", number(guard.likelihood_lead)},
           {"schwarz_lead", number(guard.schwarz_lead)},

@@ -38,7 +38,7 @@ struct SelectionOptions {
 struct Candidate {
   std::string name{};
   std::shared_ptr<const OperatorFamily> family{};
-  std::vector<ParameterPrior> priors{};
+  Prior priors{};
 };
 
 /// One local search.
@@ -78,7 +78,7 @@ struct Selection {
 
 /// Chooses an operator, and its parameters, by the restricted likelihood of the response.
 ///
-///     minimise  Q(p, log tau, lambda) + sum_k penalty_k(p_k) + log(r)^2/9 + (lambda - 1)^2,
+///     minimise  Q(p, log tau, lambda) + penalty(p) (prior.h) + log(r)^2/9 + (lambda - 1)^2,
 ///     r = tau tr H(start)/n, prior variance of the function over that of the noise
 ///
 /// over each family's bounds; the candidate with the lowest minimum is best. All are given the same response,

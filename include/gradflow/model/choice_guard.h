@@ -16,24 +16,21 @@ namespace gradflow {
 /// KernelChoice::candidates.
 struct ChoiceGuard {
   Index likeliest = -1;  ///< least penalised -2 log L
-  Index preferred = -1;  ///< least with 2 for each parameter (Akaike)
   Index rival =
       -1;  ///< with fewer parameters: the nearest by Schwarz's criterion, or, with folds, the densest
-  double likelihood_lead = std::numeric_limits<double>::quiet_NaN();  ///< -2 log L, rival less preferred
+  double likelihood_lead = std::numeric_limits<double>::quiet_NaN();  ///< -2 log L, rival less likeliest
   /// The same by Schwarz's criterion, -2 log L + k log N of k parameters and N = n - q: above
   /// decisive_lead no rows are left out.
   double schwarz_lead = std::numeric_limits<double>::quiet_NaN();
-  int folds = 0;  ///< 0: both criteria agree, there is no rival, or `problem`
-  /// Mean log density of a row left out, preferred less rival, and its standard error over the rows.
+  int folds = 0;  ///< 0: decisive, there is no rival, or `problem`
+  /// Mean log density of a row left out, likeliest less rival, and its standard error over the rows.
   double density_lead = std::numeric_limits<double>::quiet_NaN();
   double standard_error = std::numeric_limits<double>::quiet_NaN();
   bool overruled = false;  ///< the kernel taken is not the likeliest
-  std::string problem{};   ///< why rows cannot be left out, a clause: the preferred kernel stays
+  std::string problem{};   ///< why rows cannot be left out, a clause: the likeliest kernel stays
   std::string sentence{};  ///< all of it, for people
 
-  /// The simplest kernel within a standard error of the best is taken.
-  /// Source: Breiman, Friedman, Olshen and Stone (1984), Classification and Regression Trees, section 3.4.3.
-  bool takes_rival() const { return folds > 0 && density_lead <= standard_error; }
+  bool takes_rival() const { return folds > 0 && density_lead <= 0.0; }
 };
 
 /// Twice the logarithm of a Bayes factor beyond which evidence is "very strong".
