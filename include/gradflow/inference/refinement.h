@@ -20,10 +20,10 @@ struct RefinementOptions {
 
 /// Where a refinement begins: x = (p, log tau).
 struct RefinementStart {
-  Vector x{}, lower{}, upper{};          ///< m + 1, and the box
-  Prior priors{};  ///< m + 1
-  Matrix curvature{};                    ///< of Q without penalties on `rows` rows, (m + 1) x (m + 1)
-  Index rows = 0;                        ///< >= 1
+  Vector x{}, lower{}, upper{};  ///< m + 1, and the box
+  Prior priors{};                ///< m + 1
+  Matrix curvature{};            ///< of Q without penalties on `rows` rows, (m + 1) x (m + 1)
+  Index rows = 0;                ///< >= 1
 };
 
 struct Refinement {

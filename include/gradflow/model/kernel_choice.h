@@ -98,10 +98,10 @@ struct KernelChoice {
 /// With guard_folds kernels with fewer parameters are candidates too: with one relevance for all features,
 /// and (without candidates of the user's) the kernel as given. Parameters that were fitted flatter likelihood
 /// and leave-one-out alike, and the priors on them limit this only so far. So where -2 log L + k log N
-/// (Schwarz) of the best is not less than that of every simpler kernel by decisive_lead, it, the best with one
-/// relevance and the kernel as given are estimated again without each fold. It is taken if it gives the rows
-/// left out a larger mean log density than the better of the others, otherwise that other (choice_guard.h).
-/// Without guard_folds the least penalised criterion decides.
+/// (Schwarz) of the best is not less than that of every simpler kernel by decisive_lead, it, the best with
+/// one relevance and the kernel as given are estimated again without each fold. It is taken if it gives the
+/// rows left out a larger mean log density than the better of the others, otherwise that other
+/// (choice_guard.h). Without guard_folds the least penalised criterion decides.
 ///
 /// Searches run side by side, each with BLAS on one thread: the same bits for any number of threads.
 /// Cost: for every candidate tens of Cholesky factorisations and inverses of the rows looked at; for the
