@@ -11,12 +11,14 @@
 namespace gradflow {
 namespace {
 
-constexpr double dof = 3.0;
+constexpr double t_dof = 3.0;
 constexpr std::size_t most_starts = 32;
 
 // -2 log of the t density at u, relative to its mode, by u, and the slope over u.
-double t_penalty(double u, double scale) { return (dof + 1.0) * std::log1p(u * u / (dof * scale * scale)); }
-double t_weight(double u, double scale) { return 2.0 * (dof + 1.0) / (dof * scale * scale + u * u); }
+double t_penalty(double u, double scale) {
+  return (t_dof + 1.0) * std::log1p(u * u / (t_dof * scale * scale));
+}
+double t_weight(double u, double scale) { return 2.0 * (t_dof + 1.0) / (t_dof * scale * scale + u * u); }
 
 // 2 log(1 + exp(2 m)), its slope, and a bound of its curvature.
 double common_penalty(double m) {
