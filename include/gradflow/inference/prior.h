@@ -38,13 +38,12 @@ constexpr double relevance_scale = 1.0;
 
 /// The priors of all parameters of a search, as a penalty on minus twice the log-likelihood:
 ///
-///     sum_normal (p - location)^2 / scale^2
-///       + sum_groups min_m [ 2 log(1 + exp(2 m)) + sum_k 4 log(1 + (p_k - location_k - m)^2 / (3 scale_k^2))
-///       ]
+///     sum_normal (p - location)^2 / scale^2  +  sum_groups min_m f(m),
+///     f(m) = 2 log(1 + exp(2 m)) + sum_k 4 log(1 + (p_k - location_k - m)^2 / (3 scale_k^2))
 ///
-/// 0 at its least (for groups, as m falls). The minimum over m is global (found from up to 32 of the group's
-/// own values by reweighting), so the penalty is continuous; its slope jumps only where two m are equally
-/// good. Cost: up to 1,600 flops for each parameter of a group.
+/// At least 0; for groups that is reached as m falls. The minimum over m is sought from up to 32 of the
+/// group's own values by reweighting. The penalty is continuous; its slope jumps only where two m are equally
+/// good. Cost: at most some 50,000 flops for each parameter of a group.
 class Prior {
  public:
   Prior() = default;
