@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <string>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 
 namespace gradflow {
@@ -22,25 +22,20 @@ double t_weight(double u, double scale) { return 2.0 * (t_dof + 1.0) / (t_dof * 
 
 // 2 log(1 + exp(2 m)), its slope, and a bound of its curvature.
 double common_penalty(double m) {
-  return m > 0.0 ? 4.0 * m + 2.0 * std::log1p(std::exp(-2.0 * m)) : 2.0 * std::log1p(std::exp(2.0 * m));
+  return 4.0 * std::max(m, 0.0) + 2.0 * std::log1p(std::exp(-2.0 * std::abs(m)));
 }
 double common_slope(double m) { return 4.0 / (1.0 + std::exp(-2.0 * m)); }
 constexpr double common_curvature = 2.0;
 
 }  // namespace
 
-void Prior::check(const Vector& p) const {
-  require(p.size() == size(), "number of parameters with a prior", p.size(),
-          fmt::format("must be {}", size()));
+Prior::Prior(const std::vector<ParameterPrior>& parameters) {
+  for (const ParameterPrior& prior : parameters) add(prior);
 }
 
-std::vector<std::vector<Index>> Prior::groups() const {
-  std::map<int, std::vector<Index>> members;
-  for (Index k = 0; k < size(); ++k)
-    if (of(k).kind == ParameterPrior::Kind::exchangeable) members[of(k).group].push_back(k);
-  std::vector<std::vector<Index>> all;
-  for (auto& [group, indices] : members) all.push_back(std::move(indices));
-  return all;
+void Prior::add(const ParameterPrior& prior) {
+  if (prior.kind == ParameterPrior::Kind::exchangeable) groups_[prior.group].push_back(size());
+  parameters_.push_back(prior);
 }
 
 // Reweighting, with a parabola above the common penalty, descends from any start; there may be several
@@ -56,7 +51,7 @@ double Prior::common_shift(const Vector& p, const std::vector<Index>& group) con
   for (const Index k : group) starts.push_back(deviation(k));
   std::sort(starts.begin(), starts.end());
   const std::size_t step = (starts.size() + most_starts - 1) / most_starts;
-  double best = 0.0, least = std::numeric_limits<double>::infinity();
+  double best = 0.0, least = infinity;
   for (std::size_t i = step / 2; i < starts.size(); i += step) {
     double m = starts[i];
     for (int iteration = 0; iteration < 200; ++iteration) {
@@ -79,34 +74,27 @@ double Prior::common_shift(const Vector& p, const std::vector<Index>& group) con
   return best;
 }
 
-double Prior::penalty(const Vector& p) const {
-  check(p);
-  double sum = 0.0;
-  for (Index k = 0; k < size(); ++k)
-    if (of(k).kind == ParameterPrior::Kind::normal) sum += std::pow((p(k) - of(k).location) / of(k).scale, 2);
-  for (const std::vector<Index>& group : groups()) {
-    const double m = common_shift(p, group);
-    sum += common_penalty(m);
-    for (const Index k : group) sum += t_penalty(p(k) - of(k).location - m, of(k).scale);
+Prior::Value Prior::at(const Vector& p) const {
+  require(p.size() == size(), "number of parameters with a prior", p.size(),
+          fmt::format("must be {}", size()));
+  Value value{.slope = Vector::Zero(size())};
+  for (Index k = 0; k < size(); ++k) {
+    if (of(k).kind != ParameterPrior::Kind::normal) continue;
+    const double u = (p(k) - of(k).location) / of(k).scale;
+    value.penalty += u * u;
+    value.slope(k) = 2.0 * u / of(k).scale;
   }
-  return sum;
-}
-
-Vector Prior::slope(const Vector& p) const {
-  check(p);
-  Vector g = Vector::Zero(size());
-  for (Index k = 0; k < size(); ++k)
-    if (of(k).kind == ParameterPrior::Kind::normal)
-      g(k) = 2.0 * (p(k) - of(k).location) / (of(k).scale * of(k).scale);
   // m is at its best: its own change adds nothing to first order.
-  for (const std::vector<Index>& group : groups()) {
+  for (const auto& [name, group] : groups_) {
     const double m = common_shift(p, group);
+    value.penalty += common_penalty(m);
     for (const Index k : group) {
       const double u = p(k) - of(k).location - m;
-      g(k) = t_weight(u, of(k).scale) * u;
+      value.penalty += t_penalty(u, of(k).scale);
+      value.slope(k) = t_weight(u, of(k).scale) * u;
     }
   }
-  return g;
+  return value;
 }
 
 Prior default_priors(const OperatorFamily& family) {

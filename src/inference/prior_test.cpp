@@ -32,7 +32,7 @@ TEST(Prior, PenaltyOfAGroupIsTheLeastOverItsCommonShift) {
   for (const double spread : {0.1, 1.0, 4.0})
     for (const Index count : {1, 2, 13}) {
       const Vector p = spread * random.normals(count);
-      EXPECT_NEAR(exchangeable(count, 0.3, 0.7).penalty(p), by_grid(p, 0.3, 0.7), 1e-5) << spread << count;
+      EXPECT_NEAR(exchangeable(count, 0.3, 0.7).at(p).penalty, by_grid(p, 0.3, 0.7), 1e-5) << spread << count;
     }
 }
 
@@ -41,7 +41,7 @@ TEST(Prior, PenaltyOfALargeGroupIsTheGlobalLeast) {
   Vector p(100);
   p << Vector::Constant(30, 2.0), Vector::Constant(70, -3.0);
   p += 0.05 * RandomStream(2, "jitter").normals(100);
-  EXPECT_NEAR(exchangeable(100).penalty(p), by_grid(p, 0.0, 0.5), 1e-4);
+  EXPECT_NEAR(exchangeable(100).at(p).penalty, by_grid(p, 0.0, 0.5), 1e-4);
 }
 
 TEST(Prior, SlopesEqualCentralDifferences) {
@@ -52,10 +52,10 @@ TEST(Prior, SlopesEqualCentralDifferences) {
   prior.add(ParameterPrior{});
   const Vector p{{-0.6, 0.9, -2.0, 5.0, 0.1, -7.0, 0.4, 1.0, 3.0}};
 
-  const Vector slope = prior.slope(p);
+  const Vector slope = prior.at(p).slope;
   for (Index k = 0; k < p.size(); ++k) {
     const Vector step = 1e-5 * Vector::Unit(p.size(), k);
-    EXPECT_NEAR(slope(k), (prior.penalty(p + step) - prior.penalty(p - step)) / 2e-5, 1e-6) << k;
+    EXPECT_NEAR(slope(k), (prior.at(p + step).penalty - prior.at(p - step).penalty) / 2e-5, 1e-6) << k;
   }
   EXPECT_EQ(slope(8), 0.0);
 }
@@ -63,7 +63,7 @@ TEST(Prior, SlopesEqualCentralDifferences) {
 TEST(Prior, ACommonFactorOfAllRelevancesCostsAsMuchAsOfOne) {
   for (const double shift : {-8.0, -1.5, 1.5}) {
     const double half_cauchy = 2.0 * std::log1p(std::exp(2.0 * shift));
-    EXPECT_NEAR(exchangeable(50).penalty(Vector::Constant(50, shift)), half_cauchy, 0.05) << shift;
+    EXPECT_NEAR(exchangeable(50).at(Vector::Constant(50, shift)).penalty, half_cauchy, 0.05) << shift;
   }
 }
 
@@ -72,9 +72,9 @@ TEST(Prior, OneFeatureFarFromTheOthersPaysForItselfOnly) {
   one(3) = 6.0;
   two(3) = two(7) = 6.0;
   const Prior prior = exchangeable(20);
-  const double common = prior.penalty(Vector::Zero(20)), alone = 4.0 * std::log1p(36.0 / 0.75);
-  EXPECT_NEAR(prior.penalty(one) - common, alone, 0.2);
-  EXPECT_NEAR(prior.penalty(two) - common, 2.0 * alone, 0.4);
+  const double common = prior.at(Vector::Zero(20)).penalty, alone = 4.0 * std::log1p(36.0 / 0.75);
+  EXPECT_NEAR(prior.at(one).penalty - common, alone, 0.2);
+  EXPECT_NEAR(prior.at(two).penalty - common, 2.0 * alone, 0.4);
 }
 
 TEST(Prior, TermsOfASumHaveGroupsOfTheirOwn) {
@@ -95,8 +95,8 @@ TEST(Prior, TermsOfASumHaveGroupsOfTheirOwn) {
 }
 
 TEST(Prior, WrongNumberOfParametersIsRefused) {
-  EXPECT_THROW(exchangeable(3).penalty(Vector::Zero(2)), InputError);
-  EXPECT_THROW(exchangeable(3).slope(Vector::Zero(4)), InputError);
+  EXPECT_THROW(exchangeable(3).at(Vector::Zero(2)), InputError);
+  EXPECT_THROW(exchangeable(3).at(Vector::Zero(4)), InputError);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ Matrix bend(const Prior& priors, const Vector& x) {
   Matrix result(x.size(), x.size());
   for (Index k = 0; k < x.size(); ++k) {
     const Vector step = h * Vector::Unit(x.size(), k);
-    result.col(k) = (priors.slope(x + step) - priors.slope(x - step)) / (2.0 * h);
+    result.col(k) = (priors.at(x + step).slope - priors.at(x - step).slope) / (2.0 * h);
   }
   return 0.5 * (result + result.transpose());
 }
@@ -47,17 +47,16 @@ class RefinementSearch {
   const StochasticLikelihood& likelihood_;
   const RefinementStart& start_;
   const RefinementOptions& options_;
+  Matrix bend_;  // of the penalty at the start
   Matrix B_;
   int evaluations_ = 0;
 };
 
 RefinementSearch::RefinementSearch(const StochasticLikelihood& likelihood, const RefinementStart& start,
                                    const RefinementOptions& options)
-    : likelihood_(likelihood), start_(start), options_(options) {
+    : likelihood_(likelihood), start_(start), options_(options), bend_(bend(start.priors, start.x)) {
   const double share = static_cast<double>(likelihood.rows()) / static_cast<double>(start.rows);
-  B_ = share * start.curvature;
-  B_ += bend(start.priors, start.x);
-  B_ = with_floor(B_);
+  B_ = with_floor(share * start.curvature + bend_);
 }
 
 bool RefinementSearch::evaluate(const Vector& x, StochasticLikelihood::Errors errors, ProbedLikelihood& value,
@@ -67,7 +66,7 @@ bool RefinementSearch::evaluate(const Vector& x, StochasticLikelihood::Errors er
   value = likelihood_.at(x, errors);
   ++evaluations_;
   if (value.gradient.size() == 0 || !value.gradient.allFinite()) return false;
-  g = value.gradient + start_.priors.slope(x);
+  g = value.gradient + start_.priors.at(x).slope;
   return true;
 }
 
@@ -109,9 +108,7 @@ void RefinementSearch::learn(const Vector& s, const Vector& y) {
 Refinement RefinementSearch::run() {
   Refinement result;
   result.start = result.parameters = start_.x;
-  Matrix few = start_.curvature;
-  few += bend(start_.priors, start_.x);
-  result.scale = (2.0 * with_floor(few).inverse().diagonal()).cwiseSqrt();
+  result.scale = (2.0 * with_floor(start_.curvature + bend_).inverse().diagonal()).cwiseSqrt();
   Vector x = start_.x, g;
   const auto errors = StochasticLikelihood::Errors::gradient_too;
   if (!evaluate(x, errors, result.before, g)) {
@@ -154,8 +151,8 @@ void RefinementSearch::finish(Refinement& result) const {
   result.moved = (result.parameters - result.start).cwiseQuotient(result.scale);
   const Vector differences = result.before.probe_criteria - result.after.probe_criteria;
   const auto R = static_cast<double>(differences.size());
-  result.lowered =
-      differences.mean() + start_.priors.penalty(result.start) - start_.priors.penalty(result.parameters);
+  result.lowered = differences.mean() + start_.priors.at(result.start).penalty -
+                   start_.priors.at(result.parameters).penalty;
   result.lowered_error =
       result.before.criterion_error == 0.0
           ? 0.0

@@ -67,7 +67,7 @@ class Refining : public ::testing::Test {
   double penalised(const Vector& x) const {
     const std::shared_ptr<const KernelFamily> large = family(all);
     return RestrictedLikelihood(*large, {.y = y_}, FixedEffects::intercept(all)).at(x, false).criterion +
-           priors(*large).penalty(x);
+           priors(*large).at(x).penalty;
   }
 
   Matrix X_;

@@ -90,8 +90,9 @@ void CandidateSearch::set_bounds(double mean_diagonal) {
 
 double CandidateSearch::objective(const Vector& x, Vector& gradient) const {
   const LikelihoodValue value = likelihood_.at(x);
-  gradient = value.gradient + priors_.slope(x);
-  return value.criterion + priors_.penalty(x);
+  const Prior::Value prior = priors_.at(x);
+  gradient = value.gradient + prior.slope;
+  return value.criterion + prior.penalty;
 }
 
 // Parameters of the family as asked for; tau and lambda the best of a few at those.
@@ -113,7 +114,7 @@ Vector CandidateSearch::start_of(int start) const {
     const Vector values = likelihood_.criteria(*point, x(m), lambdas);
     for (Index k = 0; k < lambdas.size(); ++k) {
       if (likelihood_.transforms()) x(m + 1) = std::clamp(lambdas(k), lower_(m + 1), upper_(m + 1));
-      const double value = values(k) + priors_.penalty(x);
+      const double value = values(k) + priors_.at(x).penalty;
       if (least == std::numeric_limits<double>::infinity() || value < least) {
         best = x;
         least = value;

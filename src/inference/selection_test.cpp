@@ -66,8 +66,8 @@ TEST_F(Select, EndsWhereThePenalisedCriterionHasNoDescentInsideTheBounds) {
   EXPECT_DOUBLE_EQ(value.criterion, fit.criterion);
   // H has a diagonal of 1/n: tau = n at a signal as large as the noise.
   const Prior relevances(std::vector<ParameterPrior>(3, ParameterPrior::exchangeable(-1.0, relevance_scale)));
-  const double penalty = std::pow((x(3) - std::log(80.0)) / 3.0, 2) + relevances.penalty(x.head(3));
-  const Vector slopes = value.gradient.head(3) + relevances.slope(x.head(3));
+  const double penalty = std::pow((x(3) - std::log(80.0)) / 3.0, 2) + relevances.at(x.head(3)).penalty;
+  const Vector slopes = value.gradient.head(3) + relevances.at(x.head(3)).slope;
   for (Index k = 0; k < 3; ++k) {
     const double slope = slopes(k);
     if (x(k) == family.lower()(k))

@@ -42,7 +42,7 @@ double penalised_on_all(const Dataset& rows, const KernelSum& kernel, double log
       ParameterPrior::normal(-std::log(family.at(family.start())->H().diagonal().mean()), signal_prior_sd));
   Vector x(family.parameters() + 1);
   x << family.parameters_of(kernel), log_tau;
-  return likelihood.at(x, false).criterion + priors.penalty(x);
+  return likelihood.at(x, false).criterion + priors.at(x).penalty;
 }
 
 TEST(RefineKernel, ComesNearTheChoiceOnAllRows) {

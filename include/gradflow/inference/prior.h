@@ -1,6 +1,6 @@
 #pragma once
 
-#include <utility>
+#include <map>
 #include <vector>
 
 #include "gradflow/operators/operator_family.h"
@@ -47,22 +47,24 @@ constexpr double relevance_scale = 1.0;
 class Prior {
  public:
   Prior() = default;
-  explicit Prior(std::vector<ParameterPrior> parameters) : parameters_(std::move(parameters)) {}
+  explicit Prior(const std::vector<ParameterPrior>& parameters);
 
-  void add(const ParameterPrior& prior) { parameters_.push_back(prior); }
+  void add(const ParameterPrior& prior);
   Index size() const noexcept { return static_cast<Index>(parameters_.size()); }
   const ParameterPrior& of(Index k) const { return parameters_[static_cast<std::size_t>(k)]; }
 
+  struct Value {
+    double penalty = 0.0;
+    Vector slope{};  ///< d penalty/dp
+  };
   /// Of as many parameters as there are priors: InputError for another number.
-  double penalty(const Vector& p) const;
-  Vector slope(const Vector& p) const;  ///< d penalty/dp
+  Value at(const Vector& p) const;
 
  private:
-  void check(const Vector& p) const;
-  std::vector<std::vector<Index>> groups() const;
   double common_shift(const Vector& p, const std::vector<Index>& group) const;  // m
 
   std::vector<ParameterPrior> parameters_;
+  std::map<int, std::vector<Index>> groups_;  // of the exchangeable ones
 };
 
 /// For parameters whose name holds the word "relevance" exchangeable around the family's own start, those of
