@@ -195,8 +195,9 @@ void for_each_tile(Index blocks, const std::function<void(Index, Index)>& visit)
   const Index most = blocks / 2 + 1;                                         // tiles in a round, or one less
   std::vector<std::atomic<Index>> rounds(static_cast<std::size_t>(blocks));  // done, of each block row
   std::atomic<Index> next{0};
+  std::atomic<bool> failed{false};
   const auto wait_for = [&](Index block, Index round) {
-    while (rounds[static_cast<std::size_t>(block)].load(std::memory_order_acquire) < round)
+    while (rounds[static_cast<std::size_t>(block)].load(std::memory_order_acquire) < round && !failed)
       std::this_thread::yield();
   };
   // Whatever order parallel_for has, tiles are claimed in order: a tile waits only for tiles claimed before
@@ -210,7 +211,13 @@ void for_each_tile(Index blocks, const std::function<void(Index, Index)>& visit)
     if (!low && J <= round) return;
     wait_for(I, round);
     wait_for(J, round);
-    visit(std::max(I, J), std::min(I, J));
+    if (failed) return;
+    try {
+      visit(std::max(I, J), std::min(I, J));
+    } catch (...) {
+      failed = true;
+      throw;
+    }
     for (const Index block : {I, J})
       rounds[static_cast<std::size_t>(block)].store(round + 1, std::memory_order_release);
   });

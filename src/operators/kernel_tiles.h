@@ -77,7 +77,8 @@ void store_tile(const Entry* tile, Index I, Index J, double divisor, Matrix& mat
 
 /// Calls visit(I, J), J <= I, once for every tile of the lower triangle, on all threads, so that visits to
 /// one block row never overlap and have one order: round r = 0, 1, ..., blocks - 1 holds the tiles with I + J
-/// = r modulo `blocks`, where each block row occurs once. visit must not throw.
+/// = r modulo `blocks`, where each block row occurs once. After a visit that throws no further one begins,
+/// and the exception is rethrown.
 void for_each_tile(Index blocks, const std::function<void(Index I, Index J)>& visit);
 
 }  // namespace gradflow
