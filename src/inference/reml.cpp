@@ -136,10 +136,41 @@ Minimum minimise(const SpectralData& data, const Path& family, double bound, int
                             family.kind == PathKind::descent);
 }
 
+// dQ/du and d2Q/du2 of ridge in u = log tau: with g = tau lambda / (1 + tau lambda) and weights (1 - g) z^2,
+// tr g - N E[g] and tr g (1 - g) - N (E[g (1 - 2g)] + E[g]^2).
+std::pair<double, double> ridge_derivatives(const SpectralData& data, double tau) {
+  const Vector g = (tau * data.values.array() / (1.0 + tau * data.values.array())).matrix();
+  const Eigen::ArrayXd weight = (1.0 - g.array()) * data.z.array().square();
+  const double total = weight.sum(), mean = (weight * g.array()).sum() / total;
+  const double bent = (weight * g.array() * (1.0 - 2.0 * g.array())).sum() / total;
+  return {data.trace_of(g) - data.count() * mean,
+          data.trace_of(g.cwiseProduct((1.0 - g.array()).matrix())) - data.count() * (bent + mean * mean)};
+}
+
+// A search by values knows the minimum to the root of the rounding only: Newton's steps on the derivative
+// from there. They are small, or the search's answer stands.
+double polished_ridge(const SpectralData& data, double tau) {
+  constexpr double most = 1e-2;  // in log tau
+  double log_tau = std::log(tau), last = most;
+  for (int step = 0; step < 8; ++step) {
+    const auto [slope, curvature] = ridge_derivatives(data, std::exp(log_tau));
+    const double move = -slope / curvature;
+    if (!(curvature > 0.0) || !(std::abs(move) <= last)) break;
+    log_tau += move;
+    last = std::abs(move);
+  }
+  const double polished = std::exp(log_tau);
+  return std::abs(log_tau - std::log(tau)) <= most ? polished : tau;
+}
+
 RemlFit from_minimum(const SpectralData& data, const Path& family, const Minimum& minimum, double bound,
                      const RemlOptions& options) {
   RemlFit fit;
-  fit.path = family.at(minimum.time);
+  const bool interior = !minimum.at_zero && !minimum.at_bound && minimum.time > 0.0;
+  const double time = family.kind == PathKind::ridge && interior
+                          ? std::min(bound, polished_ridge(data, minimum.time))
+                          : minimum.time;
+  fit.path = family.at(time);
   fit.upper_bound = bound;
   fit.evaluations = minimum.evaluations;
   fit.outcome = outcome_of(minimum);
@@ -153,9 +184,8 @@ RemlFit from_minimum(const SpectralData& data, const Path& family, const Minimum
         "interpolate, and the noise variance is not identified",
         options.largest_shrinkage, bound);
   describe(data, fit);
-  fit.interval =
-      profile_interval([&](double time) { return reml_criterion(data, family.at(time)); }, minimum.grid,
-                       minimum.time, fit.criterion, drop_at(options.level), options.level);
+  fit.interval = profile_interval([&](double t) { return reml_criterion(data, family.at(t)); }, minimum.grid,
+                                  time, fit.criterion, drop_at(options.level), options.level);
   return fit;
 }
 

@@ -127,6 +127,33 @@ TEST(RidgeReml, FindsTheGlobalMinimumOnAFineGrid) {
   }
 }
 
+// A search by values alone knows log tau to the root of the rounding: 1e-6 on flat likelihoods, and other
+// digits with another number of threads.
+TEST(RidgeReml, DerivativeVanishesAtTheMinimum) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SpectralData data = planted_decay(200, seed % 2 == 0 ? 50.0 : 500.0, seed);
+    if (seed % 3 == 0) data.multiplicity = RandomStream(seed, "counts").normals(200).cwiseAbs();
+    const RemlFit fit = fit_reml(data, Path{.kind = PathKind::ridge});
+    ASSERT_EQ(fit.outcome, Outcome::converged) << "seed " << seed;
+    const auto slope = [&](long double tau) {
+      long double squares = 0.0L, shrunk = 0.0L, trace = 0.0L, count = 0.0L;
+      for (Index i = 0; i < data.values.size(); ++i) {
+        const long double times = data.multiplicity.size() > 0 ? data.multiplicity(i) : 1.0;
+        const long double g = tau * data.values(i) / (1.0L + tau * data.values(i)), z = data.z(i);
+        squares += (1.0L - g) * z * z;
+        shrunk += (1.0L - g) * g * z * z;
+        trace += times * g;
+        count += times;
+      }
+      return trace - count * shrunk / squares;
+    };
+
+    const double tau = fit.path.time;
+    EXPECT_LT(slope(tau * (1.0 - 1e-10)), 0.0L) << "seed " << seed;
+    EXPECT_GT(slope(tau * (1.0 + 1e-10)), 0.0L) << "seed " << seed;
+  }
+}
+
 TEST(Reml, ProfileIntervalEndsWhereTheCriterionHasRisenByTheQuantile) {
   const SpectralData data = planted_decay(200, 50.0, 4);
   for (const PathKind kind : {PathKind::flow, PathKind::ridge}) {
