@@ -70,7 +70,8 @@ function(gradflow_test target)
     GRADFLOW_SHARED_DIR="${GRADFLOW_SHARED_DIR}")
   add_test(NAME ${target} COMMAND ${target} ${ARG_COMMAND_ARGS}
            WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
-  set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 1500)
+  # As many programs run at once as there are cores, each on one thread; tests of more threads ask for them.
+  set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900 ENVIRONMENT OMP_NUM_THREADS=1)
 endfunction()
 
 function(gradflow_layer name)

@@ -127,7 +127,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         Of `predict_interval`; None: "cross-validated" where the choice was made again without folds, else
         "calibrated" where leave-one-out errors are known (`error_calibration_`), else "model".
     threads : int, default None
-        Of the whole process; 0: all cores.
+        Of the whole process; 0: OMP_NUM_THREADS, or all cores.
     verbose : bool, default False
         Progress by tqdm.
 

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -15,7 +18,21 @@
 namespace gradflow {
 namespace {
 
-int available_cores() {
+constexpr int most_threads = 4096;  // beyond: a slip
+
+// The first number of OMP_NUM_THREADS (a list has one for each level of nesting); 0 where it holds none.
+int threads_of_environment() {
+  const char* const text = std::getenv("OMP_NUM_THREADS");
+  if (text == nullptr) return 0;
+  int count = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, count);
+  const bool whole = error == std::errc() && (rest == end || *rest == ',');
+  return whole && count >= 1 && count <= most_threads ? count : 0;
+}
+
+int default_threads() {
+  if (const int count = threads_of_environment(); count > 0) return count;
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
@@ -30,7 +47,7 @@ int serial_blas_count = 0;  // guarded by the mutex
 
 void set_threads(int count) {
   require(count >= 0, "threads", count, "must be >= 1, or 0 for all cores");
-  const int used = count == 0 ? available_cores() : count;
+  const int used = count == 0 ? default_threads() : count;
   configured_threads = used;
   const std::lock_guard lock(serial_blas_mutex);
   if (serial_blas_count == 0) openblas_set_num_threads(used);
@@ -38,7 +55,7 @@ void set_threads(int count) {
 
 int threads() noexcept {
   const int count = configured_threads;
-  return count > 0 ? count : available_cores();
+  return count > 0 ? count : default_threads();
 }
 
 SerialBlas::SerialBlas() {

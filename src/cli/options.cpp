@@ -319,7 +319,7 @@ void add_report_options(CLI::App& command, Settings& s) {
 void add_output_options(CLI::App& command, Settings& s) {
   text_option(command, "--json", s.json, "Everything the run found, as JSON", output_group, "FILE");
   flag(command, "-q,--quiet", s.quiet, "No text on standard output", output_group);
-  text_option(command, "--threads", s.threads, "0: all cores", output_group, "INTEGER")
+  text_option(command, "--threads", s.threads, "0: OMP_NUM_THREADS, or all cores", output_group, "INTEGER")
       ->check(CLI::Validator(checked("--threads", whole_number), ""));
 }
 

@@ -7,7 +7,9 @@
 namespace gradflow {
 
 /// Number of threads used by gradflow's own loops and by BLAS. Set once, before work starts.
-/// count >= 1, or 0 for the number of cores that this process may use. Throws InputError below 0.
+/// count >= 1, or 0 for the default: OMP_NUM_THREADS of the environment (the first number of a list; passed
+/// over unless it is from 1 to 4096), else the number of cores that this process may use. Throws InputError
+/// below 0.
 void set_threads(int count);
 int threads() noexcept;
 
