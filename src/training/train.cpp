@@ -358,6 +358,7 @@ TrainingStop parse_training_stop(const std::string& text) {
 
 double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {
   constexpr int iterations = 40;
+  constexpr double settled = 1e-5;  // relative, of the last iteration's movement
   constexpr double relative_step = 1e-4;
   const auto n = static_cast<double>(data.X.rows());
   const Matrix Q1 = orthonormal_columns(data.design);
@@ -370,8 +371,8 @@ double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {
     v /= v.norm();
     pass->forward(data.X);
     const Vector g = pass->pull_back(v);
-    value = g.squaredNorm() / n;  // v'Mv
-    if (!(value > 0.0)) break;
+    const double last = std::exchange(value, g.squaredNorm() / n);  // v'Mv, which rises
+    if (!(value > 0.0) || value - last <= settled * value) break;
     // J g by central differences
     const double h = relative_step * std::max(1.0, theta.norm()) / g.norm();
     network.set_parameters(theta + h * g);
