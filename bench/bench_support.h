@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "gradflow/base/blas_core.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 #include "gradflow/base/types.h"
@@ -22,6 +23,9 @@
 namespace gradflow::bench {
 
 using Json = nlohmann::json;
+
+/// Before main: what is timed, LAPACK too, is timed with the kernels that the program of a user has.
+inline const bool with_wider_blas = (restart_with_wider_blas(), true);
 
 inline double seconds_of(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();

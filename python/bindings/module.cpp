@@ -1,4 +1,5 @@
 #include "bindings/convert.h"
+#include "gradflow/base/blas_core.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/model/version.h"
 
@@ -20,6 +21,7 @@ void bind_columns(nb::module_& module) {
           nb::arg("texts"), nb::arg("flags"), nb::arg("lists"));
   module.def("set_threads", &set_threads, nb::arg("count"));
   module.def("threads", &threads);
+  module.def("blas_core", &blas_core);
 }
 
 }  // namespace gradflow::python

@@ -8,6 +8,7 @@ load                                   a model file, of Python or of the gradflo
 report                                 a page to look at, of a fit, a model file or a run
 """
 
+from gradflow import _blas  # noqa: F401, I001  first: it loads the compiled part
 from gradflow._classifier import NTKClassifier
 from gradflow._core import set_threads, threads
 from gradflow._core import version as __version__

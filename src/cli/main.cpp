@@ -14,6 +14,7 @@
 #include "cli/output.h"
 #include "cli/several_targets.h"
 #include "cli/train_command.h"
+#include "gradflow/base/blas_core.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/model/version.h"
@@ -235,6 +236,7 @@ int run_program(int argc, char** argv) {
 }  // namespace gradflow::cli
 
 int main(int argc, char** argv) {
+  gradflow::restart_with_wider_blas();
   gradflow::cli::clean_up_on_interrupt();
   return gradflow::cli::run_program(argc, argv);
 }
