@@ -3,12 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
 #include "cli/run_program.h"
-#include "gradflow/base/blas_core.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/data/safetensors.h"
 #include "gradflow/model/fitted_model.h"
@@ -386,18 +384,6 @@ TEST_F(Program, ModelsAreSafetensorsWithTheirDescription) {
   const json description = parse_json(file.metadata.at("gradflow_model"));
   EXPECT_EQ(description["format_version"], 6);
   EXPECT_EQ(description["operator"]["text"], "relu:6");
-}
-
-// This process has the kernels that OpenBLAS chose for it; the program the best that the processor has.
-TEST_F(Program, ComputesWithTheKernelsOfTheProcessorUnlessTheUserNamesOthers) {
-  if (std::getenv("OPENBLAS_CORETYPE") != nullptr) GTEST_SKIP() << "OPENBLAS_CORETYPE is set: skipped";
-  const std::string chosen = blas_core(), wider = wider_blas_core(chosen);
-  EXPECT_NE(run({"--version"}).out.find(wider.empty() ? chosen : wider), std::string::npos);
-
-  setenv("OPENBLAS_CORETYPE", chosen.c_str(), 1);
-  const std::string kept = run({"--version"}).out;
-  unsetenv("OPENBLAS_CORETYPE");
-  EXPECT_NE(kept.find(chosen), std::string::npos) << kept;
 }
 
 TEST_F(Program, HelpAndVersionSaySo) {
