@@ -15,9 +15,10 @@ AVX512 = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 
 def wide_core(cpuinfo):
     """OpenBLAS's name of the core for an Intel processor of this /proc/cpuinfo; None: leave it to OpenBLAS."""
-    lines = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in cpuinfo.splitlines() if ":" in line]))
-    flags = set(lines.get("flags", "").split())
-    if lines.get("vendor_id") != "GenuineIntel":
+    lines = (line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in lines}
+    flags = set(facts.get("flags", "").split())
+    if facts.get("vendor_id") != "GenuineIntel":
         return None
     if AVX512 <= flags:
         return "SkylakeX"

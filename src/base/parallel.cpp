@@ -54,8 +54,9 @@ void set_threads(int count) {
 }
 
 int threads() noexcept {
+  static const int standard = default_threads();
   const int count = configured_threads;
-  return count > 0 ? count : default_threads();
+  return count > 0 ? count : standard;
 }
 
 SerialBlas::SerialBlas() {

@@ -148,10 +148,9 @@ std::pair<double, double> ridge_derivatives(const SpectralData& data, double tau
 }
 
 // A search by values knows the minimum to the root of the rounding only: Newton's steps on the derivative
-// from there. They are small, or the search's answer stands.
+// from there, as long as they shrink.
 double polished_ridge(const SpectralData& data, double tau) {
-  constexpr double most = 1e-2;  // in log tau
-  double log_tau = std::log(tau), last = most;
+  double log_tau = std::log(tau), last = 1e-2;
   for (int step = 0; step < 8; ++step) {
     const auto [slope, curvature] = ridge_derivatives(data, std::exp(log_tau));
     const double move = -slope / curvature;
@@ -159,14 +158,13 @@ double polished_ridge(const SpectralData& data, double tau) {
     log_tau += move;
     last = std::abs(move);
   }
-  const double polished = std::exp(log_tau);
-  return std::abs(log_tau - std::log(tau)) <= most ? polished : tau;
+  return std::exp(log_tau);
 }
 
 RemlFit from_minimum(const SpectralData& data, const Path& family, const Minimum& minimum, double bound,
                      const RemlOptions& options) {
   RemlFit fit;
-  const bool interior = !minimum.at_zero && !minimum.at_bound && minimum.time > 0.0;
+  const bool interior = !minimum.at_zero && !minimum.at_bound;
   const double time = family.kind == PathKind::ridge && interior
                           ? std::min(bound, polished_ridge(data, minimum.time))
                           : minimum.time;
