@@ -137,8 +137,14 @@ double KernelOperator::working_bytes(const KernelSum& kernel, Index n, Index d, 
 }
 
 void KernelOperator::do_apply(ConstBlock X, Block Y) const {
-  const Index n = size(), blocks = tile_blocks(n), rows = blocks * tile_size, columns = X.cols();
-  Matrix V = Matrix::Zero(rows, columns), sums = Matrix::Zero(rows, columns);
+  // An odd number of blocks to a column: else its neighbours would share their places in the nearest cache.
+  const Index n = size(), blocks = tile_blocks(n), rows = (blocks | 1) * tile_size, columns = X.cols();
+  // Aligned, as the vectors that multiply_tile loads would else straddle two lines of the cache.
+  const auto entries = static_cast<std::size_t>(rows * columns);
+  const AlignedArray<double> v_entries(entries), sum_entries(entries);
+  Eigen::Map<Matrix> V(v_entries.data(), rows, columns), sums(sum_entries.data(), rows, columns);
+  V.bottomRows(rows - n).setZero();
+  sums.setZero();
   V.topRows(n) = X;
   for_each_tile(blocks, [&](Index I, Index J) {
     const TileOperands operands{V.data() + I * tile_size,

@@ -91,7 +91,7 @@ TEST(KernelOperator, AgreesToAThousandthPerLayerInFloatWhereRowsAreNearlyParalle
 }
 
 TEST(KernelOperator, EveryWidthOfVectorsAgreesWithTheWidest) {
-  const Matrix X = RandomStream(4, "test").normals(200, 6), V = RandomStream(4, "block").normals(200, 3);
+  const Matrix X = RandomStream(4, "test").normals(200, 6), V = RandomStream(4, "block").normals(200, 7);
   for (const InfiniteArchitecture& architecture : kernels_of({":2"}))
     for (const KernelOptions& options : all_kernel_options()) {
       const Matrix widest = applied(KernelOperator(architecture, X, options), V);
@@ -103,6 +103,16 @@ TEST(KernelOperator, EveryWidthOfVectorsAgreesWithTheWidest) {
             << name(architecture, options);
       }
     }
+}
+
+TEST(KernelOperator, ABlockIsItsColumns) {
+  const Matrix X = RandomStream(4, "test").normals(300, 6), V = RandomStream(4, "block").normals(300, 19);
+  for (const KernelOptions& options : all_kernel_options()) {
+    const KernelOperator H(InfiniteArchitecture{}, X, options);
+    const Matrix product = applied(H, V);
+    for (Index b = 0; b < V.cols(); ++b)
+      EXPECT_LE((applied(H, V.col(b)) - product.col(b)).norm(), 1e-14 * product.col(b).norm()) << b;
+  }
 }
 
 TEST(KernelOperator, ObeysTheLaws) {
@@ -120,7 +130,7 @@ TEST(KernelOperator, ObeysTheLaws) {
 
 TEST(KernelOperator, GivesTheSameBitsForAnyNumberOfThreads) {
   const int before = threads();
-  const Matrix X = RandomStream(6, "test").normals(1100, 4), V = RandomStream(6, "block").normals(1100, 3);
+  const Matrix X = RandomStream(6, "test").normals(1100, 4), V = RandomStream(6, "block").normals(1100, 7);
   for (const KernelOptions& options : all_kernel_options()) {
     set_threads(1);
     const Matrix one = applied(KernelOperator(InfiniteArchitecture{}, X, options), V);

@@ -72,53 +72,82 @@ template <int bytes, PairSum what, typename Real>
   }
 }
 
-/// For `columns` columns of a tile and one column of V: y_I += panel v_J and, with both, y_J += panel' v_I.
-template <int bytes, bool both, Index columns>
-[[gnu::always_inline]] inline void multiply_panel(const double* panel, const double* v_I, const double* v_J,
-                                                  double* y_I, double* y_J) {
+template <int bytes>
+[[gnu::always_inline]] inline double sum_of(const typename VectorOf<double, bytes>::type& lanes) {
+  if constexpr (bytes == 16) {
+    return lanes[0] + lanes[1];
+  } else {
+    typename VectorOf<double, bytes / 2>::type low, high;
+    std::memcpy(&low, &lanes, bytes / 2);
+    std::memcpy(&high, reinterpret_cast<const char*>(&lanes) + bytes / 2, bytes / 2);
+    return sum_of<bytes / 2>(low + high);
+  }
+}
+
+/// For `columns` columns of a tile, j and following, and `width` columns of V, b and following: y_I += panel
+/// v_J and, with both, y_J += panel' v_I. Every entry that is loaded is used 2 width times. With `ahead` the
+/// entries some columns on are asked for meanwhile: memory is slower to begin than a block of V is to
+/// multiply.
+template <int bytes, bool both, Index columns, Index width, bool ahead>
+[[gnu::always_inline]] inline void multiply_panel(const double* panel, Index j, Index b,
+                                                  const TileOperands& operands) {
   using Lanes = typename VectorOf<double, bytes>::type;
-  constexpr Index width = bytes / static_cast<Index>(sizeof(double));
-  Lanes factors[columns], sums[columns] = {};
-  for (Index c = 0; c < columns; ++c) factors[c] = v_J[c] - Lanes{};
-  for (Index i = 0; i < tile_size; i += width) {
-    Lanes even, odd = {}, v;
-    std::memcpy(&even, y_I + i, bytes);
-    std::memcpy(&v, v_I + i, bytes);
+  constexpr Index lanes = bytes / static_cast<Index>(sizeof(double));
+  constexpr Index reach = 2 * columns;
+  constexpr Index chains = width == 1 ? 2 : 1;  // of dependent sums, for each column of V
+  const Index shift = b * operands.stride;
+  const double *const v_I = operands.v_I + shift, *const v_J = operands.v_J + shift + j;
+  double *const y_I = operands.y_I + shift, *const y_J = operands.y_J + shift + j;
+  double factors[columns][width];
+  Lanes sums[columns][width] = {};
+  for (Index c = 0; c < columns; ++c)
+    for (Index k = 0; k < width; ++k) factors[c][k] = v_J[k * operands.stride + c];
+  for (Index i = 0; i < tile_size; i += lanes) {
+    Lanes y[width][chains] = {}, v[width];
+    for (Index k = 0; k < width; ++k) {
+      std::memcpy(&y[k][0], y_I + k * operands.stride + i, bytes);
+      std::memcpy(&v[k], v_I + k * operands.stride + i, bytes);
+    }
     for (Index c = 0; c < columns; ++c) {
       Lanes entries;
       std::memcpy(&entries, panel + c * tile_size + i, bytes);
-      (c % 2 == 0 ? even : odd) += entries * factors[c];
-      if constexpr (both) sums[c] += entries * v;
+      if constexpr (ahead) __builtin_prefetch(panel + (c + reach) * tile_size + i);
+      for (Index k = 0; k < width; ++k) {
+        y[k][c % chains] += entries * factors[c][k];
+        if constexpr (both) sums[c][k] += entries * v[k];
+      }
     }
-    even += odd;
-    std::memcpy(y_I + i, &even, bytes);
+    for (Index k = 0; k < width; ++k) {
+      for (Index chain = 1; chain < chains; ++chain) y[k][0] += y[k][chain];
+      std::memcpy(y_I + k * operands.stride + i, &y[k][0], bytes);
+    }
   }
   if constexpr (both)
-    for (Index c = 0; c < columns; ++c) {
-      double sum = 0.0;
-      for (Index lane = 0; lane < width; ++lane) sum += sums[c][lane];
-      y_J[c] += sum;
-    }
+    for (Index k = 0; k < width; ++k)
+      for (Index c = 0; c < columns; ++c) y_J[k * operands.stride + c] += sum_of<bytes>(sums[c][k]);
 }
 
 template <int bytes, bool both, typename Entry>
 [[gnu::always_inline]] inline void multiply_panels(const Entry* tile, const TileOperands& operands) {
-  constexpr Index columns = bytes == 64 ? 8 : 4;
+  // As many sums as leave registers for their operands: 4 x 4 of 32, 2 x 2 of 16.
+  constexpr Index columns = bytes == 64 ? 8 : 4, width = columns / 2;
+  constexpr bool in_place = std::is_same_v<Entry, double>;
   alignas(64) double converted[columns * tile_size];
   for (Index j = 0; j < tile_size; j += columns) {
     const Entry* const entries = tile + j * tile_size;
     const double* panel;
-    if constexpr (std::is_same_v<Entry, double>) {
+    if constexpr (in_place) {
       panel = entries;
     } else {
       for (Index i = 0; i < columns * tile_size; ++i) converted[i] = static_cast<double>(entries[i]);
       panel = converted;
     }
-    for (Index b = 0; b < operands.columns; ++b) {
-      const Index shift = b * operands.stride;
-      multiply_panel<bytes, both, columns>(panel, operands.v_I + shift, operands.v_J + shift + j,
-                                           operands.y_I + shift, operands.y_J + shift + j);
-    }
+    Index b = 0;
+    for (; b + width <= operands.columns; b += width)
+      for (Index half = 0; half < columns; half += width)
+        multiply_panel<bytes, both, width, width, in_place>(panel + half * tile_size, j + half, b, operands);
+    for (; b < operands.columns; ++b)
+      multiply_panel<bytes, both, columns, 1, in_place>(panel, j, b, operands);
   }
 }
 
