@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
 
 namespace gradflow {
@@ -32,14 +33,26 @@ void KrylovBasis::append(ConstVector v) {
 
 template <typename Body>
 void KrylovBasis::for_each_block(Body&& body) const {
+  const SerialBlas serial;
   parallel_for(rows_, block_rows,
                [&](Index begin, Index end) { body(begin / block_rows, begin, end - begin); });
 }
 
-// Rows [begin, begin + count) of a chunk's first columns, in float64.
-Matrix KrylovBasis::rows_of(std::size_t chunk, Index begin, Index count, Index columns) const {
-  if (precision_ == BasisPrecision::float64) return doubles_[chunk].block(begin, 0, count, columns);
-  return singles_[chunk].block(begin, 0, count, columns).cast<double>();
+// Calls body with rows [begin, begin + count) of each chunk's columns among the first `columns`, in float64,
+// and where among all columns they begin.
+template <typename Body>
+void KrylovBasis::for_each_chunk(Index begin, Index count, Index columns, Body&& body) const {
+  Matrix converted;
+  for (Index c = 0; c < chunks(columns); ++c) {
+    const auto chunk = static_cast<std::size_t>(c);
+    const Index first = c * chunk_columns, width = columns_in(c, chunk_columns, columns);
+    if (precision_ == BasisPrecision::float64) {
+      body(ConstBlock(doubles_[chunk].block(begin, 0, count, width)), first);
+    } else {
+      converted = singles_[chunk].block(begin, 0, count, width).cast<double>();
+      body(ConstBlock(converted), first);
+    }
+  }
 }
 
 Matrix KrylovBasis::inner(ConstBlock X, Index first) const {
@@ -50,12 +63,10 @@ Matrix KrylovBasis::inner(ConstBlock X, Index first) const {
   std::vector<Matrix> sums(static_cast<std::size_t>(blocks));
   for_each_block([&](Index block, Index begin, Index count) {
     Matrix sum(first, X.cols());
-    for (Index c = 0; c < chunks(first); ++c) {
-      const Index columns = columns_in(c, chunk_columns, first);
-      sum.middleRows(c * chunk_columns, columns).noalias() =
-          rows_of(static_cast<std::size_t>(c), begin, count, columns).transpose() *
-          X.middleRows(begin, count);
-    }
+    for_each_chunk(begin, count, first, [&](ConstBlock V, Index column) {
+      multiply(V, Transpose::yes, X.middleRows(begin, count), Transpose::no,
+               sum.middleRows(column, V.cols()));
+    });
     sums[static_cast<std::size_t>(block)] = std::move(sum);
   });
   Matrix total = Matrix::Zero(first, X.cols());
@@ -66,11 +77,10 @@ Matrix KrylovBasis::inner(ConstBlock X, Index first) const {
 void KrylovBasis::subtract(const Matrix& C, Block X) const {
   require(X.rows() == rows_, "KrylovBasis::subtract X.rows", X.rows(), "must equal rows()");
   for_each_block([&](Index, Index begin, Index count) {
-    for (Index c = 0; c < chunks(C.rows()); ++c) {
-      const Index columns = columns_in(c, chunk_columns, C.rows());
-      X.middleRows(begin, count).noalias() -= rows_of(static_cast<std::size_t>(c), begin, count, columns) *
-                                              C.middleRows(c * chunk_columns, columns);
-    }
+    for_each_chunk(begin, count, C.rows(), [&](ConstBlock V, Index column) {
+      multiply(V, Transpose::no, C.middleRows(column, V.cols()), Transpose::no, X.middleRows(begin, count),
+               -1.0, 1.0);
+    });
   });
 }
 

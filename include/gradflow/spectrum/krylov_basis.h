@@ -35,7 +35,8 @@ class KrylovBasis {
 
   template <typename Body>
   void for_each_block(Body&& body) const;
-  Matrix rows_of(std::size_t chunk, Index begin, Index count, Index columns) const;
+  template <typename Body>
+  void for_each_chunk(Index begin, Index count, Index columns, Body&& body) const;
   Index chunks(Index columns) const { return (columns + chunk_columns - 1) / chunk_columns; }
 
   Index rows_, size_ = 0;
