@@ -216,8 +216,8 @@ void add_computation_options(CLI::App& command, Settings& s) {
               computation_group, "SIZE")
       ->check(CLI::Validator(checked("--max-memory", byte_count), ""));
   text_option(command, "--krylov-steps", s.krylov_steps,
-              "Most steps of the response's Krylov space (default: 1000, or what memory allows)",
-              computation_group, "INTEGER")
+              "Most vectors of the Krylov spaces (default: 1000, or what memory allows)", computation_group,
+              "INTEGER")
       ->check(CLI::Validator(checked("--krylov-steps", whole_number), ""));
   text_option(command, "--probes", s.probes,
               "Random probes of the spectrum (default: as many as the results need, at most 64)",

@@ -304,8 +304,9 @@ Foundation explore(Analysis& analysis, const Whitened& whitened, const PureError
   });
   analysis.data = foundation.engine->data();
   analysis.krylov = foundation.engine->report();
-  const bool with_loo = !flow_only && (options.krylov.all_rules || options.rule == RuleKind::loo);
-  if (with_loo && !foundation.engine->kept().empty())
+  const bool with_loo = !flow_only && (options.krylov.all_rules || options.rule == RuleKind::loo) &&
+                        options.krylov.loo_probes > 0;
+  if (with_loo && (foundation.engine->covered() || !foundation.engine->kept().empty()))
     foundation.loo = std::make_unique<ProbedLeaveOneOut>(*foundation.engine);
   return foundation;
 }

@@ -15,6 +15,7 @@ namespace {
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
 constexpr Index first_probe_steps = 4;
+constexpr Index first_deflation = 256;  // vectors, of a random block
 constexpr Index most_probe_steps = 200;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
@@ -57,9 +58,12 @@ void KrylovEngine::solve(Need need) {
   report_.resolved_shrinkage = options_.largest_shrinkage;
   if (w_.squaredNorm() > 0.0) {
     if (need != Need::test) solve_flow();
-    space_.extend(test_steps);
-    if (need == Need::every_rule) solve_ridge();
-    pairs_ = converged_pairs(space_);
+    extend(test_steps);
+    if (need == Need::every_rule) {
+      if (in_blocks()) deflate();
+      solve_ridge();
+    }
+    find_pairs();
     start_probes(need);
     // Sharper probes may ask more of the space, and a larger space of the probes.
     do sharpen_probes(need);
@@ -68,10 +72,20 @@ void KrylovEngine::solve(Need need) {
   report_.steps = space_.steps();
   report_.exhausted = space_.exhausted();
   report_.eigenpairs = pairs_.count();
+  report_.deflation_vectors = deflation_ ? deflation_->size() : 0;
   report_.probes = probes();
   report_.probe_steps = probe_steps();
   report_.products = products_ + M_.fixed().count();
 }
+
+// What the random block's space holds is not left for the response's.
+Index KrylovEngine::most_steps() const {
+  return options_.krylov.max_steps - (deflation_ ? deflation_->size() : 0);
+}
+
+bool KrylovEngine::at_limit() const { return space_.at_limit() || space_.steps() >= most_steps(); }
+
+void KrylovEngine::extend(Index steps) { space_.extend(std::min(steps, most_steps())); }
 
 void KrylovEngine::progress(const std::string& stage, double fraction) const {
   report_progress(options_.progress, stage, std::clamp(fraction, 0.0, 1.0));
@@ -127,7 +141,7 @@ double KrylovEngine::resolved_shrinkage() const {
 // The space grows until it resolves the likelihood of ridge up to the end of its interval, judged with a few
 // rough probes of the spectrum.
 void KrylovEngine::solve_ridge() {
-  pairs_ = converged_pairs(space_);
+  find_pairs();
   if (!covered()) add_probes(rough_probes, rough_steps, false);
   settle_space();
   batches_.clear();
@@ -140,7 +154,7 @@ bool KrylovEngine::settle_space() {
     const SpectralData data = this->data();
     const RemlOptions reml{.level = options_.level, .largest_shrinkage = options_.largest_shrinkage};
     const RemlFit fit = fit_reml(data, Path{.kind = PathKind::ridge}, reml);
-    if (!usable(fit.outcome) || space_.at_limit()) break;
+    if (!usable(fit.outcome) || at_limit()) break;
     const double wanted =
         data.values.maxCoeff() * (std::isfinite(fit.interval.upper) ? fit.interval.upper : fit.upper_bound);
     progress(fmt::format("Krylov step {}: likelihood of ridge", space_.steps()),
@@ -148,12 +162,14 @@ bool KrylovEngine::settle_space() {
     const double t = risk_minimiser(data, Path{.kind = PathKind::flow}, fit.path.time);
     const bool fitted = flow_fit_error(space_.tridiagonal(), t) <= risk_fit_tolerance;
     if (report_.resolved_shrinkage >= wanted && fitted) break;
-    space_.extend(space_.steps() + std::max<Index>(4, space_.steps() / 6));
+    extend(space_.steps() + std::max<Index>(4, space_.steps() / 6));
   }
   return space_.steps() > before;
 }
 
-Index KrylovEngine::batch_columns() const { return std::clamp<Index>(most_batch_entries / M_.rows(), 8, 16); }
+Index KrylovEngine::batch_columns() const {
+  return std::clamp<Index>(most_batch_entries / M_.rows(), 8, in_blocks() ? 32 : 16);
+}
 
 bool KrylovEngine::covered() const { return M_.dimension() - pairs_.count() < 1; }
 
@@ -176,11 +192,13 @@ void KrylovEngine::add_probes(Index count, Index steps, bool keep) {
   }
 }
 
+// All but the last quarter.
+Index KrylovEngine::fewer_steps() const { return probe_steps() - std::max<Index>(1, probe_steps() / 4); }
+
 void KrylovEngine::settle_steps(Need need) {
   for (;;) {
     const Index steps = probe_steps();
-    const Decision now = decide(data(), need),
-                   earlier = decide(data_from(probe_rules(steps - std::max<Index>(1, steps / 4))), need);
+    const Decision now = decide(data(), need), earlier = decide(data_from(probe_rules(fewer_steps())), need);
     report_.decision_movement =
         ((now.value - earlier.value).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
     if (!(report_.decision_movement > settled) ||
@@ -237,14 +255,37 @@ void KrylovEngine::sharpen_probes(Need need) {
   }
 }
 
+void KrylovEngine::find_pairs() {
+  pairs_ = deflation_ ? converged_pairs(*deflation_) : converged_pairs(space_);
+}
+
+bool KrylovEngine::deflate() {
+  if (!deflation_) {
+    const Index columns = M_.H().columns_at_once();
+    deflation_ = std::make_unique<BlockKrylovSpace>(
+        [this](ConstBlock X, Block Y) {
+          products_ += X.cols();
+          M_.apply(X, Y);
+        },
+        random_signs(M_.rows(), options_.seed, 0, columns, "deflation"),
+        std::min(3 * options_.krylov.max_steps / 4, M_.dimension()), options_.krylov.basis,
+        [this](Block X) { M_.project(X); });
+  }
+  const Index before = deflation_->size();
+  deflation_->extend(std::max(first_deflation, before + before / 2));
+  progress(fmt::format("{} vectors for the leading eigenvalues", deflation_->size()), 0.5);
+  return deflation_->size() > before;
+}
+
 // Where many probes would be needed, a larger space finds more eigenpairs to take out of their way.
 bool KrylovEngine::regrow(Need need) {
-  if (regrowths_ == most_regrowths || space_.at_limit()) return false;
+  if (regrowths_ == most_regrowths) return false;
   ++regrowths_;
-  space_.extend(space_.steps() + space_.steps() / 2);
-  Eigenpairs pairs = converged_pairs(space_);
-  if (pairs.count() <= pairs_.count()) return true;
-  pairs_ = std::move(pairs);
+  if (in_blocks() ? !deflate() : at_limit()) return false;
+  if (!in_blocks()) extend(space_.steps() + space_.steps() / 2);
+  const Index before = pairs_.count();
+  find_pairs();
+  if (pairs_.count() <= before) return true;
   batches_.clear();
   kept_batches_ = 0;
   start_probes(need);
@@ -259,9 +300,9 @@ std::vector<Quadrature> KrylovEngine::probe_rules(Index steps) const {
 }
 
 SpectralData KrylovEngine::data_from(const std::vector<Quadrature>& probe_rules) const {
-  const SpectralDensity density = make_density(
-      pairs_.values, probe_rules,
-      {.dimension = static_cast<double>(M_.dimension()), .trace = M_.trace(), .squared_norm = squared_norm_});
+  const SpectralMoments moments{static_cast<double>(M_.dimension()), M_.trace(), squared_norm_,
+                                pairs_.residual_squares};
+  const SpectralDensity density = make_density(pairs_.values, probe_rules, moments);
   const Quadrature signal = gauss_rule(space_.tridiagonal(), w_.squaredNorm());
   const Index traces = density.values.size(), size = traces + signal.nodes.size();
   SpectralData data{Vector(size), Vector::Zero(size), Vector::Zero(size), M_.trace()};
@@ -320,7 +361,10 @@ Vector KrylovEngine::jackknife(const std::function<Vector(const SpectralData&)>&
 double KrylovEngine::standard_error(const std::function<double(const SpectralData&)>& estimate) const {
   if (covered() || probes() == 0) return 0.0;
   if (probes() < 2) return std::numeric_limits<double>::quiet_NaN();
-  return jackknife([&](const SpectralData& data) { return Vector{{estimate(data)}}; })(0);
+  const double error = jackknife([&](const SpectralData& data) { return Vector{{estimate(data)}}; })(0);
+  // What the probes' last steps moved stands for the bias that is left.
+  const double shift = estimate(data()) - estimate(data_from(probe_rules(fewer_steps())));
+  return std::hypot(error, std::isfinite(shift) ? shift : 0.0);
 }
 
 // The values with a multiplicity are those of the spectrum; the others are the response's.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gradflow/inference/analysis.h"
+#include "gradflow/spectrum/block_lanczos.h"
 #include "gradflow/spectrum/spectral_density.h"
 
 namespace gradflow {
@@ -25,6 +26,7 @@ class KrylovEngine {
   const ProjectedOperator& projected() const noexcept { return M_; }
   const KrylovSpace& space() const noexcept { return space_; }
   const Eigenpairs& pairs() const noexcept { return pairs_; }
+  bool covered() const;  ///< they leave no direction for probes
   /// Probes whose vectors were kept.
   std::vector<const SpectralProbes*> kept() const;
   Index probe_steps() const { return batches_.empty() ? 0 : batches_.front()->steps(); }
@@ -37,8 +39,9 @@ class KrylovEngine {
   /// Values at the end of data() that stand for replicates: 1 or 0.
   Index replicate_values() const noexcept { return pure_.dof > 0 ? 1 : 0; }
 
-  /// Standard error of an estimate by leaving out one probe, or one of sixteen groups of probes, at a time.
-  /// 0 where no direction was left for probes; NaN where one probe is all there is.
+  /// Standard error of an estimate by leaving out one probe, or one of sixteen groups of probes, at a time,
+  /// and with it what the last quarter of the probes' steps moved. 0 where no direction was left for probes;
+  /// NaN where one probe is all there is.
   double standard_error(const std::function<double(const SpectralData&)>& estimate) const;
 
  private:
@@ -46,6 +49,9 @@ class KrylovEngine {
     Vector value, tolerance;
   };
 
+  Index most_steps() const;
+  bool at_limit() const;
+  void extend(Index steps);  // the response's space
   void solve_flow();
   void solve_ridge();
   void start_probes(Need need);
@@ -53,12 +59,15 @@ class KrylovEngine {
   Index wanted_at_least(Need need) const;
   bool keeps(Need need) const;  // whether the next probes' vectors are kept for rule loo
   bool regrow(Need need);
+  bool in_blocks() const { return M_.H().columns_at_once() > 1; }  // a block is cheaper than its columns
+  bool deflate();       // grows the space of the random block; false: no further
+  void find_pairs();    // of the larger of the two spaces
   bool settle_space();  // until the space resolves what the spectrum asks of it; true if that took steps
   double resolved_shrinkage() const;
   Index batch_columns() const;  // probes that share a product
-  bool covered() const;         // no direction is left for probes
   void add_probes(Index count, Index steps, bool keep);
   Index probes() const;
+  Index fewer_steps() const;
   void settle_steps(Need need);
   Decision decide(const SpectralData& data, Need need) const;
   Vector jackknife(const std::function<Vector(const SpectralData&)>& estimate) const;
@@ -75,6 +84,7 @@ class KrylovEngine {
   Vector w_;
   Index products_ = 0;
   KrylovSpace space_;
+  std::unique_ptr<BlockKrylovSpace> deflation_;  // of a random block; null: pairs are the space's
   Eigenpairs pairs_;
   std::vector<std::unique_ptr<SpectralProbes>> batches_;
   Index kept_batches_ = 0;  // the first ones
@@ -106,12 +116,14 @@ class ProbedLeaveOneOut final : public LeaveOneOut {
     std::vector<Matrix> probed;  // per probe, n x paths
     Vector identity, diagonal;   // of P and M beyond the eigenpairs, n
   };
+  Matrix squared_pairs(Index first) const;
   Divisors divisors(const std::vector<Path>& paths) const;
   Matrix fitted_residuals(const std::vector<Path>& paths) const;  // Q phi(M) w, n x paths
   Matrix residuals_along(const std::vector<Path>& paths) const;
 
   const KrylovEngine& engine_;
   SpectralData data_;
+  mutable Matrix squares_;  // of the first eigenvectors, n x as many as were asked for
 };
 
 }  // namespace gradflow

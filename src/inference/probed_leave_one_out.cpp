@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/parallel.h"
 #include "inference/krylov_engine.h"
 
 namespace gradflow {
@@ -12,6 +14,7 @@ namespace {
 
 constexpr Index most_probed_entries = 1 << 25;   // n x probes x paths at once: 256 MB
 constexpr Index pairs_at_once = 32;              // eigenvectors formed together, n doubles each
+constexpr Index most_kept_squares = 1 << 23;     // n x pairs: 64 MB
 constexpr double largest_relative_error = 0.03;  // of the root mean square, beyond which none is given
 constexpr double parabola_step = 0.1;            // in log time, for the minimiser's standard error
 constexpr double rival_step = 1.4;               // in log time, between the times that may be as good
@@ -107,6 +110,21 @@ Matrix ProbedLeaveOneOut::fitted_residuals(const std::vector<Path>& paths) const
   return space.start_norm() * space.basis().times(coefficients);
 }
 
+// Entries of eigenvectors, squared: pairs_at_once columns from `first` on. Kept where they are not many.
+Matrix ProbedLeaveOneOut::squared_pairs(Index first) const {
+  const Eigenpairs& pairs = engine_.pairs();
+  const Index width = std::min(pairs_at_once, pairs.count() - first);
+  const auto squares = [&] {
+    return Matrix(pairs.basis->times(pairs.coordinates.middleCols(first, width)).cwiseAbs2());
+  };
+  if (pairs.basis->rows() * pairs.count() > most_kept_squares) return squares();
+  if (first >= squares_.cols()) {
+    squares_.conservativeResize(pairs.basis->rows(), first + width);
+    squares_.rightCols(width) = squares();
+  }
+  return squares_.middleCols(first, width);
+}
+
 ProbedLeaveOneOut::Divisors ProbedLeaveOneOut::divisors(const std::vector<Path>& paths) const {
   const auto columns = static_cast<Index>(paths.size());
   const ProjectedOperator& M = engine_.projected();
@@ -119,13 +137,14 @@ ProbedLeaveOneOut::Divisors ProbedLeaveOneOut::divisors(const std::vector<Path>&
   Vector identity = Vector::Ones(n), diagonal = M.diagonal();
   if (Q1.cols() > 0) identity -= Q1.rowwise().squaredNorm();
 
+  const SerialBlas serial;
   Divisors result{Matrix::Zero(n, columns), {}, {}, {}};
   for (Index first = 0; first < pairs.count(); first += pairs_at_once) {
-    const Index width = std::min(pairs_at_once, pairs.count() - first);
-    const Matrix squares = pairs.basis->times(pairs.coordinates.middleCols(first, width)).cwiseAbs2();
-    const Vector theta = pairs.values.segment(first, width);
-    for (Index p = 0; p < columns; ++p)
-      result.known.col(p) += squares * paths[static_cast<std::size_t>(p)].phi(theta);
+    const Matrix squares = squared_pairs(first);
+    const Vector theta = pairs.values.segment(first, squares.cols());
+    Matrix phi(theta.size(), columns);
+    for (Index p = 0; p < columns; ++p) phi.col(p) = paths[static_cast<std::size_t>(p)].phi(theta);
+    multiply(squares, Transpose::no, phi, Transpose::no, result.known, 1.0, 1.0);
     identity -= squares.rowwise().sum();
     diagonal -= squares * theta;
   }

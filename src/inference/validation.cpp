@@ -121,7 +121,7 @@ Best best_on_path(HeldOutPath& path, const StoppingOptions& options) {
   const auto error = [&](double time) { return path.mean_squared_error(options.path.at(time)); };
   Best best;
   double previous = -1.0;
-  for (Index steps = 24; !best.converged; steps += steps / 2) {
+  for (Index steps = 24; !best.converged; steps += steps / 4) {
     path.extend(steps);
     best.minimum = minimise_over_time(error, grid, whole);
     const double later = error(std::min(bound, 10.0 * best.minimum.time));

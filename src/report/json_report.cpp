@@ -141,6 +141,7 @@ Json krylov_json(const Analysis& analysis) {
           {"flow_time_upper", number(krylov.bracket.upper)},
           {"fit_error", number(krylov.fit_error)},
           {"eigenpairs", krylov.eigenpairs},
+          {"deflation_vectors", krylov.deflation_vectors},
           {"probes", krylov.probes},
           {"probe_steps", krylov.probe_steps},
           {"resolved_shrinkage", number(krylov.resolved_shrinkage)},

@@ -185,6 +185,8 @@ std::string krylov_text(const Analysis& analysis) {
       "Krylov: {}{}; reml-flow time certified in [{:.12g}, {:.12g}]", counted_text(krylov.steps, "step"),
       krylov.exhausted ? " (the space is invariant)" : "", krylov.bracket.lower, krylov.bracket.upper);
   text += fmt::format("; spectrum from {}", counted_text(krylov.eigenpairs, "eigenpair"));
+  if (krylov.deflation_vectors > 0)
+    text += fmt::format(" (found with {})", counted_text(krylov.deflation_vectors, "further vector"));
   if (krylov.probes > 0)
     text += fmt::format(" and {} of the rest ({} each)", counted_text(krylov.probes, "random probe"),
                         counted_text(krylov.probe_steps, "step"));

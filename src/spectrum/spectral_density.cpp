@@ -7,10 +7,14 @@
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
+#include "gradflow/base/parallel.h"
 #include "gradflow/base/random.h"
 
 namespace gradflow {
 namespace {
+
+constexpr double least_share = 1e-6;  // of a trace, left by the eigenpairs, for it to be used
 
 struct Pool {
   Vector nodes, weights;  // of all probes, weights summing to one
@@ -51,34 +55,50 @@ Vector calibrate(const Pool& pool, const Vector& wanted) {
   return pool.weights.cwiseProduct(factor);
 }
 
+// The pairs of small residual, descending.
+Eigenpairs converged(const KrylovBasis& basis, const Ritz& pairs, const Vector& residuals, double tolerance) {
+  Eigenpairs found;
+  if (residuals.size() == 0) return found;
+  const double largest = pairs.values.maxCoeff();
+  std::vector<Index> kept;
+  for (Index i = residuals.size(); i-- > 0;)
+    if (residuals(i) <= tolerance * std::min(largest, 100.0 * std::max(0.0, pairs.values(i))))
+      kept.push_back(i);
+  found.basis = &basis;
+  found.coordinates = pairs.vectors(Eigen::all, kept);
+  found.values = pairs.values(kept).cwiseMax(0.0);
+  found.residual_squares = residuals(kept).squaredNorm();
+  return found;
+}
+
 }  // namespace
 
 void Eigenpairs::project_off(Block X) const {
   if (count() == 0) return;
   // UU' = V S S' V'
-  basis->subtract(coordinates * (coordinates.transpose() * basis->inner(X, coordinates.rows())), X);
+  const SerialBlas serial;
+  const Matrix along =
+      multiply(coordinates, Transpose::yes, basis->inner(X, coordinates.rows()), Transpose::no);
+  basis->subtract(multiply(coordinates, Transpose::no, along, Transpose::no), X);
 }
 
 Eigenpairs converged_pairs(const KrylovSpace& space, double tolerance) {
   const Ritz pairs = ritz(space.tridiagonal());
   const Index k = pairs.values.size();
-  Eigenpairs found;
-  if (k == 0) return found;
-  const double largest = pairs.values.maxCoeff();
-  std::vector<Index> kept;
-  const double residual = space.tridiagonal().next;
-  for (Index i = k; i-- > 0;)
-    if (residual * std::abs(pairs.vectors(k - 1, i)) <= tolerance * largest) kept.push_back(i);
-  found.basis = &space.basis();
-  found.coordinates = pairs.vectors(Eigen::all, kept);
-  found.values = pairs.values(kept).cwiseMax(0.0);
-  return found;
+  if (k == 0) return {};
+  return converged(space.basis(), pairs,
+                   space.tridiagonal().next * pairs.vectors.row(k - 1).transpose().cwiseAbs(), tolerance);
 }
 
-Matrix random_signs(Index rows, std::uint64_t seed, Index first, Index count) {
+Eigenpairs converged_pairs(const BlockKrylovSpace& space, double tolerance) {
+  const BlockKrylovSpace::Pairs pairs = space.pairs();
+  return converged(space.basis(), pairs.ritz, pairs.residuals, tolerance);
+}
+
+Matrix random_signs(Index rows, std::uint64_t seed, Index first, Index count, std::string_view name) {
   Matrix signs(rows, count);
   for (Index j = 0; j < count; ++j) {
-    RandomStream random(seed, fmt::format("spectral probe {}", first + j));
+    RandomStream random(seed, fmt::format("{} {}", name, first + j));
     for (double& sign : signs.col(j)) sign = random.sign();
   }
   return signs;
@@ -223,11 +243,13 @@ SpectralDensity make_density(const Vector& eigenvalues, const std::vector<Quadra
     density.multiplicity(eigenvalues.size()) = std::max(0.0, rest);
     return density;
   }
-  const double trace = std::max(0.0, moments.trace - eigenvalues.sum());
-  const double square = moments.squared_norm - eigenvalues.squaredNorm();
+  const double trace = moments.trace - eigenvalues.sum();
+  const double square = moments.squared_norm - eigenvalues.squaredNorm() - 2.0 * moments.residual_squares;
   Vector weights;
-  if (moments.squared_norm >= 0.0 && square > 0.0) weights = calibrate(pool, Vector{{rest, trace, square}});
-  if (weights.size() == 0) weights = calibrate(pool, Vector{{rest, trace}});
+  if (trace > least_share * moments.trace) {
+    if (square > least_share * moments.squared_norm) weights = calibrate(pool, Vector{{rest, trace, square}});
+    if (weights.size() == 0) weights = calibrate(pool, Vector{{rest, trace}});
+  }
   density.calibrated = weights.size() > 0;
   if (!density.calibrated) weights = rest * pool.weights;
   density.values.resize(eigenvalues.size() + pool.nodes.size());

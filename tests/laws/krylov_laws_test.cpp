@@ -206,14 +206,19 @@ void compare(const Case& c, Deviations& deviations) {
   const DenseOperator H(c.H);
   const Analysis dense = analyse(H, c.observations, with(Engine::dense));
   const Analysis krylov = analyse(H, c.observations, with(Engine::krylov));
+  const Analysis alone = analyse(SingleColumns(c.H), c.observations, with(Engine::krylov));
   const Analysis chosen = analyse(H, c.observations, with(Engine::krylov, RuleKind::reml_path, false));
   ++deviations.cases;
   ASSERT_TRUE(krylov.krylov.has_value());
+  EXPECT_GT(krylov.krylov->deflation_vectors, 0);
+  EXPECT_EQ(alone.krylov->deflation_vectors, 0);
 
   compare_test(dense, krylov, deviations);
+  compare_test(dense, alone, deviations);
   compare_test(dense, chosen, deviations);
   compare_flow(c, dense, chosen, deviations);
   compare_random_rules(dense, krylov, deviations);
+  compare_random_rules(dense, alone, deviations);
   compare_validation(dense, krylov, deviations);
   EXPECT_EQ(chosen.flow.outcome, krylov.flow.outcome);
   if (chosen.flow.path.time > 0.0 && std::isfinite(chosen.flow.path.time)) {

@@ -13,6 +13,7 @@
 #include "gradflow/base/parallel.h"
 #include "gradflow/operators/finite_ntk.h"
 #include "gradflow/operators/jacobian_operator.h"
+#include "gradflow/operators/kernel_operator.h"
 #include "laws/problems.h"
 
 namespace gradflow::laws {
@@ -27,21 +28,6 @@ AnalysisOptions krylov_options(RuleKind rule = RuleKind::reml_risk, bool all_rul
 }
 
 AnalysisOptions dense_options() { return {}; }
-
-/// A dense operator that is only ever asked for one column at a time, the product of fixed order.
-class SingleColumns final : public TrainingOperator {
- public:
-  explicit SingleColumns(Matrix H) : H_(std::move(H)) {}
-  Index size() const noexcept override { return H_.size(); }
-  std::string description() const override { return "one column at a time"; }
-
- private:
-  void do_apply(ConstBlock X, Block Y) const override {
-    for (Index j = 0; j < X.cols(); ++j) H_.apply(X.col(j), Y.col(j));
-  }
-  Vector do_diagonal() const override { return H_.diagonal(); }
-  DenseOperator H_;
-};
 
 bool same_bits(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
@@ -90,6 +76,13 @@ TEST(KrylovThreads, OneAndTwoGiveTheSameBitsWithOneColumnProducts) {
   const Problem p = make_problem(300, 4, 31);
 
   expect_same_bits_on_one_and_two_threads(SingleColumns(p.H().entries()), p.observations);
+}
+
+TEST(KrylovThreads, OneAndTwoGiveTheSameBitsWithAKernelInTiles) {
+  const Problem p = make_problem(700, 4, 34);
+  for (const KernelStorage storage : {KernelStorage::none, KernelStorage::float64})
+    expect_same_bits_on_one_and_two_threads(KernelOperator(InfiniteArchitecture{}, p.X, {.storage = storage}),
+                                            p.observations);
 }
 
 TEST(KrylovThreads, OneAndTwoGiveTheSameBitsWithAJacobianOperatorInBothPrecisions) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gradflow/base/random.h"
@@ -40,6 +41,22 @@ inline Problem make_problem(Index n, Index d, std::uint64_t seed, Index new_rows
   p.observations.covariates = Matrix(n, 0);
   return p;
 }
+
+/// A dense operator that is only ever asked for one column at a time, the product of fixed order: no block is
+/// cheaper than its columns.
+class SingleColumns final : public TrainingOperator {
+ public:
+  explicit SingleColumns(Matrix H) : H_(std::move(H)) {}
+  Index size() const noexcept override { return H_.size(); }
+  std::string description() const override { return "one column at a time"; }
+
+ private:
+  void do_apply(ConstBlock X, Block Y) const override {
+    for (Index j = 0; j < X.cols(); ++j) H_.apply(X.col(j), Y.col(j));
+  }
+  Vector do_diagonal() const override { return H_.diagonal(); }
+  DenseOperator H_;
+};
 
 /// Paths with about the same shrinkage, eta small enough for any problem here, and 1/phi small enough (t
 /// lambda_1 of about 12 on flow) that a test may form phi^-1.

@@ -27,7 +27,7 @@ enum class Engine { dense, krylov };
 std::string_view to_string(Engine engine);
 
 struct KrylovOptions {
-  Index max_steps = 1000;        ///< of the Krylov space of the response, >= 2
+  Index max_steps = 1000;  ///< of the response's Krylov space, less the vectors of the random block's; >= 2
   double time_tolerance = 1e-9;  ///< relative width of the certified bracket for the flow's time, > 0
   double fit_tolerance = 1e-9;   ///< certified error of reml-flow's fitted vector, of |w|, > 0
   BasisPrecision basis = BasisPrecision::float64;
@@ -98,6 +98,8 @@ struct KrylovReport {
   FlowBracket bracket;     ///< certified, for the time of reml-flow
   double fit_error = 0.0;  ///< bound for reml-flow's fitted vector, of |w| (flow_fit_error)
   Index eigenpairs = 0;    ///< found and taken out of the probes' way
+  Index deflation_vectors =
+      0;  ///< of a random block's space that found them; 0: the response's own found them
   Index probes = 0, probe_steps = 0;
   double resolved_shrinkage = 0.0;  ///< largest tau lambda_1 that the space resolves, at most the bound
   double decision_movement = 0.0;   ///< of the decisions over the probes' last steps, in tolerances

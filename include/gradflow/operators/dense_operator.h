@@ -16,6 +16,7 @@ class DenseOperator final : public TrainingOperator {
 
   Index size() const noexcept override { return H_.rows(); }
   std::string description() const override { return name_; }
+  Index columns_at_once() const noexcept override { return 8; }  ///< the matrix is read once for all
   using TrainingOperator::entries;
   const Matrix& entries() const noexcept { return H_; }  ///< all of them, n x n
 

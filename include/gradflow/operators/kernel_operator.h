@@ -52,6 +52,7 @@ class KernelOperator final : public TrainingOperator {
 
   Index size() const noexcept override { return diagonal_.size(); }
   std::string description() const override;
+  Index columns_at_once() const noexcept override { return 8; }  ///< tiles are read or evaluated once for all
 
   /// Bytes of the stored entries: the lower triangle of tiles, about n^2/2 entries; 0 for none.
   static double storage_bytes(Index n, KernelStorage storage);

@@ -48,6 +48,7 @@ class RecordedOperator final : public TrainingOperator {
 
   Index size() const noexcept override { return H_.size(); }
   std::string description() const override { return H_.description(); }
+  Index columns_at_once() const noexcept override { return H_.columns_at_once(); }
 
   Index replayed() const noexcept;  ///< products answered from the record so far
   Index recorded() const noexcept;  ///< products added to it

@@ -17,6 +17,7 @@ class ScaledOperator final : public TrainingOperator {
 
   Index size() const noexcept override { return H_.size(); }
   std::string description() const override { return H_.description(); }
+  Index columns_at_once() const noexcept override { return H_.columns_at_once(); }
 
  private:
   void do_apply(ConstBlock X, Block Y) const override;  ///< 2 n b flops and a product with H

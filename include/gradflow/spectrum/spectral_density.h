@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
-#include "gradflow/spectrum/lanczos.h"
+#include "gradflow/spectrum/block_lanczos.h"
 #include "gradflow/spectrum/projected_operator.h"
 
 namespace gradflow {
@@ -13,15 +14,17 @@ struct Eigenpairs {
   const KrylovBasis* basis = nullptr;  ///< V; null: no pairs
   Matrix coordinates;                  ///< S, k x r, orthonormal columns
   Vector values;                       ///< r, descending
+  double residual_squares = 0.0;       ///< |R|^2, R = MU - U diag(values), which is orthogonal to U
 
   Index count() const noexcept { return values.size(); }
   void project_off(Block X) const;  ///< X <- (I - UU') X; 8 n k b flops
 };
 
-/// The Ritz pairs of the space whose residual |M u - theta u| = beta_k |s_k| is at most tolerance times the
-/// largest Ritz value; all of them when the space is invariant. What the residual does to a trace is of
-/// second order in it. The space outlives the result.
+/// The Ritz pairs of the space whose residual |M u - theta u| is at most tolerance times the largest Ritz
+/// value and 100 tolerance times their own; all of them when the space is invariant. What the residual does
+/// to a trace is of second order in it. The space outlives the result.
 Eigenpairs converged_pairs(const KrylovSpace& space, double tolerance = 1e-5);
+Eigenpairs converged_pairs(const BlockKrylovSpace& space, double tolerance = 1e-5);
 
 /// Lanczos recurrences of many start vectors side by side, on the part of M that no eigenpair covers:
 ///
@@ -67,9 +70,10 @@ class SpectralProbes {
   double scale_ = 0.0;
 };
 
-/// Start vectors of random signs: column j is drawn from stream "spectral probe FIRST + j" of the seed, so
-/// that more probes leave the earlier ones as they were.
-Matrix random_signs(Index rows, std::uint64_t seed, Index first, Index count);
+/// Start vectors of random signs: column j is drawn from stream "NAME FIRST + j" of the seed, so that more
+/// probes leave the earlier ones as they were.
+Matrix random_signs(Index rows, std::uint64_t seed, Index first, Index count,
+                    std::string_view name = "spectral probe");
 
 /// The probes in `groups` groups (probe j in group j mod groups), each with nodes merged to their weighted
 /// mean within bins of relative `width`, the same bins for all groups: nodes of group g are the bins', in
@@ -81,7 +85,8 @@ Quadrature pool(const std::vector<Quadrature>& binned);
 /// tr f(M) = sum multiplicity_i f(values_i): eigenpairs once each, and the probes' rules, whose weights are
 /// calibrated so that they reproduce the exact dimension and trace of the rest (and the trace of its square,
 /// where that is known): weights a + b nu + c nu^2 times the raw ones. What a quadratic in lambda says of f
-/// thereby has no random error.
+/// thereby has no random error. A trace of which the eigenpairs leave less than a
+/// millionth is not used: rounding and a few nodes would decide.
 struct SpectralDensity {
   Vector values;
   Vector multiplicity;
@@ -94,6 +99,8 @@ struct SpectralMoments {
   double dimension = 0.0;      ///< N
   double trace = 0.0;          ///< tr M
   double squared_norm = -1.0;  ///< tr M^2; negative or NaN: not known
+  double residual_squares =
+      0.0;  ///< of the eigenpairs, |R|^2: tr M^2 = |theta|^2 + 2 |R|^2 + that of the rest
 };
 
 SpectralDensity make_density(const Vector& eigenvalues, const std::vector<Quadrature>& probes,
