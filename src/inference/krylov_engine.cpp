@@ -14,8 +14,9 @@ namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
-constexpr Index first_probe_steps = 4;
-constexpr Index first_deflation = 256;  // vectors, of a random block
+constexpr Index first_probe_steps = 3, more_probe_steps = 2;  // where only log10 p asks for probes
+constexpr Index first_rule_steps = 4, more_rule_steps = 4;    // where rules do
+constexpr Index first_deflation = 256;                        // vectors, of a random block
 constexpr Index most_probe_steps = 200;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
@@ -204,7 +205,8 @@ void KrylovEngine::settle_steps(Need need) {
     if (!(report_.decision_movement > settled) ||
         steps >= std::min(options_.krylov.max_steps, most_probe_steps))
       return;
-    const Index further = std::max<Index>(4, steps / 2);
+    const Index least = need == Need::every_rule ? more_rule_steps : more_probe_steps;
+    const Index further = std::max(least, steps / 2);
     for (const auto& batch : batches_) batch->extend(steps + further);
     products_ += probes() * further;
     progress(fmt::format("{} steps of {} probes", steps + further, probes()), 0.5);
@@ -220,7 +222,8 @@ Index KrylovEngine::wanted_at_least(Need need) const {
 void KrylovEngine::start_probes(Need need) {
   if (covered()) return;
   if (squared_norm_ < 0.0) squared_norm_ = M_.squared_norm();
-  add_probes(std::min(wanted_at_least(need), first_probes), first_probe_steps, keeps(need));
+  add_probes(std::min(wanted_at_least(need), first_probes),
+             need == Need::every_rule ? first_rule_steps : first_probe_steps, keeps(need));
   settle_steps(need);
 }
 
