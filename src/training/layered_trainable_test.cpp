@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/parallel.h"
 #include "gradflow/network/layered_pass.h"
@@ -98,6 +99,8 @@ TEST(LayeredTrainable, AStepOfGradientDescentIsEtaTimesTheResidualPulledBack) {
   EXPECT_LT((network->parameters() - expected).norm(), 1e-14 * expected.norm());
 }
 
+// The two round differently, and training may amplify rounding: by how much, the same training from weights
+// that differ in their last place says.
 TEST(LayeredTrainable, ADenseDescriptionTrainsToTheDenseNetworksWeights) {
   const TrainingSet set = small_set(50, 4);
   for (const char* text : {"tanh:8x2", "gelu:6,ntk", "sin:5,no-bias"})
@@ -111,20 +114,31 @@ TEST(LayeredTrainable, ADenseDescriptionTrainsToTheDenseNetworksWeights) {
         request.stop = stop;
         request.max_steps = 200;
         const Vector start = dense->parameters();
+        const Vector last_place = machine_epsilon * RandomStream(8, text).normals(start.size());
+        dense->set_parameters(start + start.cwiseProduct(last_place));
+        train(*dense, set, request);
+        const Vector twin = dense->parameters();
+        dense->set_parameters(start);
         const TrainReport of_dense = train(*dense, set, request), of_layers = train(*network, set, request);
 
+        const double amplified = (twin - dense->parameters()).norm() / dense->parameters().norm();
+        const double tolerance = 1e-9 + 100.0 * amplified;
+        EXPECT_LT(amplified, 1e-6) << text;
         EXPECT_EQ(of_layers.run.steps, of_dense.run.steps) << text;
-        EXPECT_LT((network->parameters() - dense->parameters()).norm(), 1e-9 * dense->parameters().norm())
+        EXPECT_LT((network->parameters() - dense->parameters()).norm(),
+                  tolerance * dense->parameters().norm())
             << text;
         ASSERT_EQ(of_layers.watch.size(), of_dense.watch.size());
         const WatchRecord &last = of_layers.watch.back(), &expected = of_dense.watch.back();
-        EXPECT_NEAR(last.drift, expected.drift, 1e-8 * (1.0 + expected.drift)) << text;
+        EXPECT_NEAR(last.drift, expected.drift, 10.0 * tolerance * (1.0 + expected.drift)) << text;
         ASSERT_EQ(last.feature_movement.size(), expected.feature_movement.size());
         for (std::size_t l = 0; l < expected.feature_movement.size(); ++l)
-          EXPECT_NEAR(last.feature_movement[l], expected.feature_movement[l], 1e-8) << text;
+          EXPECT_NEAR(last.feature_movement[l], expected.feature_movement[l], 10.0 * tolerance) << text;
         ASSERT_EQ(last.stable_rank.size(), expected.stable_rank.size());
         for (std::size_t l = 0; l < expected.stable_rank.size(); ++l)
-          EXPECT_NEAR(last.stable_rank[l], expected.stable_rank[l], 1e-7 * expected.stable_rank[l]) << text;
+          EXPECT_NEAR(last.stable_rank[l], expected.stable_rank[l],
+                      100.0 * tolerance * expected.stable_rank[l])
+              << text;
         dense->set_parameters(start);
         network->set_parameters(start);
       }
