@@ -14,9 +14,9 @@ namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
-constexpr Index first_probe_steps = 3, more_probe_steps = 2;  // where only log10 p asks for probes
-constexpr Index first_rule_steps = 4, more_rule_steps = 4;    // where rules do
-constexpr Index first_deflation = 256;                        // vectors, of a random block
+constexpr Index first_probe_steps = 3, more_probe_steps = 2;       // where only log10 p asks for probes
+constexpr Index first_rule_steps = 4, more_rule_steps = 4;         // where rules do
+constexpr Index first_deflation = 256, first_test_deflation = 64;  // vectors of a random block, likewise
 constexpr Index most_probe_steps = 200;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;
@@ -61,7 +61,7 @@ void KrylovEngine::solve(Need need) {
     if (need != Need::test) solve_flow();
     extend(test_steps);
     if (need == Need::every_rule) {
-      if (in_blocks()) deflate();
+      if (in_blocks()) deflate(first_deflation);
       solve_ridge();
     }
     find_pairs();
@@ -169,7 +169,8 @@ bool KrylovEngine::settle_space() {
 }
 
 Index KrylovEngine::batch_columns() const {
-  return std::clamp<Index>(most_batch_entries / M_.rows(), 8, in_blocks() ? 32 : 16);
+  const bool wide = in_blocks() && M_.rows() <= 1 << 14;  // 4 MB a block
+  return std::clamp<Index>(most_batch_entries / M_.rows(), 8, wide ? 32 : 16);
 }
 
 bool KrylovEngine::covered() const { return M_.dimension() - pairs_.count() < 1; }
@@ -262,7 +263,7 @@ void KrylovEngine::find_pairs() {
   pairs_ = deflation_ ? converged_pairs(*deflation_) : converged_pairs(space_);
 }
 
-bool KrylovEngine::deflate() {
+bool KrylovEngine::deflate(Index least) {
   if (!deflation_) {
     const Index columns = M_.H().columns_at_once();
     deflation_ = std::make_unique<BlockKrylovSpace>(
@@ -275,7 +276,7 @@ bool KrylovEngine::deflate() {
         [this](Block X) { M_.project(X); });
   }
   const Index before = deflation_->size();
-  deflation_->extend(std::max(first_deflation, before + before / 2));
+  deflation_->extend(std::max(least, before + before / 2));
   progress(fmt::format("{} vectors for the leading eigenvalues", deflation_->size()), 0.5);
   return deflation_->size() > before;
 }
@@ -284,7 +285,8 @@ bool KrylovEngine::deflate() {
 bool KrylovEngine::regrow(Need need) {
   if (regrowths_ == most_regrowths) return false;
   ++regrowths_;
-  if (in_blocks() ? !deflate() : at_limit()) return false;
+  const Index least = need == Need::every_rule ? first_deflation : first_test_deflation;
+  if (in_blocks() ? !deflate(least) : at_limit()) return false;
   if (!in_blocks()) extend(space_.steps() + space_.steps() / 2);
   const Index before = pairs_.count();
   find_pairs();

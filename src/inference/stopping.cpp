@@ -38,13 +38,14 @@ double gcv(const SpectralData& data, const Path& path) {
   return data.count() * residual / (left * left);
 }
 
-// Where the spectrum is known from probes, so are the residual degrees of freedom, tr phi: below a percent of
-// N their relative error is no longer small, and criteria that divide by them are not followed there.
+// Below a percent of N of residual degrees of freedom, tr phi, a criterion that divides by them is 0/0,
+// decided by the eigenvalues that are nearest to rounding; known from probes, they have no small relative
+// error there either.
 double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& options) {
   const double bound = largest_time(data, options.path, options.reml.largest_shrinkage);
   const auto left = [&](double time) { return data.count() - data.effective_dof(options.path.at(time)); };
   const double least = 0.01 * data.count();
-  if (data.multiplicity.size() == 0 || left(bound) >= least) return bound;
+  if (left(bound) >= least) return bound;
   double low = std::log(bound / options.reml.largest_shrinkage), high = std::log(bound);
   for (int halving = 0; halving < 30; ++halving) {
     const double middle = 0.5 * (low + high);
@@ -53,8 +54,7 @@ double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& 
   return std::exp(low);
 }
 
-TimeGrid search_grid(const SpectralData& data, const StoppingOptions& options, int points = grid_points) {
-  const double bound = largest_time_for_ratios(data, options);
+TimeGrid search_grid(double bound, const StoppingOptions& options, int points) {
   return log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, points);
 }
 
@@ -233,7 +233,9 @@ namespace {
 
 Minimum minimise_gcv(const SpectralData& data, const StoppingOptions& options) {
   const auto criterion = [&](double time) { return gcv(data, options.path.at(time)); };
-  return minimise_over_time(criterion, search_grid(data, options), options.path.kind == PathKind::descent);
+  return minimise_over_time(criterion,
+                            search_grid(largest_time_for_ratios(data, options), options, grid_points),
+                            options.path.kind == PathKind::descent);
 }
 
 }  // namespace
@@ -244,8 +246,7 @@ double gcv_minimiser(const SpectralData& data, const StoppingOptions& options) {
 
 StoppingRule stop_by_gcv(const StoppingProblem& problem, const StoppingOptions& options) {
   StoppingRule rule = named(RuleKind::gcv, options);
-  rule.reason = "generalised cross-validation";
-  if (problem.data.multiplicity.size() > 0) rule.reason += ", up to 99 % of N effective degrees of freedom";
+  rule.reason = "generalised cross-validation, up to 99 % of N effective degrees of freedom";
   const Minimum minimum = minimise_gcv(problem.data, options);
   finish(rule, minimum, problem.data, options);
   rule.estimated_rmse = std::sqrt(minimum.value);
@@ -263,9 +264,12 @@ StoppingRule stop_by_loo(const StoppingProblem& problem, const LeaveOneOut& loo,
     const Vector mean = loo.mean_squares(paths);
     return std::vector<double>(mean.begin(), mean.end());
   };
-  const Minimum minimum =
-      minimise_by_zooming(mean_squares, search_grid(problem.data, options, loo_grid_points),
-                          options.path.kind == PathKind::descent);
+  // From eigenvectors the divisors are exact however small.
+  const double bound = problem.data.multiplicity.size() == 0
+                           ? largest_time(problem.data, options.path, options.reml.largest_shrinkage)
+                           : largest_time_for_ratios(problem.data, options);
+  const Minimum minimum = minimise_by_zooming(mean_squares, search_grid(bound, options, loo_grid_points),
+                                              options.path.kind == PathKind::descent);
   finish(rule, minimum, problem.data, options);
   const double rows = problem.weights.size() > 0 ? problem.weights.mean() : 1.0;
   rule.estimated_rmse = std::sqrt(minimum.value / rows);

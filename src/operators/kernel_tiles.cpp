@@ -86,8 +86,7 @@ template <int bytes>
 
 /// For `columns` columns of a tile, j and following, and `width` columns of V, b and following: y_I += panel
 /// v_J and, with both, y_J += panel' v_I. Every entry that is loaded is used 2 width times. With `ahead` the
-/// entries some columns on are asked for meanwhile: memory is slower to begin than a block of V is to
-/// multiply.
+/// entries some columns on are fetched into the cache meanwhile.
 template <int bytes, bool both, Index columns, Index width, bool ahead>
 [[gnu::always_inline]] inline void multiply_panel(const double* panel, Index j, Index b,
                                                   const TileOperands& operands) {
