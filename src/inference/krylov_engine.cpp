@@ -64,7 +64,7 @@ void KrylovEngine::solve(Need need) {
       if (in_blocks()) deflate(first_deflation);
       solve_ridge();
     }
-    find_pairs();
+    if (!deflation_) pairs_ = found_pairs();
     start_probes(need);
     // Sharper probes may ask more of the space, and a larger space of the probes.
     do sharpen_probes(need);
@@ -142,7 +142,7 @@ double KrylovEngine::resolved_shrinkage() const {
 // The space grows until it resolves the likelihood of ridge up to the end of its interval, judged with a few
 // rough probes of the spectrum.
 void KrylovEngine::solve_ridge() {
-  find_pairs();
+  pairs_ = found_pairs();
   if (!covered()) add_probes(rough_probes, rough_steps, false);
   settle_space();
   batches_.clear();
@@ -259,8 +259,8 @@ void KrylovEngine::sharpen_probes(Need need) {
   }
 }
 
-void KrylovEngine::find_pairs() {
-  pairs_ = deflation_ ? converged_pairs(*deflation_) : converged_pairs(space_);
+Eigenpairs KrylovEngine::found_pairs() const {
+  return deflation_ ? converged_pairs(*deflation_) : converged_pairs(space_);
 }
 
 bool KrylovEngine::deflate(Index least) {
@@ -288,9 +288,9 @@ bool KrylovEngine::regrow(Need need) {
   const Index least = need == Need::every_rule ? first_deflation : first_test_deflation;
   if (in_blocks() ? !deflate(least) : at_limit()) return false;
   if (!in_blocks()) extend(space_.steps() + space_.steps() / 2);
-  const Index before = pairs_.count();
-  find_pairs();
-  if (pairs_.count() <= before) return true;
+  Eigenpairs pairs = found_pairs();
+  if (pairs.count() <= pairs_.count()) return true;  // the probes are those of the pairs so far
+  pairs_ = std::move(pairs);
   batches_.clear();
   kept_batches_ = 0;
   start_probes(need);

@@ -61,8 +61,8 @@ class KrylovEngine {
   bool regrow(Need need);
   bool in_blocks() const { return M_.H().columns_at_once() > 1; }  // a block is cheaper than its columns
   bool deflate(
-      Index least);     // grows the space of the random block by half, to `least` at first; false: no further
-  void find_pairs();    // of the random block's space where there is one
+      Index least);  // grows the space of the random block by half, to `least` at first; false: no further
+  Eigenpairs found_pairs() const;  // of the random block's space where there is one
   bool settle_space();  // until the space resolves what the spectrum asks of it; true if that took steps
   double resolved_shrinkage() const;
   Index batch_columns() const;  // probes that share a product

@@ -83,11 +83,11 @@ void Eigenpairs::project_off(Block X) const {
 }
 
 Eigenpairs converged_pairs(const KrylovSpace& space, double tolerance) {
-  const Ritz pairs = ritz(space.tridiagonal());
-  const Index k = pairs.values.size();
-  if (k == 0) return {};
-  return converged(space.basis(), pairs,
-                   space.tridiagonal().next * pairs.vectors.row(k - 1).transpose().cwiseAbs(), tolerance);
+  const Tridiagonal T = space.tridiagonal();
+  if (T.size() == 0) return {};
+  const Ritz pairs = ritz(T);
+  return converged(space.basis(), pairs, T.next * pairs.vectors.bottomRows(1).transpose().cwiseAbs(),
+                   tolerance);
 }
 
 Eigenpairs converged_pairs(const BlockKrylovSpace& space, double tolerance) {
