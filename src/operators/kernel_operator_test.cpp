@@ -105,16 +105,6 @@ TEST(KernelOperator, EveryWidthOfVectorsAgreesWithTheWidest) {
     }
 }
 
-TEST(KernelOperator, ABlockIsItsColumns) {
-  const Matrix X = RandomStream(4, "test").normals(300, 6), V = RandomStream(4, "block").normals(300, 19);
-  for (const KernelOptions& options : all_kernel_options()) {
-    const KernelOperator H(InfiniteArchitecture{}, X, options);
-    const Matrix product = applied(H, V);
-    for (Index b = 0; b < V.cols(); ++b)
-      EXPECT_LE((applied(H, V.col(b)) - product.col(b)).norm(), 1e-14 * product.col(b).norm()) << b;
-  }
-}
-
 TEST(KernelOperator, ObeysTheLaws) {
   RandomStream random(5, "test");
   const Matrix X = random.normals(150, 3);

@@ -19,8 +19,10 @@ inline std::vector<std::string> broken_by(const TrainingOperator& H, RandomStrea
     if (!holds) broken.emplace_back(name);
   };
   const Index n = H.size();
-  const Matrix V = random.normals(n, 4);
-  Matrix HV(n, 4), again(n, 4), column(n, 1);
+  // No multiple of the columns that an operator may take together.
+  constexpr Index columns = 7;
+  const Matrix V = random.normals(n, columns);
+  Matrix HV(n, columns), again(n, columns), column(n, 1);
   H.apply(V, HV);
   H.apply(V, again);
   const double scale = HV.norm() * V.norm() + 1e-300;
@@ -32,7 +34,7 @@ inline std::vector<std::string> broken_by(const TrainingOperator& H, RandomStrea
   law("symmetric: <u, Hv> = <Hu, v>",
       std::abs(V.col(0).dot(HV.col(1)) - HV.col(0).dot(V.col(1))) <= tolerance * scale);
   double least = 0.0, apart = 0.0;
-  for (Index j = 0; j < 4; ++j) {
+  for (Index j = 0; j < columns; ++j) {
     least = std::min(least, V.col(j).dot(HV.col(j)));
     H.apply(V.col(j), column);
     apart = std::max(apart, (column - HV.col(j)).norm() * V.norm());
