@@ -6,6 +6,8 @@
 #include "bench_support.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/model/simulate.h"
+#include "gradflow/model/trained_model.h"
+#include "gradflow/training/cross_validation.h"
 #include "gradflow/training/following_stop.h"
 #include "gradflow/training/rate_follower.h"
 #include "stopping_study.h"
@@ -107,6 +109,31 @@ class Recorder final : public Monitor {
   std::map<double, double> errors_;
 };
 
+/// The share of test responses within `half` of the prediction, at a time.
+class Coverage final : public Monitor {
+ public:
+  Coverage(const Sample& sample, double time, double half) : sample_(sample), time_(time), half_(half) {}
+  Due due() const override { return {Due::never, std::isnan(share_) ? time_ : infinite}; }
+  std::string look(const Trainer& trainer) override {
+    if (trainer.time() >= time_ * (1.0 - 1e-9)) finish(trainer);
+    return "";
+  }
+  void finish(const Trainer& trainer) {
+    if (!std::isnan(share_)) return;
+    const Matrix design = Matrix::Ones(sample_.X_test.rows(), trainer.fixed().count());
+    const Vector error = trainer.predict(sample_.X_test, design).col(0) - sample_.truth;
+    share_ = (error.array().abs() <= half_).cast<double>().mean();
+  }
+  void save(TensorFile&) const override {}
+  void restore(const TensorFile&) override {}
+  double share() const { return share_; }
+
+ private:
+  static constexpr double infinite = std::numeric_limits<double>::infinity();
+  const Sample& sample_;
+  double time_, half_, share_ = nan;
+};
+
 /// A following stop that only notes where it would have ended the training.
 class Shadow final : public Monitor {
  public:
@@ -191,8 +218,11 @@ HeldOutRun validation(const Sample& sample, Index width, std::uint64_t seed, Ind
   return {time, found == test.errors().end() ? nan : found->second};
 }
 
+constexpr const char* cross_validated = "cross-validation, 5 folds";
+
 struct StopScores {
   double oracle = nan;
+  double coverage = nan;  // of the 90 % interval from the rows left out; of real data only (f has no noise)
   std::map<std::string, double> errors, times;
   double drift = nan, steps = nan;
 };
@@ -206,12 +236,19 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   Trainer trainer(*network, sample.train, descent(M.values(0)));
   const double eta = trainer.options().optimiser.learning_rate;
   const double most = longest_time * eta / rate_part;
+  const CrossValidation cross = cross_validate(
+      *network, sample.train, {.trainer = trainer.options(), .follows_rate = true, .max_steps = most_steps});
+  const Vector left_out = cross.left_out.col(0), y = sample.train.Y.col(0);
+  Recipe same_units;
+  same_units.target_scale = 1.0;
+  const double half = left_out_errors(same_units, y, left_out, cross.folds).quantile(0.9);
   const SpectralData data{M.values, M.coordinates(trainer.residual()), Vector(), M.trace};
   const double risk = risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}), StoppingOptions{});
   const double flow = flow_time(data), gcv = gcv_minimiser(data, StoppingOptions{});
   const std::map<std::string, double> fixed{{"one-shot reml-risk", std::min(risk, most)},
                                             {"one-shot reml-flow", std::min(flow, most)},
                                             {"one-shot gcv", std::min(gcv, most)},
+                                            {cross_validated, std::min(cross.point(), most)},
                                             {"validation, refit", std::min(held_out.time, most)}};
   std::vector<double> times = geometric(eta, most, 1.06);
   times.push_back(0.0);
@@ -221,10 +258,13 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   Shadow follow_risk(trainer, {}, sample);
   Shadow follow_flow(trainer, {.kind = FollowKind::flow}, sample);
   Shadow follow_gcv(trainer, {.kind = FollowKind::gcv}, sample);
+  Coverage coverage(sample, std::min(cross.point(), most), half);
   const TrainingRun run =
       run_training(trainer, {.max_steps = most_steps,
                              .stop_time = most,
-                             .monitors = {&rate, &test, &follow_risk, &follow_flow, &follow_gcv}});
+                             .monitors = {&rate, &test, &follow_risk, &follow_flow, &follow_gcv, &coverage}});
+  coverage.finish(trainer);
+  scores.coverage = coverage.share();
   for (Shadow* shadow : {&follow_risk, &follow_flow, &follow_gcv}) shadow->finish(trainer);
   for (const auto& [name, time] : fixed) {
     const auto found = test.errors().find(time);
@@ -261,6 +301,7 @@ Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
   json["oracle_rmse"] = oracle.mean;
   json["oracle_rmse_se"] = oracle.standard_error;
   json["oracle_time_lambda1"] = mean([](const auto& s) { return s.times.at("oracle"); }).mean;
+  json["coverage_90"] = mean([](const auto& s) { return s.coverage; }).mean;
   json["drift"] = mean([](const auto& s) { return s.drift; }).mean;
   fmt::print(
       "\n{} (oracle RMSE {:.4f} ± {:.4f} sd of y, at t lambda_1 = {:.3g}; kernel drift at the end {:.2f}, "
@@ -277,6 +318,9 @@ Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
                            {"ratio_se", ratio.standard_error},
                            {"time_lambda1", std::pow(10.0, time.mean)}};
   }
+  const Mean coverage = mean([](const auto& s) { return s.coverage; });
+  fmt::print("  90 % intervals of {} cover {:.3f} ± {:.3f}\n", cross_validated, coverage.mean,
+             coverage.standard_error);
   return json;
 }
 

@@ -28,7 +28,8 @@ struct Settings {
   std::string noise_model = "normal", noise_columns;
   std::string candidates, transform, selection_rows = "1500", refine_rows = "0", relevances = "each",
                                      choice_folds;
-  std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", seed = "1";
+  std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", training_folds,
+              seed = "1";
 
   // Classes
   bool target_is_class = false, kernel_grid = false;

@@ -96,15 +96,18 @@ void add_optimiser_options(Group group, Settings& s) {
       "these on the indicators",
       "NAME");
   group.option("--precision", s.training_precision, "Of the passes: float64 or float32", "TYPE");
-  group.option(
-      "--stop", s.stop,
-      "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation or steps; of classes "
-      "validation (default), steps, and with squared loss reml-risk or reml-flow",
-      "RULE");
+  group.option("--stop", s.stop,
+               "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation, "
+               "cross-validation or steps; "
+               "of classes validation (default), cross-validation, steps, and with squared loss reml-risk or "
+               "reml-flow",
+               "RULE");
   group.option("--steps", s.steps, "Stop after so many steps", "INTEGER");
   group.option("--max-steps", s.max_steps, "Most steps of a rule", "INTEGER");
   group.option("--validation-fraction", s.validation_fraction,
                "Part of the rows that stop validation holds out", "NUMBER");
+  group.option("--folds", s.training_folds,
+               "Of stop cross-validation, which trains without each of them (default: 5)", "INTEGER");
   group.flag("--no-refit", s.no_refit, "Stop validation: keep the weights trained without the rows held out");
   group.option("--checkpoint", s.checkpoint, "State of the training: the same command goes on from it",
                "FILE");
@@ -117,6 +120,14 @@ void add_training_outputs(Group group, Settings& s) {
   group.option("--onnx", s.onnx, "The same network as ONNX", "FILE");
   group.option("--watch", s.watch, "What was seen of the training, as JSON", "FILE");
   group.flag("--no-watch", s.no_watch, "Do not watch");
+}
+
+Predictions without_intervals(Predictions predictions) {
+  predictions.lower.setConstant(std::numeric_limits<double>::quiet_NaN());
+  predictions.upper = predictions.lower;
+  predictions.interval = IntervalKind::none;
+  predictions.statements.clear();
+  return predictions;
 }
 
 }  // namespace
@@ -150,22 +161,26 @@ int train_command(Invocation& invocation) {
   std::string note;
   if (has_weights(report)) {
     const double intercept = s.no_intercept ? 0.0 : report.coefficients(0, 0);
-    note = write_network(s, job, data, *network, intercept);
+    LeftOutErrors errors;
+    if (const auto& cross = report.cross_validation)
+      errors = left_out_errors(data.recipe, data.y, cross->left_out.col(0), cross->folds);
+    note = write_network(s, job, data, *network, intercept, errors);
   }
   return give_training(invocation, s, context, report, note);
 }
 
 int predict_trained(Invocation& invocation) {
   const Settings& s = invocation.settings;
-  check_trained_prediction(s, "a trained network");
   const auto give = [&](const auto& model) {
+    const double level = level_of_trained(s, model.errors.known());
     const NewRows rows = read_new_rows(s, model.recipe);
-    const Predictions predictions = predict(model, rows);
+    Predictions predictions = predict(model, rows, level);
+    if (s.interval == "none") predictions = without_intervals(std::move(predictions));
     if (!s.json.empty())
       write_file_atomically(
           s.json, json_trained_prediction_report(invocation.record, model.network.text(), predictions));
     warn(predictions.warnings);
-    give_predictions(s, rows, predictions_csv(predictions));
+    give_predictions(s, rows, predictions_csv(predictions), predictions.statements);
   };
   if (is_trained_layers(s.model))
     give(TrainedLayers::load(s.model));

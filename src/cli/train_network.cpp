@@ -73,14 +73,14 @@ std::string standardising_note(const LayeredNetwork& trained, const LayeredNetwo
 }
 
 std::string write_network(const Settings& s, const Job& job, const Dataset& data,
-                          const TrainableNetwork& network, double intercept) {
+                          const TrainableNetwork& network, double intercept, const LeftOutErrors& errors) {
   if (s.output.empty() && s.onnx.empty()) return {};
   if (!job.operator_spec.layered) {
-    save(s, make_trained_model(data.recipe, network.dense(), intercept));
+    save(s, make_trained_model(data.recipe, network.dense(), intercept, errors));
     return {};
   }
   const LayeredNetwork trained = network.layered();
-  const TrainedLayers model = make_trained_layers(data.recipe, trained, intercept);
+  const TrainedLayers model = make_trained_layers(data.recipe, trained, intercept, errors);
   save(s, model);
   return standardising_note(trained, model.network);
 }

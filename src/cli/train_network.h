@@ -5,6 +5,7 @@
 
 #include "cli/settings.h"
 #include "gradflow/data/class_dataset.h"
+#include "gradflow/inference/left_out.h"
 #include "gradflow/model/job.h"
 #include "gradflow/training/trainable.h"
 
@@ -27,6 +28,6 @@ std::string standardising_note(const LayeredNetwork& trained, const LayeredNetwo
 
 /// Writes -o and --onnx, as far as given. What the user must know of them, or nothing.
 std::string write_network(const Settings& settings, const Job& job, const Dataset& data,
-                          const TrainableNetwork& network, double intercept);
+                          const TrainableNetwork& network, double intercept, const LeftOutErrors& errors);
 
 }  // namespace gradflow::cli

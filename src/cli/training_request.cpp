@@ -99,6 +99,11 @@ void check_memory(const TrainableNetwork& network, const TrainingContext& contex
                stderr);
 }
 
+void check_no_cross(const Settings& s, const std::string& what) {
+  if (!s.cross.empty() || !s.cross_diagonal.empty())
+    throw InputError(fmt::format("--cross is for models of --operator, and '{}' is {}", s.model, what));
+}
+
 }  // namespace
 
 Settings training_settings(const Settings& settings) {
@@ -109,11 +114,30 @@ Settings training_settings(const Settings& settings) {
   return s;
 }
 
+double level_of_trained(const Settings& s, bool errors_known) {
+  constexpr double usual = 0.95;
+  if (!errors_known && s.interval == "cross-validated")
+    throw InputError(
+        fmt::format("'{}' is a trained network that no rows were left out of: its predictions come without "
+                    "intervals unless it is trained with --stop cross-validation",
+                    s.model));
+  if (!errors_known) {
+    check_trained_prediction(s, "a trained network");
+    return usual;
+  }
+  if (!s.interval.empty() && s.interval != "cross-validated" && s.interval != "none")
+    throw InputError(
+        fmt::format("--interval {}: '{}' is a trained network, whose intervals are "
+                    "cross-validated (the default) or none",
+                    s.interval, s.model));
+  check_no_cross(s, "a trained network");
+  return s.level.empty() ? usual : open_fraction("--level", s.level);
+}
+
 void check_trained_prediction(const Settings& s, const std::string& what) {
   if (!s.level.empty() || (!s.interval.empty() && s.interval != "model" && s.interval != "none"))
     throw InputError(fmt::format("'{}' is {}: its predictions come without intervals", s.model, what));
-  if (!s.cross.empty() || !s.cross_diagonal.empty())
-    throw InputError(fmt::format("--cross is for models of --operator, and '{}' is {}", s.model, what));
+  check_no_cross(s, what);
 }
 
 TrainRequest make_request(const Settings& s, Index rows) {
@@ -141,6 +165,15 @@ TrainRequest make_request(const Settings& s, Index rows) {
   request.trainer.schedule = make_schedule(s, request.steps);
   request.validation_fraction = open_fraction("--validation-fraction", s.validation_fraction);
   request.refit = !s.no_refit;
+  if (s.no_refit && request.stop != TrainingStop::validation)
+    throw InputError(
+        fmt::format("--no-refit is for --stop validation, and the stop is {}", to_string(request.stop)));
+  if (!s.training_folds.empty()) {
+    if (request.stop != TrainingStop::cross_validation)
+      throw InputError(
+          fmt::format("--folds is for --stop cross-validation, and the stop is {}", to_string(request.stop)));
+    request.folds = static_cast<int>(std::min<Index>(count_of("--folds", s.training_folds, 2), rows));
+  }
   request.watch = !s.no_watch;
   request.watching.seed = request.trainer.seed;
   request.checkpoint = s.checkpoint;

@@ -15,6 +15,10 @@ Settings training_settings(const Settings& settings);
 /// Throws InputError for options of `predict` that a trained network, called `what`, has no answer to.
 void check_trained_prediction(const Settings& settings, const std::string& what);
 
+/// The level of a trained network's intervals, which it has where the errors of rows left out are known.
+/// Throws InputError for options of `predict` that it has no answer to.
+double level_of_trained(const Settings& settings, bool errors_known);
+
 /// What is asked of the training itself. Throws InputError for options that contradict each other.
 TrainRequest make_request(const Settings& settings, Index rows);
 

@@ -11,8 +11,10 @@ namespace gradflow {
 struct TrainedHeader {
   Recipe recipe;
   std::string network;  ///< its text
+  LeftOutErrors errors;
 };
-std::map<std::string, std::string> trained_metadata(const Recipe& recipe, const std::string& network);
+std::map<std::string, std::string> trained_metadata(const Recipe& recipe, const std::string& network,
+                                                    const LeftOutErrors& errors);
 /// Reads the file's header alone. Throws InputError as TrainedModel::load().
 TrainedHeader read_trained_header(const std::string& path);
 
@@ -22,6 +24,8 @@ Vector input_scales(const Recipe& recipe);
 /// Encoded features in their own units, as a trained network takes them.
 Matrix raw_features(const Recipe& recipe, const Matrix& encoded);
 
-Predictions predict_mean(const Recipe& recipe, const Network& network, const NewRows& rows);
+/// As predict() of TrainedModel.
+Predictions predict_trained(const Recipe& recipe, const Network& network, const LeftOutErrors& errors,
+                            const NewRows& rows, double level);
 
 }  // namespace gradflow

@@ -33,7 +33,10 @@ std::string end_sentence(const TrainingContext& context, const TrainReport& repo
 std::string loss_sentence(const TrainingContext& context, const TrainReport& report) {
   std::string text = fmt::format("Loss ({}) {} at the start, {} now", to_string(context.request.trainer.loss),
                                  shown_number(report.start_loss), shown_number(report.loss));
-  if (!std::isnan(report.validation_loss))
+  if (const auto& cross = report.cross_validation)
+    text += fmt::format("; of rows left out {} (s.e. {})", shown_number(cross->loss()),
+                        shown_number(cross->standard_error));
+  else if (!std::isnan(report.validation_loss))
     text += fmt::format("; on the rows held out {} after {} steps", shown_number(report.validation_loss),
                         report.validation_steps);
   text += ".\n";
@@ -157,6 +160,22 @@ void add_classes(Json& json, const TrainingContext& context, const TrainReport& 
   training["validation_log_loss"] = logits ? number(report.validation_loss) : Json(nullptr);
 }
 
+Json cross_validation_json(const TrainReport& report) {
+  if (!report.cross_validation) return nullptr;
+  const CrossValidation& cross = *report.cross_validation;
+  Json points = Json::array(), losses = Json::array();
+  for (const double point : cross.points) points.push_back(number(point));
+  for (const double loss : cross.losses) losses.push_back(number(loss));
+  return {{"folds", cross.folds},
+          {cross.in_time ? "time" : "steps_chosen", number(cross.point())},
+          {"loss", number(cross.loss())},
+          {"standard_error", number(cross.standard_error)},
+          {"settled", cross.settled},
+          {"steps", cross.steps},
+          {cross.in_time ? "times" : "steps_seen", std::move(points)},
+          {"losses", std::move(losses)}};
+}
+
 Json follow_json(const TrainReport& report) {
   Json list = Json::array();
   for (const FollowRecord& r : report.follow)
@@ -220,6 +239,7 @@ std::string json_training_report(const RunRecord& record, const TrainingContext&
   json["training"] = training_json(report);
   add_classes(json, context, report);
   json["verdict"] = verdict_json(report);
+  json["cross_validation"] = cross_validation_json(report);
   json["follow"] = follow_json(report);
   json["watch"] = watch_json(report);
   json["network"] = {{"text", context.network}, {"parameters", context.parameters}};
@@ -244,6 +264,8 @@ std::string json_trained_prediction_report(const RunRecord& record, const std::s
   Json json = record_json(record);
   json["model"] = {{"network", network}};
   add_predictions(json, predictions);
+  json["interval"] = to_string(predictions.interval);
+  json["statements"] = predictions.statements;
   return dump(json);
 }
 

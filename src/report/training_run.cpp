@@ -163,7 +163,9 @@ std::vector<Fact> training_facts(const RunDocument& run) {
   add(facts, "Loss", run.number("/training/loss"),
       fmt::format("of the training rows (at the start: {})",
                   brief_number(run.number("/training/start_loss"))));
-  add(facts, "Validation loss", run.number("/training/validation_loss"), "of the rows held out");
+  add(facts, "Validation loss", run.number("/training/validation_loss"),
+      run.number("/cross_validation/folds") > 0.0 ? "of rows left out, of all folds"
+                                                  : "of the rows held out");
   add(facts, "Accuracy", run.number("/training/accuracy"), "of the training rows");
   add(facts, "Validation accuracy", run.number("/training/validation_accuracy"), "of the rows held out");
   add(facts, "Spread of the classes (NC1)", at_end(run, "classes/nc1"),

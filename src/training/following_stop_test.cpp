@@ -63,7 +63,7 @@ TEST(FollowingStop, RestartingTheLikelihoodFromTheResidualAloneStopsAtHalf) {
 }
 
 TEST(FollowingStop, RemainsNothingWhenTheFitAccountsForAllOfTheStart) {
-  const Vector values = (Vector(3) << 3.0, 1.0, 0.1).finished(), w = Vector::Ones(3);
+  const Vector values{{3.0, 1.0, 0.1}}, w = Vector::Ones(3);
 
   const Remaining overshot = remaining_flow_time(values, w, -w, values.sum());
   EXPECT_EQ(overshot.outcome, Outcome::at_zero);
@@ -72,10 +72,9 @@ TEST(FollowingStop, RemainsNothingWhenTheFitAccountsForAllOfTheStart) {
 
 TEST(FollowingStop, EndsBeforeTheNoiseVarianceFallsToZero) {
   // w'exp(-uM)r = 2 exp(-3u) - exp(-u/10) is zero at u = log(2)/2.9, and the criterion falls all the way.
-  const Vector values = (Vector(2) << 3.0, 0.1).finished();
+  const Vector values{{3.0, 0.1}}, w{{1.0, 1.0}}, r{{2.0, -1.0}};
 
-  const Remaining left =
-      remaining_flow_time(values, Vector(Eigen::Vector2d(1.0, 1.0)), Vector(Eigen::Vector2d(2.0, -1.0)), 3.1);
+  const Remaining left = remaining_flow_time(values, w, r, 3.1);
 
   EXPECT_EQ(left.outcome, Outcome::on_boundary);
   EXPECT_NEAR(left.time, std::log(2.0) / 2.9, 1e-10);

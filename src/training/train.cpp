@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -18,14 +19,17 @@
 namespace gradflow {
 namespace {
 
-constexpr std::array stops{TrainingStop::steps,     TrainingStop::reml_risk,   TrainingStop::reml_flow,
-                           TrainingStop::follow,    TrainingStop::follow_flow, TrainingStop::follow_gcv,
-                           TrainingStop::validation};
+constexpr std::array stops{TrainingStop::steps,      TrainingStop::reml_risk,       TrainingStop::reml_flow,
+                           TrainingStop::follow,     TrainingStop::follow_flow,     TrainingStop::follow_gcv,
+                           TrainingStop::validation, TrainingStop::cross_validation};
 constexpr double adam_rate = 1e-3;
 constexpr double gd_part = 0.2;  // of the largest stable rate
 constexpr double momentum_part = 0.1;
 
-bool needs_flow(TrainingStop stop) { return stop != TrainingStop::steps && stop != TrainingStop::validation; }
+bool needs_flow(TrainingStop stop) {
+  return stop != TrainingStop::steps && stop != TrainingStop::validation &&
+         stop != TrainingStop::cross_validation;
+}
 
 FollowKind follow_kind(TrainingStop stop) {
   if (stop == TrainingStop::follow_flow) return FollowKind::flow;
@@ -69,16 +73,12 @@ class Training {
     Trainer trainer(network_, data_, request_.trainer);
     report_.start_loss = trainer.start_loss();
     if (request_.stop == TrainingStop::validation) return validated(trainer);
+    if (request_.stop == TrainingStop::cross_validation) return cross_validated(trainer);
     RunOptions options = run_options(network_);
     options.max_steps = request_.stop == TrainingStop::steps ? request_.steps : request_.max_steps;
     if (!set_stop(trainer, options)) return finish(trainer);
     run(trainer, std::move(options));
-    if (request_.stop != TrainingStop::steps && report_.run.end == TrainingEnd::steps) {
-      report_.outcome = Outcome::iteration_limit;
-      report_.reason = fmt::format("{} steps were done before the stop", report_.run.steps);
-      if (report_.planned_time > 0.0 && report_.run.time > 0.0)
-        report_.reason += fmt::format(", flow time {:.4g} of {:.4g}", report_.run.time, report_.planned_time);
-    }
+    if (request_.stop != TrainingStop::steps) note_limit();
     return finish(trainer);
   }
 
@@ -90,19 +90,19 @@ class Training {
     require(request_.validation_fraction > 0.0 && request_.validation_fraction < 1.0, "validation_fraction",
             request_.validation_fraction, "must be in (0, 1)");
     if (needs_flow(request_.stop) && !squared(request_))
-      throw InputError(
-          fmt::format("stop {} is for squared loss: give steps or validation", to_string(request_.stop)));
+      throw InputError(fmt::format("stop {} is for squared loss: give steps, validation or cross-validation",
+                                   to_string(request_.stop)));
     if (follows(request_.stop) && network_.outputs() > 1)
       throw InputError(
-          fmt::format("stop {} is for one output, and the network has {}: give steps, validation, reml-risk "
-                      "or reml-flow",
+          fmt::format("stop {} is for one output, and the network has {}: give steps, validation, "
+                      "cross-validation, reml-risk or reml-flow",
                       to_string(request_.stop), network_.outputs()));
     const bool by_products =
         !follows(request_.stop) && network_.outputs() == 1 && has_flow_time(request_.trainer.optimiser.kind);
     if (needs_flow(request_.stop) && !small() && !by_products)
       throw InputError(fmt::format(
           "stop {} with {}: for more than {} rows, and there are {}, give reml-risk or reml-flow with gd, "
-          "momentum or nesterov and one output, or validation or steps",
+          "momentum or nesterov and one output, or validation, cross-validation or steps",
           to_string(request_.stop), to_string(request_.trainer.optimiser.kind), InitialFlow::most_rows,
           data_.X.rows()));
   }
@@ -163,7 +163,8 @@ class Training {
         options.monitors.push_back(follow_.get());
         return true;
       }
-      case TrainingStop::validation: break;
+      case TrainingStop::validation:
+      case TrainingStop::cross_validation: break;
     }
     throw InternalError("unnamed stop");
   }
@@ -231,6 +232,15 @@ class Training {
       if (!usable(report_.outcome)) report_.outcome = Outcome::converged;
       if (report_.reason.empty()) report_.reason = report_.run.reason;
     }
+  }
+
+  // Where the steps came to an end before the stop.
+  void note_limit() {
+    if (report_.run.end != TrainingEnd::steps) return;
+    report_.outcome = Outcome::iteration_limit;
+    report_.reason = fmt::format("{} steps were done before the stop", report_.run.steps);
+    if (report_.planned_time > 0.0 && report_.run.time > 0.0)
+      report_.reason += fmt::format(", flow time {:.4g} of {:.4g}", report_.run.time, report_.planned_time);
   }
 
   TrainingSet rows(const std::vector<Index>& which) const {
@@ -310,6 +320,36 @@ class Training {
     return finish(trainer);
   }
 
+  // All rows to the time or the number of steps that was best for rows left out.
+  TrainReport cross_validated(Trainer& trainer) {
+    CrossValidationOptions options;
+    options.folds = request_.folds;
+    options.trainer = request_.trainer;
+    options.follows_rate = report_.learning_rate_chosen && has_flow_time(request_.trainer.optimiser.kind);
+    options.max_steps = request_.max_steps;
+    if (!request_.checkpoint.empty()) options.checkpoint = request_.checkpoint + ".folds";
+    options.seconds_between_checkpoints = request_.seconds_between_checkpoints;
+    RunOptions again = run_options(network_);
+    options.fingerprint = fmt::format("{} {} {}", again.fingerprint, request_.folds, request_.max_steps);
+    options.progress = request_.progress;
+    CrossValidation cross = cross_validate(network_, data_, options);
+    report_.validation_loss = cross.loss();
+    report_.validation_accuracy = accuracy_of(cross.left_out, data_.Y);
+    report_.warnings.insert(report_.warnings.end(), cross.warnings.begin(), cross.warnings.end());
+    report_.reason = fmt::format("least loss on rows left out, of {} folds", cross.folds);
+    again.max_steps = cross.in_time ? request_.max_steps : static_cast<Index>(cross.point());
+    if (cross.in_time) again.stop_time = report_.planned_time = cross.point();
+    const bool in_time = cross.in_time;
+    report_.cross_validation = std::move(cross);
+    run(trainer, std::move(again));
+    if (in_time) note_limit();
+    if (!request_.checkpoint.empty()) {
+      std::error_code ignored;
+      std::filesystem::remove(options.checkpoint, ignored);
+    }
+    return finish(trainer);
+  }
+
   TrainReport finish(const Trainer& trainer) {
     report_.loss = trainer.loss();
     report_.coefficients = trainer.coefficients();
@@ -345,6 +385,7 @@ std::string_view to_string(TrainingStop stop) {
     case TrainingStop::follow_flow: return "follow-flow";
     case TrainingStop::follow_gcv: return "follow-gcv";
     case TrainingStop::validation: return "validation";
+    case TrainingStop::cross_validation: return "cross-validation";
   }
   throw InternalError("unnamed stop of a training");
 }
@@ -353,7 +394,9 @@ TrainingStop parse_training_stop(const std::string& text) {
   for (const TrainingStop stop : stops)
     if (text == to_string(stop)) return stop;
   throw InputError(fmt::format(
-      "stop '{}': must be steps, reml-risk, reml-flow, follow, follow-flow, follow-gcv or validation", text));
+      "stop '{}': must be steps, reml-risk, reml-flow, follow, follow-flow, follow-gcv, validation or "
+      "cross-validation",
+      text));
 }
 
 double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {

@@ -16,11 +16,19 @@ double training_memory(const TrainableNetwork& network, const TrainingSet& data,
   const auto rows = static_cast<double>(n);
   const double set = real * rows * static_cast<double>(data.X.cols() + data.Y.cols() + data.design.cols());
   const double pass = network.pass_bytes(n);
-  const bool rule = request.stop != TrainingStop::steps && request.stop != TrainingStop::validation;
+  const bool folds = request.stop == TrainingStop::cross_validation;
+  const bool held_out = folds || request.stop == TrainingStop::validation;
+  const bool rule = request.stop != TrainingStop::steps && !held_out;
   // The trainer's own pass, and another while the largest eigenvalue or other rows are looked at.
   double bytes = 2.0 * set + 2.0 * pass + states * real * static_cast<double>(network.parameters().size());
   if (request.trainer.batch > 0) bytes += network.pass_bytes(request.trainer.batch);
-  if (request.stop == TrainingStop::validation) bytes += 2.0 * set + pass;
+  if (held_out) bytes += 2.0 * set + pass;
+  if (folds) {
+    constexpr double looks = 8.0;        // whose predictions are kept
+    constexpr double fold_states = 4.0;  // of the size of theta
+    bytes += looks * real * rows * static_cast<double>(data.Y.cols()) +
+             fold_states * real * request.folds * static_cast<double>(network.parameters().size());
+  }
   if (n <= InitialFlow::most_rows && (rule || request.watch)) bytes += matrices * real * rows * rows;
   if (n > InitialFlow::most_rows && rule)
     bytes += std::min(pass, kept_sweep_bytes) + krylov_vectors * real * rows;

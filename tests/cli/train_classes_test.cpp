@@ -231,11 +231,12 @@ TEST_F(TrainClasses, RefuseWhatTheyDoNotHave) {
             "gradflow: error: one.csv, column 'y': every row is of class 'a'; at least 2 classes are "
             "required\n");
   const std::pair<Words, const char*> cases[] = {
-      {{"--stop", "reml-risk"}, "stop reml-risk is for squared loss: give steps or validation\n"},
-      {{"--stop", "follow"}, "stop follow is for squared loss: give steps or validation\n"},
+      {{"--stop", "reml-risk"},
+       "stop reml-risk is for squared loss: give steps, validation or cross-validation\n"},
+      {{"--stop", "follow"}, "stop follow is for squared loss: give steps, validation or cross-validation\n"},
       {{"--stop", "follow-gcv", "--loss", "half-mse"},
-       "stop follow-gcv is for one output, and the network has 3: give steps, validation, reml-risk or "
-       "reml-flow\n"},
+       "stop follow-gcv is for one output, and the network has 3: give steps, validation, cross-validation, "
+       "reml-risk or reml-flow\n"},
       {{"--no-intercept"},
        "--no-intercept is for squared loss: cross-entropy has no intercept beside the network\n"},
       {{"--covariates", "x1"},

@@ -45,7 +45,7 @@ TEST_F(TrainProgram, TakesEveryOptimiserScheduleAndStop) {
         Words{"--optimizer", "adamw", "--weight-decay", "0.01", "--stop", "reml-flow"},
         Words{"--stop", "follow-gcv", "--no-watch"},
         Words{"--stop", "follow-flow", "--weight-decay", "0.01", "--decay-to", "initial"},
-        Words{"--loss", "mse", "--precision", "float32"},
+        Words{"--loss", "mse", "--precision", "float32"}, Words{"--stop", "cross-validation", "--folds", "3"},
         Words{"--stop", "validation", "--no-refit", "--center", "zero-last-layer"}}) {
     Words all = with({"--width", "12", "--json", "run.json"}, arguments);
     if (std::ranges::find(arguments, "--steps") == arguments.end()) all = with(all, {"--max-steps", "500"});
@@ -58,6 +58,60 @@ TEST_F(TrainProgram, TakesEveryOptimiserScheduleAndStop) {
               json("run.json")["training"]["start_loss"].get<double>())
         << arguments[1];
   }
+}
+
+// Intervals from rows left out: the same half width everywhere, the quantile of the errors in the file.
+TEST_F(TrainProgram, GivesIntervalsFromTheRowsThatItLeftOut) {
+  const ProgramResult trained = run({"--width", "24", "--stop", "cross-validation", "--folds", "4", "-o",
+                                     "w.safetensors", "--json", "run.json", "--no-watch"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const auto report = json("run.json");
+  const auto& cross = report["cross_validation"];
+  EXPECT_EQ(cross["folds"], 4);
+  EXPECT_EQ(cross["loss"], report["training"]["validation_loss"]);
+  EXPECT_NEAR(cross["time"].get<double>(), report["training"]["time"].get<double>(), 1e-9);
+  EXPECT_NE(trained.out.find("of rows left out "), std::string::npos) << trained.out;
+
+  const auto half_width = [&](const Words& options) {
+    const ProgramResult predicted =
+        run_program(folder.path(), with({"predict", "w.safetensors", "data.csv", "-o", "p.csv"}, options));
+    EXPECT_EQ(predicted.exit_code, 0) << predicted.err;
+    const Table table = read_table(folder / "p.csv");
+    const double half = std::stod(table.cell(0, 4)) - std::stod(table.cell(0, 1));
+    EXPECT_NEAR(std::stod(table.cell(7, 1)) - std::stod(table.cell(7, 3)), half, 1e-9);
+    return half;
+  };
+  const double half = half_width({"--level", "0.5"}), wide = half_width({});
+  EXPECT_GT(wide, 1.5 * half);
+  // Half of the squared errors are below the median's square; the loss is half their mean in units of scale.
+  const double scale = report["response_scale"];
+  EXPECT_LT(0.25 * half * half / (scale * scale), cross["loss"].get<double>());
+
+  const ProgramResult none = run_program(
+      folder.path(), {"predict", "w.safetensors", "data.csv", "--interval", "none", "-o", "p.csv"});
+  EXPECT_EQ(none.exit_code, 0) << none.err;
+  EXPECT_NE(folder.read("p.csv").find(",NA,NA,NA\n"), std::string::npos);
+  const ProgramResult model =
+      run_program(folder.path(), {"predict", "w.safetensors", "data.csv", "--interval", "model"});
+  EXPECT_EQ(model.exit_code, 2);
+  EXPECT_NE(model.err.find("whose intervals are cross-validated (the default) or none"), std::string::npos);
+}
+
+TEST_F(TrainProgram, RefusesOptionsOfStopsThatItDoesNotMake) {
+  for (const auto& [options, message] :
+       {std::pair{Words{"--folds", "3"}, "--folds is for --stop cross-validation, and the stop is reml-risk"},
+        std::pair{Words{"--stop", "cross-validation", "--folds", "1"}, "--folds 1: must be >= 2"},
+        std::pair{Words{"--no-refit"}, "--no-refit is for --stop validation, and the stop is reml-risk"}}) {
+    const ProgramResult result = run(options);
+    EXPECT_EQ(result.exit_code, 2) << options[0];
+    EXPECT_NE(result.err.find(message), std::string::npos) << result.err;
+  }
+  run({"--steps", "5", "-o", "w.safetensors"});
+  const ProgramResult result =
+      run_program(folder.path(), {"predict", "w.safetensors", "data.csv", "--interval", "cross-validated"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.err.find("unless it is trained with --stop cross-validation"), std::string::npos)
+      << result.err;
 }
 
 TEST_F(TrainProgram, WritesTheSameBytesForOneAndTwoThreads) {

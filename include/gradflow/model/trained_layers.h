@@ -13,6 +13,7 @@ namespace gradflow {
 struct TrainedLayers {
   Recipe recipe;           ///< without covariates
   LayeredNetwork network;  ///< in raw units, parameterisation standard, with biases
+  LeftOutErrors errors{};  ///< as in TrainedModel
 
   /// Throws InputError "cannot write ...".
   void save(const std::string& path) const;
@@ -23,11 +24,12 @@ struct TrainedLayers {
 
 /// From a network that was trained on the recipe's encoded features and response; intercept in units of the
 /// encoded response. Throws InputError for a recipe with covariates.
-TrainedLayers make_trained_layers(const Recipe& recipe, const LayeredNetwork& network, double intercept);
+TrainedLayers make_trained_layers(const Recipe& recipe, const LayeredNetwork& network, double intercept,
+                                  LeftOutErrors errors = {});
 
 /// Whether the file is one that TrainedLayers::save() wrote.
 bool is_trained_layers(const std::string& path);
 
-Predictions predict(const TrainedLayers& model, const NewRows& rows);
+Predictions predict(const TrainedLayers& model, const NewRows& rows, double level = 0.95);
 
 }  // namespace gradflow

@@ -27,11 +27,12 @@ struct TrainingContext {
 /// following stop's looks, and the warnings; of classes the accuracies, and whether they collapsed.
 std::string text_training_report(const TrainingContext& context, const TrainReport& report);
 
-/// Everything: training.outcome, training.steps, training.time, learning_rate, verdict.lazy, follow, watch...
+/// Everything: training.outcome, training.steps, training.time, learning_rate, verdict.lazy,
+/// cross_validation, follow, watch...
 std::string json_training_report(const RunRecord& record, const TrainingContext& context,
                                  const TrainReport& report);
 
-/// Of a trained network's predictions: their sd and intervals are null.
+/// Of a trained network's predictions: their sd is null, and so are intervals where no rows were left out.
 std::string json_trained_prediction_report(const RunRecord& record, const std::string& network,
                                            const Predictions& predictions);
 

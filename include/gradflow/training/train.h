@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "gradflow/inference/outcome.h"
+#include "gradflow/training/cross_validation.h"
 #include "gradflow/training/following_stop.h"
 #include "gradflow/training/watch.h"
 
@@ -17,9 +18,19 @@ namespace gradflow {
 ///     follow_flow  by its likelihood
 ///     follow_gcv   by generalised cross-validation along the path
 ///     validation   at the least loss on held-out rows, then trained anew on all rows to that flow time (or
-///     to
-///                  as many steps where there is none)
-enum class TrainingStop { steps, reml_risk, reml_flow, follow, follow_flow, follow_gcv, validation };
+///                  to as many steps where there is none)
+///     cross_validation  the same with the loss of every row while its fold was left out
+///                  (cross_validation.h)
+enum class TrainingStop {
+  steps,
+  reml_risk,
+  reml_flow,
+  follow,
+  follow_flow,
+  follow_gcv,
+  validation,
+  cross_validation
+};
 std::string_view to_string(TrainingStop stop);
 TrainingStop parse_training_stop(const std::string& text);  ///< throws InputError listing the names
 
@@ -38,6 +49,7 @@ struct TrainRequest {
   Index max_steps = 100000;  ///< of every other, >= 1
   double validation_fraction = 0.2;
   bool refit = true;       ///< of `validation`
+  int folds = 5;           ///< of `cross_validation`, >= 2
   FollowOptions follow{};  ///< kind is the stop's
   bool watch = true;
   WatchOptions watching{};
@@ -65,9 +77,11 @@ struct TrainReport {
   Matrix coefficients{};                                   ///< of the fixed effects, q x K
   /// Share of the training rows whose largest score is their class's; NaN unless responses are indicators.
   double accuracy = std::numeric_limits<double>::quiet_NaN();
+  /// Of rows held out, or of all rows while their folds were.
   double validation_loss = std::numeric_limits<double>::quiet_NaN();
   double validation_accuracy = std::numeric_limits<double>::quiet_NaN();  ///< of the same held-out rows
   Index validation_steps = -1;  ///< of the best held-out loss; -1: not asked for
+  std::optional<CrossValidation> cross_validation{};
   std::vector<FollowRecord> follow{};
   std::vector<WatchRecord> watch{};
   std::optional<Verdict> verdict{};
@@ -77,10 +91,10 @@ struct TrainReport {
 /// Trains the network, which then has the weights of the stop. Divergence, a rule without a usable time and a
 /// limit reached are outcomes. The same bits for any number of threads: BLAS runs on one. Throws InputError
 /// for options out of range, a learning rate at or above the largest stable one, rules with cross-entropy
-/// (stop `steps` and `validation` are for all), and following rules with K > 1. `reml_risk` and `reml_flow`
-/// take K outputs as sharing one operator and one time (initial_flow.h). Beyond InitialFlow::most_rows rows
-/// their time comes from products with the operator (planned_time.h), which is for one output and
-/// optimisers with a flow time; other rules are refused there.
+/// (stops `steps`, `validation` and `cross_validation` are for all), and following rules with K > 1.
+/// `reml_risk` and `reml_flow` take K outputs as sharing one operator and one time (initial_flow.h). Beyond
+/// InitialFlow::most_rows rows their time comes from products with the operator (planned_time.h), which is
+/// for one output and optimisers with a flow time; other rules are refused there.
 TrainReport train(TrainableNetwork& network, const TrainingSet& data, const TrainRequest& request);
 
 /// Bytes of memory that train() takes at most, about, with the set itself: copies of the rows, what passes
