@@ -80,7 +80,7 @@ std::string text_of(const DataSet& data, const std::vector<Index>& rows) {
   return text;
 }
 
-const std::array<std::string, 4> method_names{"default", "select", "select, untransformed",
+const std::array<std::string, 5> method_names{"default", "select", "select, one fit", "select, untransformed",
                                               "select, likelihood alone"};
 
 // The options of a method: the same for every set. NAME+ROWS: NAME with its kernel refined on so many rows.
@@ -96,6 +96,7 @@ Job job_of(const std::string& named, const std::string& table, const std::string
   if (method != "select, untransformed")
     job.choice.automatic_transform = job.choice.select;  // as the program does
   if (method == "select, likelihood alone") job.choice.guard_folds = 0;
+  if (method == "select, one fit" || method == "select, likelihood alone") job.choice.average = 0;
   return job;
 }
 

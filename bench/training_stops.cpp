@@ -245,11 +245,12 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   const SpectralData data{M.values, M.coordinates(trainer.residual()), Vector(), M.trace};
   const double risk = risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}), StoppingOptions{});
   const double flow = flow_time(data), gcv = gcv_minimiser(data, StoppingOptions{});
-  const std::map<std::string, double> fixed{{"one-shot reml-risk", std::min(risk, most)},
-                                            {"one-shot reml-flow", std::min(flow, most)},
-                                            {"one-shot gcv", std::min(gcv, most)},
-                                            {cross_validated, std::min(cross.point(), most)},
-                                            {"validation, refit", std::min(held_out.time, most)}};
+  const std::map<std::string, double> fixed{
+      {"one-shot reml-risk", std::min(risk, most)},
+      {"one-shot reml-flow", std::min(flow, most)},
+      {"one-shot gcv", std::min(gcv, most)},
+      {cross_validated, cross.still_falling() ? most : std::min(cross.point(), most)},
+      {"validation, refit", std::min(held_out.time, most)}};
   std::vector<double> times = geometric(eta, most, 1.06);
   times.push_back(0.0);
   for (const auto& [name, time] : fixed) times.push_back(time);
@@ -258,7 +259,7 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   Shadow follow_risk(trainer, {}, sample);
   Shadow follow_flow(trainer, {.kind = FollowKind::flow}, sample);
   Shadow follow_gcv(trainer, {.kind = FollowKind::gcv}, sample);
-  Coverage coverage(sample, std::min(cross.point(), most), half);
+  Coverage coverage(sample, fixed.at(cross_validated), half);
   const TrainingRun run =
       run_training(trainer, {.max_steps = most_steps,
                              .stop_time = most,

@@ -29,6 +29,7 @@ const std::map<std::string, std::string Settings::*>& text_options() {
       {"selection_rows", &Settings::selection_rows},
       {"refine_rows", &Settings::refine_rows},
       {"choice_folds", &Settings::choice_folds},
+      {"average", &Settings::average},
       {"noise", &Settings::noise_model},
       {"loss", &Settings::loss},
       {"pvalue", &Settings::p_value},

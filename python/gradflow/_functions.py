@@ -333,7 +333,7 @@ def stopping_time(
     _check_options(options, allowed, "stopping_time")
     with python_names(), progress(verbose) as bar:
         if described:
-            without_folds = {**options, "choice_folds": 0}  # nothing is predicted
+            without_folds = {**options, "choice_folds": 0, "average": 0}  # nothing is predicted
             given, columns = _described(operator, y, X, covariates, f0, row_weights, without_folds)
             facts = _core.fit(given, columns, bar)[1]
         else:

@@ -109,6 +109,9 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     choice_folds : int, default None (5 with `select` of at most 400 rows, else 0)
         The choice is made again without each of so many folds of the rows, for intervals that know what
         choosing costs: the time of as many choices. 0: never.
+    average : int, default None (5 with `select` of at most 4,000 rows, else 0)
+        The parameters of the kernel that `select` chose are chosen again without each of so many folds of the
+        rows, and predictions are the mean of the fits of all of them. 0: of the choice alone.
     noise : {"normal", "student", "student=NU", "fitted"}, default "normal"
         Student's t noise with NU degrees of freedom (chosen without a number), or a variance that depends on
         the fitted mean. The test stays that of normal noise.
@@ -160,7 +163,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
                  sw2=None, sb2=None, seed=1, no_intercept=False, paper=False, pvalue="exact", level=0.95,
                  rule=None, path="flow", decay_rate=None, implicit_steps=None, learning_rate=None,
                  loss="half-mse", validation_fraction=0.2, select=False, candidates=None, relevances="each",
-                 response_transform=None, selection_rows=1500, refine_rows=0, choice_folds=None, noise="normal",
+                 response_transform=None, selection_rows=1500, refine_rows=0, choice_folds=None, average=None, noise="normal",
                  noise_columns=None, engine="auto", storage="auto", precision="auto",
                  max_memory=None, krylov_steps=None, probes=None, rules="all", checkpoint=None, covariates=None, columns=None,
                  exclude=None, categorical=None, copies="once", missing="drop", standardize="both",
@@ -191,6 +194,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         self.selection_rows = selection_rows
         self.refine_rows = refine_rows
         self.choice_folds = choice_folds
+        self.average = average
         self.noise = noise
         self.noise_columns = noise_columns
         self.engine = engine

@@ -115,7 +115,7 @@ int test_command(Invocation& invocation) {
 
 int stop_command(Invocation& invocation) {
   Job job = prepare_job(invocation);
-  job.choice.folds = 0;  // nothing is predicted
+  job.choice.folds = job.choice.average = 0;  // nothing is predicted
   const JobResult result = with_progress(invocation, job, run_planned);
   write_json(invocation, [&] { return json_report(invocation.record, job, result); });
   if (!invocation.settings.quiet) print(text_report(job, result));
@@ -154,7 +154,7 @@ int fit_command(Invocation& invocation) {
 int spectrum_command(Invocation& invocation) {
   const Settings& s = invocation.settings;
   Job job = prepare_job(invocation);
-  job.choice.folds = 0;
+  job.choice.folds = job.choice.average = 0;
   job.compute.engine = EngineChoice::dense;  // all eigenvalues are the answer
   const JobResult result = with_progress(invocation, job, run_planned);
   if (!s.output.empty()) write_spectrum(s.output, result.analysis);

@@ -287,6 +287,11 @@ ChoiceOptions make_choice(const Settings& s, const AnalysisOptions& analysis) {
     choice.folds =
         static_cast<int>(std::min<std::uint64_t>(whole_number("--choice-folds", s.choice_folds), 1 << 20));
   if (choice.folds == 1) throw InputError("--choice-folds 1: must be >= 2, or 0 for none");
+  if (!s.average.empty())
+    choice.average = static_cast<int>(std::min<std::uint64_t>(whole_number("--average", s.average), 1 << 20));
+  if (choice.average == 1) throw InputError("--average 1: must be >= 2, or 0 for none");
+  if (choice.average.value_or(0) > 0 && !s.select)
+    throw InputError("--average is for --select: give that too");
   // What is chosen with --select is judged by the likelihood, and so is whether to transform.
   parse_transform_option(!s.transform.empty() ? s.transform : s.select ? "auto" : "none", choice);
   parse_relevances(s.relevances, choice);

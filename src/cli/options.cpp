@@ -190,6 +190,13 @@ void add_choice_options(CLI::App& command, Settings& s, bool predicts) {
                           ChoiceOptions::default_folds),
               inference_group, "INTEGER")
       ->check(CLI::Validator(checked("--choice-folds", whole_number), ""));
+  text_option(command, "--average", s.average,
+              fmt::format("With --select: choose the kernel's parameters without each of so many folds too, "
+                          "and predict by the mean of all fits "
+                          "(0: no mean; default: {} for at most {} rows)",
+                          ChoiceOptions::default_average, ChoiceOptions::most_rows_of_default_average),
+              inference_group, "INTEGER")
+      ->check(CLI::Validator(checked("--average", whole_number), ""));
 }
 
 void add_noise_options(CLI::App& command, Settings& s) {

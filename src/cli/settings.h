@@ -27,7 +27,7 @@ struct Settings {
   bool select = false;
   std::string noise_model = "normal", noise_columns;
   std::string candidates, transform, selection_rows = "1500", refine_rows = "0", relevances = "each",
-                                     choice_folds;
+                                     choice_folds, average;
   std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", training_folds,
               seed = "1";
 

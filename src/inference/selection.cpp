@@ -59,6 +59,9 @@ CandidateSearch::CandidateSearch(const Candidate& candidate, const Response& res
   if (priors_.size() == 0) priors_ = default_priors(family);
   require(priors_.size() == family.parameters(), fmt::format("number of priors of '{}'", candidate.name),
           priors_.size(), "must be 0 or the number of the family's parameters");
+  require(candidate.start.size() == 0 || candidate.start.size() == family.parameters(),
+          fmt::format("start of '{}'", candidate.name), candidate.start.size(),
+          "must have 0 values or one for each parameter");
   const Vector start = family.start(), low = family.lower(), high = family.upper();
   require(low.size() == start.size() && high.size() == start.size() && (low.array() <= high.array()).all(),
           fmt::format("bounds of '{}'", candidate.name), "sizes differ or lower > upper", "must be a box");
@@ -99,7 +102,7 @@ double CandidateSearch::objective(const Vector& x, Vector& gradient) const {
 Vector CandidateSearch::start_of(int start) const {
   const OperatorFamily& family = *candidate_.family;
   const Index m = family.parameters();
-  Vector p = family.start();
+  Vector p = candidate_.start.size() > 0 ? candidate_.start : family.start();
   if (start > 0)
     p += options_.spread * RandomStream(options_.seed, fmt::format("start {} {}", start, name())).normals(m);
   Vector x(likelihood_.parameters());

@@ -74,4 +74,13 @@ ChoiceRows take_sample(const Dataset& data, Index most, const ChoiceOptions& opt
   return sample;
 }
 
+KernelFamilyOptions free_of(const ChoiceRows& rows, Freedom freedom) {
+  if (freedom == Freedom::nothing) return {.weights = false, .relevances = false, .sw2 = false, .sb2 = false};
+  KernelFamilyOptions free;
+  free.features = rows.features;
+  free.groups = rows.groups;
+  if (freedom == Freedom::one_relevance) free.groups.assign(rows.features.size(), 0);
+  return free;
+}
+
 }  // namespace gradflow

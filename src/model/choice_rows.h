@@ -1,6 +1,7 @@
 #pragma once
 
 #include "gradflow/model/kernel_choice.h"
+#include "gradflow/operators/kernel_family.h"
 
 namespace gradflow {
 
@@ -8,5 +9,8 @@ namespace gradflow {
 /// asks of them; one of more rows holds those of fewer. Throws InputError where groups of relevances name a
 /// column that is no feature, or one twice.
 ChoiceRows take_sample(const Dataset& data, Index most, const ChoiceOptions& options);
+
+/// What of a kernel is free on these rows.
+KernelFamilyOptions free_of(const ChoiceRows& rows, Freedom freedom);
 
 }  // namespace gradflow

@@ -7,8 +7,31 @@
 #include "gradflow/inference/predictive.h"
 #include "gradflow/model/version.h"
 #include "gradflow/operators/jacobian_operator.h"
+#include "model/fit_rows.h"
 
 namespace gradflow {
+namespace {
+
+void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, FittedModel& model) {
+  const std::size_t count = average.choices.size();
+  for (std::size_t k = 0; k < count; ++k) {
+    const ChosenWithout& chosen = average.choices[k];
+    if (!chosen.problem.empty()) continue;
+    report_progress(analysis.progress, "fitting what is averaged",
+                    static_cast<double>(k) / static_cast<double>(count));
+    try {
+      FittedModel other = fit_rows(average.data, chosen.kernel, chosen.transform, analysis);
+      other.left_out = model.left_out;
+      model.others.push_back(std::move(other));
+    } catch (const InputError& error) {
+      model.warnings.push_back(
+          fmt::format("the fit with what was chosen without fold {} of {} has no part in the average: {}",
+                      k + 1, count, error.what()));
+    }
+  }
+}
+
+}  // namespace
 
 FittedModel make_model(const Job& job, JobResult result) {
   const Analysis& analysis = result.analysis;
@@ -55,6 +78,7 @@ FittedModel make_model(const Job& job, JobResult result) {
   if (result.prepared.repeated) model.left_out = std::move(result.prepared.repeated->errors);
   model.seed = job.analysis.seed;
   model.warnings = analysis.warnings;
+  if (result.prepared.average) add_others(*result.prepared.average, job.analysis, model);
   return model;
 }
 

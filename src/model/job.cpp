@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "gradflow/base/error.h"
+#include "gradflow/model/fitted_model.h"
 #include "gradflow/model/memory.h"
 #include "gradflow/model/version.h"
 #include "gradflow/operators/recorded_operator.h"
@@ -183,6 +184,21 @@ void choose_again(const Job& job, Question question, PreparedJob& prepared) {
                                     folds, job.analysis.progress);
 }
 
+// The same kernel with the parameters that others of the rows give it, for the mean of predictions.
+void choose_others(const Job& job, Question question, PreparedJob& prepared) {
+  const bool for_predictions = question == Question::every_rule || question == Question::one_rule;
+  if (!prepared.choice || prepared.choice->best < 0 || !for_predictions) return;
+  const Index n = prepared.dataset.y.size();
+  const int folds = job.choice.average_of(n);
+  if (folds == 0 || job.noise.estimates()) return;
+  if (n > FittedModel::most_factored_rows)
+    throw InputError(
+        fmt::format("--average {}: the fits to average are made for up to {} rows, and there are {}", folds,
+                    FittedModel::most_factored_rows, n));
+  prepared.average =
+      choose_average(*prepared.choice, prepared.dataset, job.choice, folds, job.analysis.progress);
+}
+
 // The test of operator and response as they were given, before anything was chosen.
 ScoreTest test_as_given(const Job& job) {
   Job given = job;
@@ -205,6 +221,8 @@ void check_noise(const Job& job, Question question) {
   if (job.choice.folds.value_or(0) > 0)
     throw InputError(
         "--choice-folds and --noise: the choice is repeated without folds for normal noise only");
+  if (job.choice.average.value_or(0) > 0)
+    throw InputError("--average and --noise: fits are averaged for normal noise only");
 }
 
 void check_noise(const Job& job, const Plan& plan, Index n, Question question) {
@@ -266,6 +284,8 @@ PreparedJob prepare(const Job& job, Question question) {
   if (prepared.choice) watch.lap("choose kernel and transform");
   choose_again(job, question, prepared);
   if (prepared.repeated) watch.lap("choose again without each fold");
+  choose_others(job, question, prepared);
+  if (prepared.average) watch.lap("choose parameters to average");
   transform_response(prepared.dataset, prepared.transform);
   const bool merge = !user_matrix && !job.every_row && !job.noise.estimates();
   const WithinGroups within = merge ? merge_replicates(prepared.dataset) : WithinGroups{};
@@ -343,6 +363,8 @@ JobResult run_prepared(const Job& job, PreparedJob prepared) {
   }
   if (const auto& repeated = result.prepared.repeated)
     warnings.insert(warnings.end(), repeated->warnings.begin(), repeated->warnings.end());
+  if (const auto& average = result.prepared.average)
+    warnings.insert(warnings.end(), average->warnings.begin(), average->warnings.end());
   for (std::string& warning : changed_files(result.prepared)) warnings.push_back(std::move(warning));
   result.analysis.warnings.insert(result.analysis.warnings.end(), warnings.begin(), warnings.end());
   return result;

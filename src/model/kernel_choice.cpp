@@ -65,15 +65,6 @@ class Chooser {
   // What of the user's candidates is free.
   Freedom full() const { return options_.relevances ? Freedom::relevances : Freedom::one_relevance; }
 
-  static KernelFamilyOptions free_of(const ChoiceRows& rows, Freedom freedom) {
-    if (freedom == Freedom::nothing)
-      return {.weights = false, .relevances = false, .sw2 = false, .sb2 = false};
-    KernelFamilyOptions free;
-    free.features = rows.features;
-    free.groups = rows.groups;
-    if (freedom == Freedom::one_relevance) free.groups.assign(rows.features.size(), 0);
-    return free;
-  }
   std::shared_ptr<const KernelFamily> family_of(const KernelSum& kernel, Freedom freedom) const {
     return std::make_shared<KernelFamily>(kernel, sample_.X, free_of(sample_, freedom));
   }
@@ -370,7 +361,15 @@ int ChoiceOptions::folds_of(Index n) const {
   return select && n <= most_rows_of_default_folds ? default_folds : 0;
 }
 
+int ChoiceOptions::average_of(Index n) const {
+  if (!select) return 0;
+  return average.value_or(n <= most_rows_of_default_average ? default_average : 0);
+}
+
 void ChoiceOptions::check() const {
+  if (average)
+    require(*average == 0 || *average >= 2, "folds of an averaged choice", *average,
+            "must be 0 (no average) or >= 2");
   if (folds)
     require(*folds == 0 || *folds >= 2, "folds of the kernel's choice", *folds, "must be 0 (never) or >= 2");
   require(rows >= 20, "rows for the choice of a kernel", rows, "must be >= 20");

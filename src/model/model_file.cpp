@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,7 @@ bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {
   // What an older program would pass over to give other predictions.
+  if (!model.others.empty()) return 7;
   if (model.calibration.known()) return 6;
   if (model.left_out.known()) return 5;
   if (model.noise.kind != NoiseModelKind::normal) return 4;
@@ -107,10 +109,9 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   return calibration;
 }
 
-Json header(const FittedModel& model) {
-  Json json = {{"format_version", format_of(model)},
-               {"gradflow_version", model.gradflow_version},
-               {"recipe", to_json(model.recipe)},
+// Of a fit, without what all fits of the file have in common.
+Json fit_json(const FittedModel& model) {
+  Json json = {{"gradflow_version", model.gradflow_version},
                {"operator", operator_json(model)},
                {"fixed_effects", {{"names", model.fixed_names}, {"intercept", model.intercept}}},
                {"rule", model.rule},
@@ -134,8 +135,16 @@ Json header(const FittedModel& model) {
                          {"scale", transform.scale},
                          {"lambda", transform.lambda}};
   if (model.noise.kind != NoiseModelKind::normal) json["noise"] = noise_json(model.noise);
-  if (model.left_out.known()) json["choice_folds"] = model.left_out.folds;
   if (model.calibration.known()) json["error_calibration"] = calibration_json(model.calibration);
+  return json;
+}
+
+Json header(const FittedModel& model) {
+  Json json = fit_json(model);
+  json["format_version"] = format_of(model);
+  json["recipe"] = to_json(model.recipe);
+  if (model.left_out.known()) json["choice_folds"] = model.left_out.folds;
+  for (const FittedModel& other : model.others) json["others"].push_back(fit_json(other));
   return json;
 }
 
@@ -237,40 +246,70 @@ void read_left_out(FittedModel& model, const FieldReader& fields, TensorReader& 
     tensors.fail("its left-out errors are not sizes in ascending order");
 }
 
+// What the other fits of a file share with its own.
+constexpr std::array shared_tensors{"X_train", "fixed_effects", "weights"};
+
+std::string prefix_of_other(std::size_t k) { return fmt::format("others.{}.", k); }
+
+// A fit whose tensors are the reader's.
+FittedModel read_fit(const FieldReader& fields, TensorReader& tensors, const Recipe& recipe) {
+  FittedModel model;
+  read_numbers(model, fields);
+  model.recipe = recipe;
+  model.alpha = tensors.vector("alpha", -1);
+  if (model.alpha.size() < 1) tensors.fail("it has no training rows");
+  read_fixed_effects(model, fields.object("fixed_effects"), tensors);
+  read_operator(model, fields.object("operator"), tensors);
+  if (tensors.has("weights")) {
+    model.weights = tensors.vector("weights", model.alpha.size());
+    if (model.weights.minCoeff() <= 0.0) tensors.fail("tensor 'weights' has a value that is not > 0");
+  }
+  if (tensors.has("response")) model.response = tensors.vector("response", model.alpha.size());
+  const FixedEffects checked(model.design, model.fixed_names);
+  return model;
+}
+
+// Their tensors, from under names of their own.
+TensorFile tensors_of_other(const TensorFile& file, std::size_t k) {
+  const std::string prefix = prefix_of_other(k);
+  TensorFile own;
+  for (const auto& [name, array] : file.tensors)
+    if (name.starts_with(prefix)) own.tensors[name.substr(prefix.size())] = array;
+  for (const char* name : shared_tensors)
+    if (const auto found = file.tensors.find(name); found != file.tensors.end())
+      own.tensors[name] = found->second;
+  return own;
+}
+
 FittedModel fitted_model_from(TensorFile file, const std::string& source) {
   const nlohmann::json document =
       read_description(file.metadata, fitted_model_key, FittedModel::format_version, source);
   const FieldReader fields(document, source);
-  TensorReader tensors(file, source);
-  FittedModel model;
-  if (file.metadata.contains(run_key)) model.run = file.metadata.at(run_key);
-  naming_file(source, [&] {
-    read_numbers(model, fields);
-    model.recipe = recipe_from(fields.object("recipe"));
-    model.alpha = tensors.vector("alpha", -1);
-    if (model.alpha.size() < 1) tensors.fail("it has no training rows");
-    read_fixed_effects(model, fields.object("fixed_effects"), tensors);
-    read_operator(model, fields.object("operator"), tensors);
-    if (tensors.has("weights")) {
-      model.weights = tensors.vector("weights", model.alpha.size());
-      if (model.weights.minCoeff() <= 0.0) tensors.fail("tensor 'weights' has a value that is not > 0");
-    }
-    if (tensors.has("response")) model.response = tensors.vector("response", model.alpha.size());
+  return naming_file(source, [&] {
+    const std::vector<FieldReader> others =
+        fields.has("others") ? fields.objects("others") : std::vector<FieldReader>{};
+    std::vector<TensorFile> files;
+    for (std::size_t k = 0; k < others.size(); ++k) files.push_back(tensors_of_other(file, k));
+    TensorReader tensors(file, source);
+    FittedModel model = read_fit(fields, tensors, recipe_from(fields.object("recipe")));
+    if (file.metadata.contains(run_key)) model.run = file.metadata.at(run_key);
     if (fields.has("choice_folds")) read_left_out(model, fields, tensors);
-    const FixedEffects checked(model.design, model.fixed_names);
+    for (std::size_t k = 0; k < others.size(); ++k) {
+      TensorReader own(files[k], source);
+      model.others.push_back(read_fit(others[k], own, model.recipe));
+      if (model.others.back().rows() != model.rows()) own.fail("fits that are averaged have other rows");
+      model.others.back().left_out = model.left_out;
+    }
+    return model;
   });
-  return model;
 }
 
 TensorFile tensors_of(const FittedModel& model) {
   TensorFile file;
-  file.metadata[fitted_model_key] = header(model).dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (!model.run.empty()) file.metadata[run_key] = model.run;
   file.tensors["alpha"] = array_of(model.alpha);
   file.tensors["beta"] = array_of(model.beta);
   if (model.weights.size() > 0) file.tensors["weights"] = array_of(model.weights);
   if (model.response.size() > 0) file.tensors["response"] = array_of(model.response);
-  if (model.left_out.known()) file.tensors["left_out_errors"] = array_of(model.left_out.sizes);
   file.tensors["fixed_effects"] = array_of(model.design);
   if (model.operator_kind == OperatorKind::matrix)
     file.tensors["H_train"] = array_of(model.H);
@@ -281,13 +320,23 @@ TensorFile tensors_of(const FittedModel& model) {
   return file;
 }
 
-}  // namespace
-
-void FittedModel::save(const std::string& path_name) const {
-  write_safetensors(path_name, tensors_of(*this));
+TensorFile file_of(const FittedModel& model) {
+  TensorFile file = tensors_of(model);
+  file.metadata[fitted_model_key] = header(model).dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (!model.run.empty()) file.metadata[run_key] = model.run;
+  if (model.left_out.known()) file.tensors["left_out_errors"] = array_of(model.left_out.sizes);
+  for (std::size_t k = 0; k < model.others.size(); ++k)
+    for (auto& [name, array] : tensors_of(model.others[k]).tensors)
+      if (std::ranges::find(shared_tensors, name) == shared_tensors.end())
+        file.tensors[prefix_of_other(k) + name] = std::move(array);
+  return file;
 }
 
-std::string FittedModel::bytes() const { return safetensors_bytes(tensors_of(*this), "the model"); }
+}  // namespace
+
+void FittedModel::save(const std::string& path_name) const { write_safetensors(path_name, file_of(*this)); }
+
+std::string FittedModel::bytes() const { return safetensors_bytes(file_of(*this), "the model"); }
 
 FittedModel FittedModel::load(const std::string& path_name) {
   return fitted_model_from(as_model(path_name, [&] { return read_safetensors(path_name); }), path_name);

@@ -7,6 +7,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/model/fitted_model.h"
 #include "gradflow/model/memory.h"
+#include "model/averaged_predictions.h"
 #include "model/cross_blocks.h"
 #include "model/uncertainty.h"
 
@@ -126,46 +127,16 @@ void transform_back(const FittedModel& model, Predictions& out) {
   }
 }
 
-}  // namespace
-
-IntervalKind parse_interval(const std::string& text) {
-  for (const IntervalKind kind :
-       {IntervalKind::calibrated, IntervalKind::model, IntervalKind::jackknife_plus,
-        IntervalKind::leave_one_out, IntervalKind::cross_validated, IntervalKind::none})
-    if (text == to_string(kind)) return kind;
-  throw InputError(fmt::format(
-      "--interval {}: must be calibrated, model, jackknife+, leave-one-out, cross-validated or none", text));
-}
-
-std::string_view to_string(IntervalKind kind) {
-  switch (kind) {
-    case IntervalKind::calibrated: return "calibrated";
-    case IntervalKind::jackknife_plus: return "jackknife+";
-    case IntervalKind::leave_one_out: return "leave-one-out";
-    case IntervalKind::cross_validated: return "cross-validated";
-    case IntervalKind::none: return "none";
-    case IntervalKind::model: break;
-  }
-  return "model";
-}
-
-IntervalKind default_interval(const FittedModel& model) {
-  if (model.left_out.known()) return IntervalKind::cross_validated;
-  return model.calibration.known() ? IntervalKind::calibrated : IntervalKind::model;
-}
-
-Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given,
-                    const PredictOptions& options) {
-  check_given(model, rows, given);
-  require_address_space();
+// By the model's own fit.
+Predictions predict_alone(const FittedModel& model, const NewRows& rows, const GivenCross& given,
+                          IntervalKind interval, double level, Progress* progress) {
   Predictions out = empty_predictions(rows);
   const auto count = static_cast<Index>(rows.row.size());
   if (count == 0) return out;
   std::optional<Uncertainty> uncertainty;
-  const IntervalKind interval = options.interval.value_or(default_interval(model));
   if (interval != IntervalKind::none && can_give_sd(model, given)) {
-    report_progress(options.progress, "building the training operator", 0.0);
-    uncertainty.emplace(model, interval);
+    report_progress(progress, "building the training operator", 0.0);
+    uncertainty.emplace(model, interval, level);
     out.interval = interval;
     out.widening = uncertainty->widening();
     out.shape = uncertainty->shape();
@@ -182,7 +153,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   Index outside = 0;
   const Index block = std::max<Index>(1, cross_block_entries / model.rows());
   for (Index begin = 0; begin < count; begin += block) {
-    report_progress(options.progress, "predicting", static_cast<double>(begin) / static_cast<double>(count));
+    report_progress(progress, "predicting", static_cast<double>(begin) / static_cast<double>(count));
     const Index size = std::min(block, count - begin);
     CrossKernel cross;
     if (model.linearised && !uncertainty)
@@ -215,9 +186,7 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   return out;
 }
 
-Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y) {
-  require(y.size() == predictions.mean.size(), "observed responses", y.size(),
-          "must be as many as the predictions");
+Vector log_densities_alone(const FittedModel& model, const Predictions& predictions, const Vector& y) {
   const ScaleMixture& shape = predictions.shape;
   const Vector transformed = model.transform.forward(y);
   Vector log_density = StudentMixtures{shape.weights, predictions.location.replicate(1, shape.weights.size()),
@@ -239,6 +208,76 @@ Vector log_densities(const FittedModel& model, const Predictions& predictions, c
     log_density(i) += model.transform.log_derivative(y(i));
   }
   return log_density;
+}
+
+}  // namespace
+
+IntervalKind parse_interval(const std::string& text) {
+  for (const IntervalKind kind :
+       {IntervalKind::calibrated, IntervalKind::model, IntervalKind::jackknife_plus,
+        IntervalKind::leave_one_out, IntervalKind::cross_validated, IntervalKind::none})
+    if (text == to_string(kind)) return kind;
+  throw InputError(fmt::format(
+      "--interval {}: must be calibrated, model, jackknife+, leave-one-out, cross-validated or none", text));
+}
+
+std::string_view to_string(IntervalKind kind) {
+  switch (kind) {
+    case IntervalKind::calibrated: return "calibrated";
+    case IntervalKind::jackknife_plus: return "jackknife+";
+    case IntervalKind::leave_one_out: return "leave-one-out";
+    case IntervalKind::cross_validated: return "cross-validated";
+    case IntervalKind::none: return "none";
+    case IntervalKind::model: break;
+  }
+  return "model";
+}
+
+IntervalKind default_interval(const FittedModel& model) {
+  if (model.left_out.known()) return IntervalKind::cross_validated;
+  return model.calibration.known() ? IntervalKind::calibrated : IntervalKind::model;
+}
+
+Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given,
+                    const PredictOptions& options) {
+  check_given(model, rows, given);
+  require_address_space();
+  const IntervalKind interval = options.interval.value_or(default_interval(model));
+  const bool of_one_fit = interval == IntervalKind::jackknife_plus || interval == IntervalKind::leave_one_out;
+  const bool alone = model.others.empty() || rows.row.empty() || of_one_fit;
+  // Left-out errors give the ends of intervals alone; what distributions lack is the fits' spread, not a
+  // factor.
+  const IntervalKind own_kind = alone || interval != IntervalKind::cross_validated ? interval
+                                : model.calibration.known()                        ? IntervalKind::calibrated
+                                                                                   : IntervalKind::model;
+  if (interval == IntervalKind::cross_validated) require_left_out(model);
+  Predictions own = predict_alone(model, rows, given, own_kind, model.level, options.progress);
+  if (of_one_fit && !model.others.empty())
+    own.statements.push_back(
+        "Predictions and intervals are of the kernel chosen with all rows alone, not of the mean of fits.");
+  if (alone) return own;
+  std::vector<Predictions> members{std::move(own)};
+  for (const FittedModel& other : model.others)
+    members.push_back(predict_alone(other, rows, given, own_kind, model.level, options.progress));
+  return averaged(model, std::move(members), interval);
+}
+
+Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y) {
+  require(y.size() == predictions.mean.size(), "observed responses", y.size(),
+          "must be as many as the predictions");
+  if (predictions.members.empty()) return log_densities_alone(model, predictions, y);
+  Matrix all(y.size(), static_cast<Index>(predictions.members.size()));
+  for (Index k = 0; k < all.cols(); ++k)
+    all.col(k) = log_densities_alone(k == 0 ? model : model.others[static_cast<std::size_t>(k - 1)],
+                                     predictions.members[static_cast<std::size_t>(k)], y);
+  Vector mixture(y.size());
+  for (Index i = 0; i < y.size(); ++i) {
+    const double largest = all.row(i).maxCoeff();
+    mixture(i) = all.row(i).hasNaN()      ? not_a_number
+                 : std::isfinite(largest) ? largest + std::log((all.row(i).array() - largest).exp().mean())
+                                          : largest;
+  }
+  return mixture;
 }
 
 }  // namespace gradflow

@@ -11,7 +11,7 @@
 #include "data/duplicates.h"
 #include "gradflow/base/error.h"
 #include "gradflow/model/fitted_model.h"
-#include "model/observations.h"
+#include "model/fit_rows.h"
 
 namespace gradflow {
 namespace {
@@ -29,38 +29,6 @@ class FoldProgress final : public Progress {
   Progress* whole_;
   int fold_, folds_;
 };
-
-Dataset part_of(const Dataset& data, const std::vector<Index>& rows) {
-  Dataset part;
-  part.recipe = data.recipe;
-  part.X = data.X(rows, Eigen::all);
-  part.Z = data.Z(rows, Eigen::all);
-  part.y = data.y(rows);
-  if (data.weights.size() > 0) part.weights = data.weights(rows);
-  for (const Index row : rows) part.ids.push_back(data.ids[static_cast<std::size_t>(row)]);
-  return part;
-}
-
-// What `gradflow fit` makes of these rows, with what was chosen for them.
-FittedModel fit_part(Dataset part, const KernelChoice& choice, const AnalysisOptions& analysis) {
-  Job job;
-  job.analysis = analysis;
-  job.analysis.engine = Engine::dense;
-  job.analysis.diagnostics = false;
-  job.analysis.progress = nullptr;
-  job.operator_spec.kernel = choice.kernel;
-  JobResult result;
-  PreparedJob& prepared = result.prepared;
-  transform_response(part, choice.transform);
-  const WithinGroups within = merge_replicates(part);
-  prepared.transform = choice.transform;
-  prepared.kernel = KernelSource(choice.kernel);
-  prepared.H = prepared.kernel->training(part.X);
-  prepared.observations = observe(part, within, Vector::Zero(part.y.size()));
-  prepared.dataset = std::move(part);
-  result.analysis = analyse(*prepared.H, prepared.observations, job.analysis);
-  return make_model(job, std::move(result));
-}
 
 // z of rows that the model has not seen, on the scale of its intervals.
 Vector errors_of(const FittedModel& model, const Dataset& held, const Vector& y) {
@@ -132,7 +100,8 @@ RepeatedChoice repeat_choice(const KernelSum& given, const Dataset& data, const 
       const KernelChoice choice = choose_kernel(given, part, options, &part_progress);
       found.kernel = to_string(choice.kernel);
       found.transform = to_string(choice.transform.kind);
-      z = errors_of(fit_part(std::move(part), choice, analysis), part_of(data, held), Vector(y(held)));
+      const FittedModel model = fit_rows(std::move(part), choice.kernel, choice.transform, analysis);
+      z = errors_of(model, part_of(data, held), Vector(y(held)));
       found.root_mean_square = root_mean_square(z);
     } catch (const InputError& error) {
       found.problem = error.what();

@@ -40,6 +40,7 @@ struct WideSample {
     job.choice.select = true;
     job.choice.candidates = {"ntk:erf:1"};
     job.choice.guard_folds = 0;  // the likelihood alone: few rows choose much
+    job.choice.average = 0;      // intervals of one fit
     return job;
   }
 };

@@ -37,9 +37,10 @@ std::unique_ptr<DenseOperator> training_operator(const FittedModel& model, const
 
 }  // namespace
 
-Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval)
+Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval, double level)
     : model_(model),
       interval_(interval),
+      level_(level),
       rows_(sample_of(model)),
       scale_(model.weights.cwiseSqrt()),
       factor_(model.weights.size() > 0 ? 1.0 / model.weights.mean() : 1.0) {
@@ -120,25 +121,29 @@ void Uncertainty::take_calibration() {
         "--interval calibrated: the model's errors were not calibrated ({}): use --interval model",
         calibration.reason));
   widening_ = calibration.factor;
-  quantile_ = calibration.half_width(model_.level, dof_);
+  quantile_ = calibration.half_width(level_, dof_);
   shape_ = calibration.shape;
   statements_.push_back(calibration.sentence());
   statements_.push_back(
       fmt::format("Intervals of {:g} %: {:.3g} of the model's standard deviations either way; standard "
                   "deviations: {:.3g} "
                   "times the model's.",
-                  100.0 * model_.level, quantile_, widening_));
+                  100.0 * level_, quantile_, widening_));
+}
+
+void require_left_out(const FittedModel& model) {
+  if (!model.left_out.known())
+    throw InputError(
+        "--interval cross-validated: the model has no choice that was made again without folds: fit it "
+        "with --select and --choice-folds 5, or use --interval model");
 }
 
 // The factors of scale(x), and what they claim.
 void Uncertainty::take_left_out() {
-  if (!model_.left_out.known())
-    throw InputError(
-        "--interval cross-validated: the model has no choice that was made again without folds: fit it "
-        "with --select and --choice-folds 5, or use --interval model");
+  require_left_out(model_);
   const LeftOutErrors& errors = model_.left_out;
   widening_ = errors.widening();
-  quantile_ = errors.quantile(model_.level);
+  quantile_ = errors.quantile(level_);
   statements_.push_back(
       fmt::format("The choice of the model was made again without each of {} folds of the rows: the errors "
                   "of the {} left out "
@@ -149,9 +154,9 @@ void Uncertainty::take_left_out() {
           ? fmt::format(
                 "Intervals of {:g} %: {:.3g} of the model's standard deviations either way, the quantile of "
                 "these errors.",
-                100.0 * model_.level, quantile_)
-          : fmt::format("Intervals of {:g} % are infinite: they take {:.0f} such errors.",
-                        100.0 * model_.level, std::ceil(model_.level / (1.0 - model_.level) - 1e-9)));
+                100.0 * level_, quantile_)
+          : fmt::format("Intervals of {:g} % are infinite: they take {:.0f} such errors.", 100.0 * level_,
+                        std::ceil(level_ / (1.0 - level_) - 1e-9)));
   if (widening_ > 1.0)
     statements_.push_back(fmt::format(
         "Standard deviations and densities: {:.3g} times the model's standard deviations.", widening_));
@@ -172,7 +177,7 @@ void Uncertainty::measured_ends(const Vector& mean, Answer& answer) const {
 }
 
 void Uncertainty::model_ends(const Vector& mean, Answer& answer) const {
-  const double p = 0.5 + 0.5 * model_.level;
+  const double p = 0.5 + 0.5 * level_;
   Vector half;
   if (model_.noise.kind == NoiseModelKind::student) {
     half.resize(mean.size());
@@ -190,7 +195,7 @@ void Uncertainty::model_ends(const Vector& mean, Answer& answer) const {
 
 void Uncertainty::conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer) {
   ConformalOptions options;
-  options.level = model_.level;
+  options.level = level_;
   options.method = interval_ == IntervalKind::jackknife_plus ? ConformalMethod::jackknife_plus
                                                              : ConformalMethod::leave_one_out;
   options.studentised = true;

@@ -13,6 +13,9 @@
 
 namespace gradflow {
 
+/// Throws InputError where the model's choice was not made again without folds.
+void require_left_out(const FittedModel& model);
+
 /// What a fitted model knows of the errors of its predictions: one factorisation, then blocks of new rows.
 /// Everything in units of the transformed response.
 class Uncertainty {
@@ -20,7 +23,7 @@ class Uncertainty {
   /// Builds the operator of the training rows (of a seeded sample of them beyond
   /// FittedModel::most_factored_rows) and factors it. The model outlives this. Throws InputError where
   /// distribution-free intervals cannot be given, saying why.
-  Uncertainty(const FittedModel& model, IntervalKind interval);
+  Uncertainty(const FittedModel& model, IntervalKind interval, double level);
 
   struct Answer {
     Vector sd;            ///< of the mean function
@@ -47,6 +50,7 @@ class Uncertainty {
 
   const FittedModel& model_;
   IntervalKind interval_;
+  double level_;
   std::vector<Index> rows_;  // the sample; empty: all
   Vector scale_;             // sqrt of the weights; empty: ones
   double factor_;            // n / W

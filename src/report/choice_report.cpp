@@ -113,6 +113,27 @@ std::string repeated_text(const Job& job, const PreparedJob& prepared) {
       errors.folds, counted_text(errors.sizes.size(), "row"), errors.root_mean_square());
 }
 
+// What else predictions will be made of.
+std::string average_text(const PreparedJob& prepared) {
+  if (!prepared.average) return "";
+  const auto fits = std::ranges::count_if(
+      prepared.average->choices, [](const ChosenWithout& without) { return without.problem.empty(); });
+  return fmt::format(
+      "Predictions are the mean of this fit and {} others, whose kernels have parameters chosen without each "
+      "of "
+      "{} folds of the rows.\n",
+      fits, prepared.average->choices.size());
+}
+
+Json average_json(const ChoiceAverage& average) {
+  Json json = Json::array();
+  for (const ChosenWithout& without : average.choices)
+    json.push_back({{"kernel", without.problem.empty() ? Json(to_string(without.kernel)) : Json(nullptr)},
+                    {"transform", to_string(without.transform.kind)},
+                    {"problem", without.problem}});
+  return json;
+}
+
 Json guard_json(const ChoiceGuard& guard) {
   return {{"likeliest", guard.likeliest},
           {"rival", guard.rival < 0 ? Json(nullptr) : Json(guard.rival)},
@@ -168,6 +189,7 @@ std::string choice_text(const Job& job, const PreparedJob& prepared) {
   if (transformed)
     text += "Times, standard deviations and fixed effects are those of the transformed response.\n";
   text += repeated_text(job, prepared);
+  text += average_text(prepared);
   return text + '\n';
 }
 
@@ -211,6 +233,7 @@ Json choice_json(const PreparedJob& prepared) {
   json["guard"] = choice.guard ? guard_json(*choice.guard) : Json(nullptr);
   if (choice.refinement) json["refinement"] = refinement_json(*choice.refinement);
   json["folds"] = prepared.repeated ? repeated_json(*prepared.repeated) : Json(nullptr);
+  json["average"] = prepared.average ? average_json(*prepared.average) : Json(nullptr);
   return json;
 }
 

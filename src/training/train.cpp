@@ -337,12 +337,13 @@ class Training {
     report_.validation_accuracy = accuracy_of(cross.left_out, data_.Y);
     report_.warnings.insert(report_.warnings.end(), cross.warnings.begin(), cross.warnings.end());
     report_.reason = fmt::format("least loss on rows left out, of {} folds", cross.folds);
-    again.max_steps = cross.in_time ? request_.max_steps : static_cast<Index>(cross.point());
-    if (cross.in_time) again.stop_time = report_.planned_time = cross.point();
-    const bool in_time = cross.in_time;
+    again.max_steps = request_.max_steps;
+    const bool limited = cross.still_falling(), in_time = cross.in_time;
+    if (!limited && in_time) again.stop_time = report_.planned_time = cross.point();
+    if (!limited && !in_time) again.max_steps = static_cast<Index>(cross.point());
     report_.cross_validation = std::move(cross);
     run(trainer, std::move(again));
-    if (in_time) note_limit();
+    if (limited || in_time) note_limit();
     if (!request_.checkpoint.empty()) {
       std::error_code ignored;
       std::filesystem::remove(options.checkpoint, ignored);

@@ -34,11 +34,13 @@ struct SelectionOptions {
   void check() const;
 };
 
-/// A family of operators to choose from. `priors`: one for each parameter; empty: default_priors().
+/// A family of operators to choose from. `priors`: one for each parameter; empty: default_priors(). `start`:
+/// where the first search begins; empty: the family's.
 struct Candidate {
   std::string name{};
   std::shared_ptr<const OperatorFamily> family{};
   Prior priors{};
+  Vector start{};
 };
 
 /// One local search.
@@ -83,7 +85,7 @@ struct Selection {
 ///
 /// over each family's bounds; the candidate with the lowest minimum is best. All are given the same response,
 /// fixed effects and transform, so that their criteria compare. Q is not convex: the least of `starts` local
-/// searches is taken. The first begins at the family's start, the others around it, each at the best of 7
+/// searches is taken. The first begins at the candidate's start, the others around it, each at the best of 7
 /// values of tau (and of lambda) there. A candidate whose first search was more than prune_margin above the
 /// best of all first searches after a third of max_evaluations, and still is at its end, is given no further
 /// starts.

@@ -19,7 +19,7 @@ namespace gradflow {
 ///
 /// alpha, beta and s2 are in units of y.
 struct FittedModel {
-  static constexpr int format_version = 6;  ///< of the file; a program reads files up to its own
+  static constexpr int format_version = 7;  ///< of the file; a program reads files up to its own
 
   std::string gradflow_version;  ///< that fitted the model
   Recipe recipe;                 ///< the encoding of the data
@@ -59,6 +59,10 @@ struct FittedModel {
   double level = 0.95;             ///< of the intervals
   LeftOutErrors left_out;          ///< of the choice repeated without folds; not known where it was not
   ErrorCalibration calibration{};  ///< of leave-one-out errors; not known in files of earlier formats
+  /// Fits of the same rows with parameters that were chosen without some of them (choice_average.h), which
+  /// predictions are averaged with; without `others` and `run` of their own. They hold the same X, design and
+  /// weights, which the file has once.
+  std::vector<FittedModel> others;
   std::uint64_t seed = 1;
   std::vector<std::string> warnings;  ///< of the fit
   /// The run that fitted the model, as json_report() writes it: what `gradflow report` shows. Empty: not
@@ -81,7 +85,9 @@ struct FittedModel {
   static FittedModel parse(std::string_view bytes, const std::string& source);
 };
 
-/// The model of a finished job. Throws InputError when the chosen rule gave no usable time, saying why.
+/// The model of a finished job; with prepared.average the others are fitted here, an eigendecomposition each,
+/// and one without a usable time is left out with a warning. Throws InputError when the chosen rule gave no
+/// usable time, saying why.
 FittedModel make_model(const Job& job, JobResult result);
 
 /// What a user's matrix needs for new rows; both empty for a network or kernel.
@@ -141,16 +147,25 @@ struct Predictions {
   ScaleMixture shape{};  ///< of the errors; one t_dof of scale 1 but for calibrated ones
   IntervalKind interval = IntervalKind::none;  ///< how they were made; none where the model has no sd
   double widening = 1.0;                       ///< that sd and scale have been multiplied by
-  std::vector<std::string> statements;         ///< what may be claimed of the intervals, complete sentences
-  std::vector<std::string> warnings;           ///< complete sentences
+  /// Of a model with `others`: its own and theirs, of which these are the mean. location, scale, dof, shape
+  /// and widening are then the model's own.
+  std::vector<Predictions> members;
+  std::vector<std::string> statements;  ///< what may be claimed of the intervals, complete sentences
+  std::vector<std::string> warnings;    ///< complete sentences
 };
 
+/// A model with `others` predicts the mean of K fits. sd^2 = mean sd_k^2 + the variance of the means; the
+/// interval is between quantiles of the mixture of their K distributions, each widened as its own interval
+/// is; that mixture is also the density. jackknife_plus and leave_one_out are of the model's own fit, mean
+/// and all, as what they claim is of one fit.
+///
 /// Cost: the operator of at most most_factored_rows training rows is built again and factored (n^3/3) for
-/// standard deviations and intervals. Of more rows a seeded sample is taken: the function's variance given
-/// some rows is never below that given all, so the intervals are too wide rather than too narrow (a warning
-/// says so; distribution-free intervals are refused). NaN for a linearised network of so many rows. New rows
-/// are taken in blocks, so that no matrix of new by training rows exceeds about 200 MB. A linearised network
-/// predicts by one forward sweep. Throws InputError for intervals that the model cannot give.
+/// standard deviations and intervals, of each fit that is averaged. Of more rows a seeded sample is taken:
+/// the function's variance given some rows is never below that given all, so the intervals are too wide
+/// rather than too narrow (a warning says so; distribution-free intervals are refused). NaN for a linearised
+/// network of so many rows. New rows are taken in blocks, so that no matrix of new by training rows exceeds
+/// about 200 MB. A linearised network predicts by one forward sweep. Throws InputError for intervals that the
+/// model cannot give.
 Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCross& given = {},
                     const PredictOptions& options = {});
 

@@ -9,6 +9,7 @@
 #include "gradflow/data/file_stamp.h"
 #include "gradflow/inference/analysis.h"
 #include "gradflow/inference/error_calibration.h"
+#include "gradflow/model/choice_average.h"
 #include "gradflow/model/data_source.h"
 #include "gradflow/model/kernel_choice.h"
 #include "gradflow/model/noise.h"
@@ -42,6 +43,8 @@ struct PreparedJob {
   std::optional<KernelChoice> choice;  ///< where something was left to the likelihood
   /// The choice made again without folds, for predictions: where ChoiceOptions::folds_of() asks for it.
   std::optional<RepeatedChoice> repeated;
+  /// Others to average predictions with: where ChoiceOptions::average_of() asks for it.
+  std::optional<ChoiceAverage> average;
   ResponseTransform transform{};  ///< of the response; dataset and observations are transformed
   bool two_values = false;        ///< the response has exactly two, before any merging
   Plan plan;

@@ -50,6 +50,13 @@ struct ChoiceOptions {
   static constexpr int default_folds = 5;
   static constexpr Index most_rows_of_default_folds = 400;
   int folds_of(Index n) const;  ///< how many for n rows
+  /// With `select`: of the rows, without each of which the parameters of the kernel chosen are chosen again;
+  /// predictions are the mean of the fits to all rows (choice_average.h); 0: of the choice alone. None: 5 for
+  /// at most most_rows_of_default_average rows, of which every fit takes an eigendecomposition, and 0 beyond.
+  std::optional<int> average{};
+  static constexpr int default_average = 5;
+  static constexpr Index most_rows_of_default_average = 4000;
+  int average_of(Index n) const;  ///< how many for n rows
 
   bool chooses_transform() const;  ///< lambda, or whether to transform, is left to the likelihood
   bool chooses() const { return select || chooses_transform(); }

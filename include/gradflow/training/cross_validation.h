@@ -40,6 +40,8 @@ struct CrossValidation {
   std::vector<std::string> warnings{};  ///< complete sentences
 
   double point() const { return points[static_cast<std::size_t>(best)]; }
+  /// The last point that max_steps left is the best: how long to train is not known.
+  bool still_falling() const { return !settled && best + 1 == static_cast<Index>(points.size()); }
   double loss() const { return losses[static_cast<std::size_t>(best)]; }
 };
 

@@ -20,7 +20,7 @@ namespace gradflow {
 ///     validation   at the least loss on held-out rows, then trained anew on all rows to that flow time (or
 ///                  to as many steps where there is none)
 ///     cross_validation  the same with the loss of every row while its fold was left out
-///                  (cross_validation.h)
+///                  (cross_validation.h); to max_steps where that was still falling
 enum class TrainingStop {
   steps,
   reml_risk,

@@ -1,0 +1,133 @@
+#include "model/averaged_predictions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
+#include <boost/math/tools/toms748_solve.hpp>
+#include <cmath>
+
+#include "base/special_values.h"
+#include "gradflow/base/parallel.h"
+
+namespace gradflow {
+namespace {
+
+constexpr Index rows_of_a_block = 16;
+
+double cdf(double z, double dof) {
+  if (std::isinf(z)) return z > 0.0 ? 1.0 : 0.0;
+  if (std::isinf(dof)) return boost::math::cdf(boost::math::normal(), z);
+  return boost::math::cdf(boost::math::students_t(dof), z);
+}
+
+// The distribution of a member's responses.
+class MemberDistribution {
+ public:
+  MemberDistribution(const FittedModel& model, const Predictions& member)
+      : transform_(model.transform), member_(member) {}
+
+  double cdf(Index row, double y) const {
+    const double transformed = transform_.forward(Vector::Constant(1, y))(0);
+    if (std::isnan(transformed)) return 0.0;  // below all that the transform takes
+    const double z = (transformed - member_.location(row)) / member_.scale(row);
+    double sum = 0.0;
+    for (Index s = 0; s < member_.shape.weights.size(); ++s)
+      sum += member_.shape.weights(s) * gradflow::cdf(z / member_.shape.scales(s), member_.dof);
+    return sum;
+  }
+
+ private:
+  const ResponseTransform& transform_;
+  const Predictions& member_;
+};
+
+// y with mean cdf = probability, which lies between the least and the largest of the members' own ends.
+double mixture_quantile(const std::vector<MemberDistribution>& members, Index row, double probability,
+                        double low, double high) {
+  if (!std::isfinite(low) || !std::isfinite(high)) return probability < 0.5 ? low : high;
+  const auto excess = [&](double y) {
+    double sum = 0.0;
+    for (const MemberDistribution& member : members) sum += member.cdf(row, y);
+    return sum / static_cast<double>(members.size()) - probability;
+  };
+  const double at_low = excess(low), at_high = excess(high);
+  if (!(at_low < 0.0)) return low;
+  if (!(at_high > 0.0)) return high;
+  std::uintmax_t iterations = 100;
+  const auto root = boost::math::tools::toms748_solve(
+      excess, low, high, at_low, at_high, boost::math::tools::eps_tolerance<double>(40), iterations);
+  return 0.5 * (root.first + root.second);
+}
+
+Matrix side_by_side(const std::vector<Predictions>& members, Vector Predictions::*field) {
+  Matrix all(members.front().mean.size(), static_cast<Index>(members.size()));
+  for (std::size_t k = 0; k < members.size(); ++k) all.col(static_cast<Index>(k)) = members[k].*field;
+  return all;
+}
+
+const FittedModel& fit_of(const FittedModel& model, std::size_t k) {
+  return k == 0 ? model : model.others[k - 1];
+}
+
+void take_mixture_ends(const FittedModel& model, Predictions& out) {
+  std::vector<MemberDistribution> distributions;
+  for (std::size_t k = 0; k < out.members.size(); ++k)
+    distributions.emplace_back(fit_of(model, k), out.members[k]);
+  const Matrix lower = side_by_side(out.members, &Predictions::lower),
+               upper = side_by_side(out.members, &Predictions::upper);
+  const double tail = 0.5 * (1.0 - model.level);
+  parallel_for(out.mean.size(), rows_of_a_block, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      out.lower(i) = out.upper(i) = not_a_number;
+      if (lower.row(i).hasNaN() || upper.row(i).hasNaN()) continue;
+      out.lower(i) =
+          mixture_quantile(distributions, i, tail, lower.row(i).minCoeff(), lower.row(i).maxCoeff());
+      out.upper(i) =
+          mixture_quantile(distributions, i, 1.0 - tail, upper.row(i).minCoeff(), upper.row(i).maxCoeff());
+    }
+  });
+}
+
+void take_left_out_ends(const FittedModel& model, Predictions& out) {
+  const double q = model.left_out.quantile(model.level), count = static_cast<double>(out.members.size());
+  out.lower.setZero();
+  out.upper.setZero();
+  for (std::size_t k = 0; k < out.members.size(); ++k) {
+    const ResponseTransform& transform = fit_of(model, k).transform;
+    const Predictions& member = out.members[k];
+    const Vector half = q / member.widening * member.scale;
+    for (Index i = 0; i < half.size(); ++i) {
+      out.lower(i) += transform.inverse(member.location(i) - half(i)) / count;
+      out.upper(i) += transform.inverse(member.location(i) + half(i)) / count;
+    }
+  }
+}
+
+}  // namespace
+
+Predictions averaged(const FittedModel& model, std::vector<Predictions> members, IntervalKind interval) {
+  Predictions out = members.front();
+  const Matrix means = side_by_side(members, &Predictions::mean),
+               sds = side_by_side(members, &Predictions::sd);
+  out.mean = means.rowwise().mean();
+  out.sd =
+      (sds.array().square().rowwise().mean() + (means.colwise() - out.mean).array().square().rowwise().mean())
+          .sqrt();
+  out.members = std::move(members);
+  const bool known = out.interval != IntervalKind::none;
+  if (known && interval == IntervalKind::cross_validated)
+    take_left_out_ends(model, out);
+  else if (known)
+    take_mixture_ends(model, out);
+  if (known) out.interval = interval;
+  out.statements.push_back(
+      fmt::format("Predictions are the mean of {} fits, whose kernels have parameters chosen with all rows "
+                  "and without each "
+                  "of {} folds.",
+                  out.members.size(), model.others.size()));
+  return out;
+}
+
+}  // namespace gradflow

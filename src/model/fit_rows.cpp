@@ -1,0 +1,42 @@
+#include "model/fit_rows.h"
+
+#include <utility>
+
+#include "model/observations.h"
+
+namespace gradflow {
+
+Dataset part_of(const Dataset& data, const std::vector<Index>& rows) {
+  Dataset part;
+  part.recipe = data.recipe;
+  part.X = data.X(rows, Eigen::all);
+  part.Z = data.Z(rows, Eigen::all);
+  part.y = data.y(rows);
+  if (data.weights.size() > 0) part.weights = data.weights(rows);
+  for (const Index row : rows) part.ids.push_back(data.ids[static_cast<std::size_t>(row)]);
+  return part;
+}
+
+FittedModel fit_rows(Dataset data, const KernelSum& kernel, const ResponseTransform& transform,
+                     const AnalysisOptions& analysis) {
+  Job job;
+  job.analysis = analysis;
+  job.analysis.engine = Engine::dense;
+  job.analysis.diagnostics = false;
+  job.analysis.progress = nullptr;
+  job.operator_spec.kernel = kernel;
+  JobResult result;
+  PreparedJob& prepared = result.prepared;
+  transform_response(data, transform);
+  const WithinGroups within = merge_replicates(data);
+  prepared.transform = transform;
+  prepared.kernel = KernelSource(kernel);
+  prepared.H = prepared.kernel->training(data.X);
+  prepared.observations = observe(data, within, Vector::Zero(data.y.size()));
+  prepared.dataset = std::move(data);
+  result.analysis = analyse(*prepared.H, prepared.observations, job.analysis);
+  result.calibration = calibrate(result.analysis);
+  return make_model(job, std::move(result));
+}
+
+}  // namespace gradflow
