@@ -36,7 +36,11 @@ nb::tuple fit(const Options& options, const Columns& columns, nb::object callbac
   const bool has_model =
       result.analysis.is_usable() && std::isfinite(result.analysis.rule().time) && noise_known;
   if (!has_model) return nb::make_tuple(nb::none(), arrays);
-  FittedModel model = make_model(job, std::move(result));
+  FittedModel model;
+  {
+    const nb::gil_scoped_release unlock;
+    model = make_model(job, std::move(result));
+  }
   model.run = run_for_model(json);
   return nb::make_tuple(nb::cast(std::move(model)), arrays);
 }

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/make_further_tests.h"
 #include "cli/make_job.h"
+#include "cli/new_rows.h"
 #include "cli/output.h"
 #include "cli/terminal_progress.h"
 #include "gradflow/base/atomic_file.h"
@@ -132,7 +133,10 @@ int fit_command(Invocation& invocation) {
   const std::string why_no_noise = noise_known ? "" : result.noise->reason;
   const bool has_model = result.analysis.is_usable() && std::isfinite(rule.time) && noise_known;
   if (has_model) {
-    FittedModel model = make_model(job, std::move(result));
+    const std::size_t said = result.analysis.warnings.size();
+    FittedModel model = with_progress(
+        invocation, job, [&](const Job& planned) { return make_model(planned, std::move(result)); });
+    warn({model.warnings.begin() + static_cast<std::ptrdiff_t>(said), model.warnings.end()});
     model.run = run_for_model(json);
     model.save(s.output);
   }

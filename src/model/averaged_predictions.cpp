@@ -10,6 +10,7 @@
 
 #include "base/special_values.h"
 #include "gradflow/base/parallel.h"
+#include "model/uncertainty.h"
 
 namespace gradflow {
 namespace {
@@ -116,17 +117,24 @@ Predictions averaged(const FittedModel& model, std::vector<Predictions> members,
       (sds.array().square().rowwise().mean() + (means.colwise() - out.mean).array().square().rowwise().mean())
           .sqrt();
   out.members = std::move(members);
-  const bool known = out.interval != IntervalKind::none;
-  if (known && interval == IntervalKind::cross_validated)
-    take_left_out_ends(model, out);
-  else if (known)
-    take_mixture_ends(model, out);
-  if (known) out.interval = interval;
-  out.statements.push_back(
+  out.statements = {
       fmt::format("Predictions are the mean of {} fits, whose kernels have parameters chosen with all rows "
                   "and without each "
                   "of {} folds.",
-                  out.members.size(), model.others.size()));
+                  out.members.size(), model.others.size())};
+  if (out.interval == IntervalKind::none) return out;
+  out.interval = interval;
+  if (interval == IntervalKind::cross_validated) {
+    take_left_out_ends(model, out);
+    for (std::string& sentence : left_out_statements(model.left_out, model.level))
+      out.statements.push_back(std::move(sentence));
+    return out;
+  }
+  take_mixture_ends(model, out);
+  if (interval == IntervalKind::calibrated) out.statements.push_back(model.calibration.sentence());
+  out.statements.push_back(fmt::format(
+      "Intervals of {:g} % are those of the mixture of the fits' distributions{}.", 100.0 * model.level,
+      interval == IntervalKind::calibrated ? ", each calibrated by such errors of its own" : ""));
   return out;
 }
 

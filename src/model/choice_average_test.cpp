@@ -86,7 +86,8 @@ TEST(ChoiceAverage, PredictsTheMeanOfItsFits) {
                 .abs()
                 .maxCoeff(),
             1e-12);
-  EXPECT_THAT(ours.statements.back(), HasSubstr("the mean of 5 fits"));
+  EXPECT_THAT(ours.statements.back(), HasSubstr("the mixture of the fits' distributions"));
+  EXPECT_THAT(ours.statements.front(), HasSubstr("the mean of 5 fits"));
 }
 
 TEST(ChoiceAverage, EndsItsIntervalsAtQuantilesOfTheMixture) {
@@ -120,6 +121,7 @@ TEST(ChoiceAverage, TakesTheMeanEndsOfIntervalsFromRowsLeftOut) {
   const Predictions ours = predict(model, rows);
 
   EXPECT_EQ(ours.interval, IntervalKind::cross_validated);
+  EXPECT_THAT(ours.statements[1], HasSubstr("without each of 3 folds"));
   const double q = model.left_out.quantile(0.95);
   Vector half = Vector::Zero(10);
   for (const FittedModel& fit : fits_of(model))
@@ -214,23 +216,23 @@ TEST(ChoiceAverage, ChoosesWithoutTheRowsOfAFold) {
   EXPECT_TRUE(prepared.average->warnings.empty());
 }
 
-// Useless features: what 60 rows choose of their relevances is noise of the choice, which the mean has less
-// of.
-TEST(ChoiceAverage, LessensTheErrorThatChoosingMakes) {
-  constexpr int repetitions = 8;
-  double ratio = 0.0;
-  for (int r = 0; r < repetitions; ++r) {
-    const AveragedSample sample(60, static_cast<std::uint64_t>(21 + r)),
-        fresh(300, static_cast<std::uint64_t>(121 + r));
-    const FittedModel model = sample.model(5);
-    const NewRows rows = encode(model.recipe, fresh.table);
-    const auto error = [&](const FittedModel& fit) {
-      return (predict(fit, rows, {}, {.interval = IntervalKind::none}).mean - fresh.y).squaredNorm();
-    };
-    ratio += std::log(error(model) / error(fits_of(model)[0])) / repetitions;
+// The square of the mean's error is the mean square of the fits' less their spread (Krogh and Vedelsby 1995).
+TEST(ChoiceAverage, HasTheMeanErrorOfItsFitsLessTheirSpread) {
+  const AveragedSample sample(60, 21), fresh(100, 121);
+  const FittedModel model = sample.model(5);
+  const NewRows rows = encode(model.recipe, fresh.table);
+  const auto mean_of = [&](const FittedModel& fit) {
+    return predict(fit, rows, {}, {.interval = IntervalKind::none}).mean;
+  };
+  const Vector mean = mean_of(model);
+  double errors = 0.0, spread = 0.0;
+  for (const FittedModel& fit : fits_of(model)) {
+    errors += (mean_of(fit) - fresh.y).squaredNorm() / 6.0;
+    spread += (mean_of(fit) - mean).squaredNorm() / 6.0;
   }
 
-  EXPECT_LT(ratio, 0.0);
+  EXPECT_GT(spread, 1e-3 * errors);
+  EXPECT_NEAR((mean - fresh.y).squaredNorm(), errors - spread, 1e-10 * errors);
 }
 
 TEST(ChoiceAverage, IsNotMadeWithoutAChoiceAndNotOfTooManyRows) {

@@ -138,25 +138,32 @@ void require_left_out(const FittedModel& model) {
         "with --select and --choice-folds 5, or use --interval model");
 }
 
+std::vector<std::string> left_out_statements(const LeftOutErrors& errors, double level) {
+  const double q = errors.quantile(level);
+  std::vector<std::string> statements;
+  statements.push_back(
+      fmt::format("The choice of the model was made again without each of {} folds of the rows: the errors "
+                  "of the {} left out "
+                  "are {:.3g} times the standard deviations that the model gives them (root mean square).",
+                  errors.folds, errors.sizes.size(), errors.root_mean_square()));
+  statements.push_back(
+      std::isfinite(q)
+          ? fmt::format(
+                "Intervals of {:g} %: {:.3g} of the model's standard deviations either way, the quantile of "
+                "these errors.",
+                100.0 * level, q)
+          : fmt::format("Intervals of {:g} % are infinite: they take {:.0f} such errors.", 100.0 * level,
+                        std::ceil(level / (1.0 - level) - 1e-9)));
+  return statements;
+}
+
 // The factors of scale(x), and what they claim.
 void Uncertainty::take_left_out() {
   require_left_out(model_);
   const LeftOutErrors& errors = model_.left_out;
   widening_ = errors.widening();
   quantile_ = errors.quantile(level_);
-  statements_.push_back(
-      fmt::format("The choice of the model was made again without each of {} folds of the rows: the errors "
-                  "of the {} left out "
-                  "are {:.3g} times the standard deviations that the model gives them (root mean square).",
-                  errors.folds, errors.sizes.size(), errors.root_mean_square()));
-  statements_.push_back(
-      std::isfinite(quantile_)
-          ? fmt::format(
-                "Intervals of {:g} %: {:.3g} of the model's standard deviations either way, the quantile of "
-                "these errors.",
-                100.0 * level_, quantile_)
-          : fmt::format("Intervals of {:g} % are infinite: they take {:.0f} such errors.", 100.0 * level_,
-                        std::ceil(level_ / (1.0 - level_) - 1e-9)));
+  statements_ = left_out_statements(errors, level_);
   if (widening_ > 1.0)
     statements_.push_back(fmt::format(
         "Standard deviations and densities: {:.3g} times the model's standard deviations.", widening_));

@@ -16,6 +16,9 @@ namespace gradflow {
 /// Throws InputError where the model's choice was not made again without folds.
 void require_left_out(const FittedModel& model);
 
+/// What the errors were, and what intervals of `level` follow from them: complete sentences.
+std::vector<std::string> left_out_statements(const LeftOutErrors& errors, double level);
+
 /// What a fitted model knows of the errors of its predictions: one factorisation, then blocks of new rows.
 /// Everything in units of the transformed response.
 class Uncertainty {

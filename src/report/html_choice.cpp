@@ -73,6 +73,12 @@ std::string html_choice(const RunDocument& run) {
         "deviations given them (root mean square), which predictions allow for.</p>\n",
         escaped(run.scalar("/choice/folds/folds")), escaped(run.scalar("/choice/folds/rows")),
         shown_number(size));
+  if (const Index folds = run.length("/choice/average"); folds > 0)
+    html += fmt::format(
+        "<p>Predictions are the mean of this fit and others, whose kernels have parameters chosen without "
+        "each "
+        "of {} folds of the rows; what follows is of this fit.</p>\n",
+        folds);
   for (Index term = 0; term < run.length("/operator/relevances"); ++term) {
     const DataTable relevances = relevances_of(run, term);
     if (!relevances.rows.empty())

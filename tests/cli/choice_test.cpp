@@ -305,6 +305,44 @@ TEST_F(Choice, IsRefinedOnMoreRowsByTheSameBitsForAnyNumberOfThreads) {
                 parameter["moved"].get<double>() * parameter["posterior_sd_before"].get<double>(), 1e-9);
 }
 
+TEST_F(Choice, PredictsByTheMeanOfFitsThatTheReportNames) {
+  write(90, 5, "data.csv");
+  write(60, 6, "new.csv");
+  const Words options = with({"fit"}, with(data, {"--select", "--candidates", "ntk:erf:1", "--choice-folds",
+                                                  "0", "-o", "m.safetensors"}));
+
+  const json run_of_mean = report(with(options, {"--average", "3"}));
+  const ProgramResult text = run(with(options, {"--average", "3"}));
+  const ProgramResult mean = run({"predict", "m.safetensors", "new.csv"});
+  const json run_of_one = report(with(options, {"--average", "0"}));
+  const ProgramResult one = run({"predict", "m.safetensors", "new.csv"});
+
+  ASSERT_EQ(run_of_mean["choice"]["average"].size(), 3U);
+  EXPECT_THAT(run_of_mean["choice"]["average"][0]["kernel"].get<std::string>(),
+              testing::HasSubstr("ntk:erf:1"));
+  EXPECT_TRUE(run_of_one["choice"]["average"].is_null());
+  EXPECT_THAT(text.out, testing::HasSubstr("Predictions are the mean of this fit and 3 others"));
+  EXPECT_EQ(run_of_mean["rules"], run_of_one["rules"]);  // times and all else are of the one fit
+  EXPECT_NE(mean.out, one.out);
+  EXPECT_NEAR(coverage_and_rmse(mean.out, "new.csv").second, coverage_and_rmse(one.out, "new.csv").second,
+              0.5);
+  const ProgramResult refused = run(with(options, {"--average", "3", "--noise", "student"}));
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_EQ(refused.err, error("--average and --noise: fits are averaged for normal noise only"));
+}
+
+TEST_F(Choice, OfAveragesThatCannotBeIsRefused) {
+  write(30, 7, "data.csv");
+  for (const auto& [options, sentence] :
+       {std::pair{Words{"--average", "3"}, "--average is for --select: give that too"},
+        std::pair{Words{"--select", "--average", "1"}, "--average 1: must be >= 2, or 0 for none"}}) {
+    const ProgramResult result = run(with({"fit"}, with(with(data, options), {"-o", "m.safetensors"})));
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_EQ(result.err, error(sentence));
+    EXPECT_FALSE(folder.exists("m.safetensors"));
+  }
+}
+
 struct RefusedChoice {
   const char* name;
   Words options;
