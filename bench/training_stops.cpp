@@ -118,15 +118,14 @@ class Coverage final : public Monitor {
     if (trainer.time() >= time_ * (1.0 - 1e-9)) finish(trainer);
     return "";
   }
-  void finish(const Trainer& trainer) {
-    if (!std::isnan(share_)) return;
+  double finish(const Trainer& trainer) {
+    if (!std::isnan(share_)) return share_;
     const Matrix design = Matrix::Ones(sample_.X_test.rows(), trainer.fixed().count());
     const Vector error = trainer.predict(sample_.X_test, design).col(0) - sample_.truth;
-    share_ = (error.array().abs() <= half_).cast<double>().mean();
+    return share_ = (error.array().abs() <= half_).cast<double>().mean();
   }
   void save(TensorFile&) const override {}
   void restore(const TensorFile&) override {}
-  double share() const { return share_; }
 
  private:
   static constexpr double infinite = std::numeric_limits<double>::infinity();
@@ -227,6 +226,22 @@ struct StopScores {
   double drift = nan, steps = nan;
 };
 
+struct CrossStop {
+  double time, half;  // infinite where the loss was falling still; of the 90 % interval
+};
+
+CrossStop cross_validated_stop(TrainableNetwork& network, const Sample& sample, const TrainerOptions& options,
+                               Index most_steps) {
+  const CrossValidation cross = cross_validate(
+      network, sample.train, {.trainer = options, .follows_rate = true, .max_steps = most_steps});
+  Recipe same_units;
+  same_units.target_scale = 1.0;
+  const LeftOutErrors errors =
+      left_out_errors(same_units, sample.train.Y.col(0), cross.left_out.col(0), cross.folds);
+  return {cross.still_falling() ? std::numeric_limits<double>::infinity() : cross.point(),
+          errors.quantile(0.9)};
+}
+
 StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index most_steps) {
   StopScores scores;
   const HeldOutRun held_out = validation(sample, width, seed, most_steps);
@@ -236,21 +251,15 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   Trainer trainer(*network, sample.train, descent(M.values(0)));
   const double eta = trainer.options().optimiser.learning_rate;
   const double most = longest_time * eta / rate_part;
-  const CrossValidation cross = cross_validate(
-      *network, sample.train, {.trainer = trainer.options(), .follows_rate = true, .max_steps = most_steps});
-  const Vector left_out = cross.left_out.col(0), y = sample.train.Y.col(0);
-  Recipe same_units;
-  same_units.target_scale = 1.0;
-  const double half = left_out_errors(same_units, y, left_out, cross.folds).quantile(0.9);
+  const CrossStop cross = cross_validated_stop(*network, sample, trainer.options(), most_steps);
   const SpectralData data{M.values, M.coordinates(trainer.residual()), Vector(), M.trace};
   const double risk = risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}), StoppingOptions{});
   const double flow = flow_time(data), gcv = gcv_minimiser(data, StoppingOptions{});
-  const std::map<std::string, double> fixed{
-      {"one-shot reml-risk", std::min(risk, most)},
-      {"one-shot reml-flow", std::min(flow, most)},
-      {"one-shot gcv", std::min(gcv, most)},
-      {cross_validated, cross.still_falling() ? most : std::min(cross.point(), most)},
-      {"validation, refit", std::min(held_out.time, most)}};
+  const std::map<std::string, double> fixed{{"one-shot reml-risk", std::min(risk, most)},
+                                            {"one-shot reml-flow", std::min(flow, most)},
+                                            {"one-shot gcv", std::min(gcv, most)},
+                                            {cross_validated, std::min(cross.time, most)},
+                                            {"validation, refit", std::min(held_out.time, most)}};
   std::vector<double> times = geometric(eta, most, 1.06);
   times.push_back(0.0);
   for (const auto& [name, time] : fixed) times.push_back(time);
@@ -259,13 +268,12 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   Shadow follow_risk(trainer, {}, sample);
   Shadow follow_flow(trainer, {.kind = FollowKind::flow}, sample);
   Shadow follow_gcv(trainer, {.kind = FollowKind::gcv}, sample);
-  Coverage coverage(sample, fixed.at(cross_validated), half);
+  Coverage coverage(sample, fixed.at(cross_validated), cross.half);
   const TrainingRun run =
       run_training(trainer, {.max_steps = most_steps,
                              .stop_time = most,
                              .monitors = {&rate, &test, &follow_risk, &follow_flow, &follow_gcv, &coverage}});
-  coverage.finish(trainer);
-  scores.coverage = coverage.share();
+  scores.coverage = coverage.finish(trainer);
   for (Shadow* shadow : {&follow_risk, &follow_flow, &follow_gcv}) shadow->finish(trainer);
   for (const auto& [name, time] : fixed) {
     const auto found = test.errors().find(time);
