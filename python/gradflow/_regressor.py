@@ -109,7 +109,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     choice_folds : int, default None (5 with `select` of at most 400 rows, else 0)
         The choice is made again without each of so many folds of the rows, for intervals that know what
         choosing costs: the time of as many choices. 0: never.
-    average : int, default None (5 with `select` of at most 4,000 rows, else 0)
+    average : int, default None (5 with `select` of at most 2,000 rows, else 0)
         The parameters of the kernel that `select` chose are chosen again without each of so many folds of the
         rows, and predictions are the mean of the fits of all of them. 0: of the choice alone.
     noise : {"normal", "student", "student=NU", "fitted"}, default "normal"

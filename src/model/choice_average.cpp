@@ -22,10 +22,9 @@ namespace {
 void choose_on(const Dataset& data, const KernelChoice& choice, const ChoiceOptions& options,
                ChosenWithout& without) {
   const CandidateReport& chosen = choice.candidates[static_cast<std::size_t>(choice.best)];
-  const Freedom freedom = options.relevances ? Freedom::relevances : Freedom::one_relevance;
   const ChoiceRows rows = take_sample(data, options.rows, options);
   const auto family =
-      std::make_shared<KernelFamily>(parse_kernel_sum(chosen.kernel), rows.X, free_of(rows, freedom));
+      std::make_shared<KernelFamily>(parse_kernel_sum(chosen.kernel), rows.X, free_of(rows, chosen.freedom));
   std::shared_ptr<const OperatorFamily> scaled = family;
   if (rows.scale.size() > 0) scaled = std::make_shared<ScaledFamily>(family, rows.scale);
   SelectionOptions search;

@@ -242,8 +242,8 @@ TEST(ChoiceAverage, IsNotMadeWithoutAChoiceAndNotOfTooManyRows) {
   EXPECT_EQ(job.choice.average_of(40), 0);
   job.choice.select = true;
   job.choice.average.reset();
-  EXPECT_EQ(job.choice.average_of(4000), ChoiceOptions::default_average);
-  EXPECT_EQ(job.choice.average_of(4001), 0);
+  EXPECT_EQ(job.choice.average_of(2000), ChoiceOptions::default_average);
+  EXPECT_EQ(job.choice.average_of(2001), 0);
   job.choice.average = 1;
   EXPECT_THROW(job.choice.check(), InputError);
   job.choice.average = 3;

@@ -190,7 +190,9 @@ void choose_others(const Job& job, Question question, PreparedJob& prepared) {
   if (!prepared.choice || prepared.choice->best < 0 || !for_predictions) return;
   const Index n = prepared.dataset.y.size();
   const int folds = job.choice.average_of(n);
-  if (folds == 0 || job.noise.estimates()) return;
+  const auto best = static_cast<std::size_t>(prepared.choice->best);
+  const bool something_free = prepared.choice->candidates[best].freedom != Freedom::nothing;
+  if (folds == 0 || !something_free || job.noise.estimates()) return;
   if (n > FittedModel::most_factored_rows)
     throw InputError(
         fmt::format("--average {}: the fits to average are made for up to {} rows, and there are {}", folds,

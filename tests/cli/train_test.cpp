@@ -207,6 +207,42 @@ TEST_F(TrainProgram, InterruptedItGoesOnToTheSameWeightsAndRefusesOtherOptions) 
   EXPECT_TRUE(folder.read("whole") == folder.read("resumed"));
 }
 
+TEST_F(TrainProgram, KilledAmongItsFoldsItGoesOnToTheSameWeights) {
+  const auto words = [](const char* output) {
+    return Words{"train",
+                 "data.csv",
+                 "--target",
+                 "y",
+                 "--width",
+                 "32",
+                 "--stop",
+                 "cross-validation",
+                 "--no-watch",
+                 "--max-steps",
+                 "2500",
+                 "--checkpoint",
+                 "run.checkpoint",
+                 "--checkpoint-seconds",
+                 "0.02",
+                 "-o",
+                 output};
+  };
+  const ProgramResult whole = run_program(folder.path(), words("whole"));
+  EXPECT_FALSE(folder.exists("run.checkpoint.folds"));
+  for (const char* written : {"run.checkpoint.folds", "run.checkpoint.folds.fold"}) {
+    Process process(folder.path(), words("resumed"));
+    ASSERT_TRUE(process.has_written(folder / written, 100.0)) << process.wait().err;
+    process.send(SIGKILL);
+    process.wait();
+  }
+
+  const ProgramResult resumed = run_program(folder.path(), words("resumed"));
+
+  EXPECT_EQ(resumed.exit_code, whole.exit_code) << resumed.err;
+  EXPECT_TRUE(folder.read("whole") == folder.read("resumed"));
+  EXPECT_FALSE(folder.exists("run.checkpoint.folds"));
+}
+
 TEST_F(TrainProgram, ItsWeightsLoadIntoThePyTorchModule) {
   if (!has_module("torch")) GTEST_SKIP() << "no PyTorch for " << python;
   for (const char* activation : {"relu", "tanh", "gelu"}) {

@@ -29,10 +29,10 @@ struct ChoiceAverage {
 /// fitted follow some of the noise; those of other rows follow other noise, and the mean of the fits less of
 /// either. Which relevances are free is as ChoiceOptions has it, whatever the guard made of the choice.
 ///
-/// `choice` as choose_kernel() made it of `data`, with best >= 0. Folds side by side; the same bits for any
-/// number of threads. Cost: 2 `folds` searches, each some tens of Cholesky factorisations. A fold without a
-/// fit is named in a warning. With fewer rows that differ than `folds`, each is a fold. Throws InputError for
-/// fewer than 2 folds.
+/// `choice` as choose_kernel() made it of `data`, with best >= 0 and something free. Folds side by side; the
+/// same bits for any number of threads. Cost: 2 `folds` searches, each some tens of Cholesky factorisations.
+/// A fold without a fit is named in a warning. With fewer rows that differ than `folds`, each is a fold.
+/// Throws InputError for fewer than 2 folds.
 ChoiceAverage choose_average(const KernelChoice& choice, const Dataset& data, const ChoiceOptions& options,
                              int folds, Progress* progress = nullptr);
 

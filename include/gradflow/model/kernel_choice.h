@@ -55,7 +55,7 @@ struct ChoiceOptions {
   /// at most most_rows_of_default_average rows, of which every fit takes an eigendecomposition, and 0 beyond.
   std::optional<int> average{};
   static constexpr int default_average = 5;
-  static constexpr Index most_rows_of_default_average = 4000;
+  static constexpr Index most_rows_of_default_average = 2000;
   int average_of(Index n) const;  ///< how many for n rows
 
   bool chooses_transform() const;  ///< lambda, or whether to transform, is left to the likelihood
