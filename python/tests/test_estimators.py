@@ -81,7 +81,9 @@ def test_intervals_and_deviations_are_calibrated_by_leave_one_out_errors(friedma
 
 def test_intervals_of_a_chosen_kernel_allow_for_the_choice(friedman):
     X, y = friedman
-    model = NTKRegressor(select=True, candidates=["ntk:erf:1"], response_transform="none", choice_folds=3)
+    model = NTKRegressor(
+        select=True, candidates=["ntk:erf:1"], response_transform="none", choice_folds=3, average=0
+    )
     model.fit(X[:80], y[:80])
     sd = model.predict(X[80:], return_std=True)[1]
     model.interval = "model"
@@ -93,6 +95,19 @@ def test_intervals_of_a_chosen_kernel_allow_for_the_choice(friedman):
     low, high = model.predict_interval(X[80:], interval="cross-validated")
     known_low, known_high = model.predict_interval(X[80:])
     np.testing.assert_allclose(np.ptp((high - low) / (known_high - known_low)), 0.0, atol=1e-9)
+
+
+def test_averages_fits_of_which_the_report_names_the_kernels(friedman):
+    X, y = friedman
+    options = dict(select=True, candidates=["ntk:erf:1"], response_transform="none", choice_folds=0)
+    mean = NTKRegressor(average=2, **options).fit(X[:80], y[:80])
+    one = NTKRegressor(average=0, **options).fit(X[:80], y[:80])
+
+    assert [member["kernel"].split(",")[0] for member in mean.choice_["average"]] == ["ntk:erf:1"] * 2
+    assert one.choice_["average"] is None
+    assert mean.stopping_time_ == one.stopping_time_
+    difference = mean.predict(X[80:]) - one.predict(X[80:])
+    assert 0.0 < np.abs(difference).max() < np.std(y)
 
 
 def test_works_in_pipelines_searches_and_cross_validation(friedman):

@@ -23,7 +23,8 @@ std::string figure_of(const std::vector<Figure>& figures, const std::string& nam
 std::vector<Section> sections_of(const RunDocument& run, const std::vector<Figure>& figures) {
   std::vector<Section> sections;
   if (run.of_training()) {
-    sections.push_back({"training", "How did training go?", figure_of(figures, "training-curves")});
+    sections.push_back({"training", "How did training go?",
+                        figure_of(figures, "training-curves") + figure_of(figures, "cross-validation")});
     sections.push_back({"regime-section", "Does the theory describe it?", figure_of(figures, "regime")});
   } else if (run.of_classes()) {
     sections.push_back(

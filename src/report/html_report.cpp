@@ -15,6 +15,8 @@ namespace gradflow {
 namespace {
 
 std::vector<Chart> charts_of(const RunDocument& run) {
+  if (run.of_training() && run.length("/cross_validation/points") > 0)
+    return {loss_chart(run), cross_validation_chart(run), regime_chart(run)};
   if (run.of_training()) return {loss_chart(run), regime_chart(run)};
   if (run.of_classes()) return {reliability_chart(run)};
   return {training_chart(run),      profile_chart(run), spectrum_chart(run),

@@ -377,6 +377,29 @@ TEST_F(HtmlReport, ATrainingHasItsCurvesAndItsRegime) {
       EXPECT_EQ(run_gnuplot("gnuplot", script).warnings, "") << chart.figure.name;
 }
 
+TEST_F(HtmlReport, ACrossValidatedTrainingHasTheLossOfTheRowsLeftOut) {
+  Json json = training_document();
+  json["cross_validation"] = {{"folds", 5},
+                              {"unit", "flow time"},
+                              {"point", 2.0},
+                              {"loss", 0.2},
+                              {"standard_error", 0.01},
+                              {"points", {0.0, 1.0, 2.0, 4.0}},
+                              {"losses", {0.5, 0.3, 0.2, 0.25}}};
+
+  const ReportResult result = report(json);
+
+  ASSERT_EQ(result.figures.size(), 3u);
+  EXPECT_THAT(result.html, HasSubstr("How long to train, by rows left out"));
+  EXPECT_EQ(result.figures[1].missing, "");
+  EXPECT_EQ(result.figures[1].table.rows.size(), 4u);
+  EXPECT_THAT(result.figures[1].description,
+              HasSubstr("the least is 0.2 (standard error 0.01) at flow time 2"));
+  const Chart chart = cross_validation_chart(RunDocument::parse(json.dump(), "train.json"));
+  for (const std::string& script : {chart.wide_script, chart.narrow_script})
+    EXPECT_EQ(run_gnuplot("gnuplot", script).warnings, "");
+}
+
 TEST_F(HtmlReport, ATrainingThatWasNotWatchedSaysSo) {
   Json json = training_document();
   json.erase("watch");

@@ -167,12 +167,13 @@ Json cross_validation_json(const TrainReport& report) {
   for (const double point : cross.points) points.push_back(number(point));
   for (const double loss : cross.losses) losses.push_back(number(loss));
   return {{"folds", cross.folds},
-          {cross.in_time ? "time" : "steps_chosen", number(cross.point())},
+          {"unit", cross.in_time ? "flow time" : "steps"},
+          {"point", number(cross.point())},
           {"loss", number(cross.loss())},
           {"standard_error", number(cross.standard_error)},
           {"settled", cross.settled},
           {"steps", cross.steps},
-          {cross.in_time ? "times" : "steps_seen", std::move(points)},
+          {"points", std::move(points)},
           {"losses", std::move(losses)}};
 }
 

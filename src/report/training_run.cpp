@@ -107,6 +107,27 @@ std::string draw_regime(const RunDocument& run, const Canvas& canvas) {
   return script.line("unset multiplot").text();
 }
 
+std::string draw_cross_validation(const RunDocument& run, const Vector& point, const Vector& loss,
+                                  const Canvas& canvas) {
+  Extent losses;
+  losses.add(loss);
+  const Panels panels = panels_of(canvas);
+  const Panel whole{panels.above.left, panels.above.right, panels.below.bottom, panels.above.top};
+  const double chosen = run.number("/cross_validation/point");
+  Script script(canvas);
+  script.data("d", {point, loss})
+      .panel(whole)
+      .x_axis(run.text("/cross_validation/unit") == "steps" ? step_axis : "flow time (log scale)",
+              {point.minCoeff() * 0.9, point.maxCoeff() * 1.1}, true)
+      .y_axis("loss", {std::max(0.0, losses.linear().low), losses.linear().high}, false);
+  if (chosen > 0.0)
+    script.line(
+        "set arrow 1 from first {0:.9g}, graph 0 to first {0:.9g}, graph 1 nohead lw 1.5 lc rgb '{1}' front",
+        chosen, colour::ink);
+  plot(script, {{loss, 2, {"rows left out", colour::vermillion, 1, 0}}});
+  return script.line("unset multiplot").text();
+}
+
 DataTable table_of(const RunDocument& run, const std::vector<std::pair<std::string, std::string>>& members) {
   DataTable table;
   for (const auto& [name, heading] : members) table.columns.push_back(heading);
@@ -200,6 +221,38 @@ Chart loss_chart(const RunDocument& run) {
                                 {"held_out_loss", "held-out loss"},
                                 {"effective_dof", "effective dof"}});
   draw_both(chart, 480, 520, [&](const Canvas& canvas) { return draw_losses(run, canvas); });
+  return chart;
+}
+
+Chart cross_validation_chart(const RunDocument& run) {
+  Chart chart;
+  Figure& figure = chart.figure;
+  figure.name = "cross-validation";
+  figure.title = "How long to train, by rows left out";
+  const Vector points = run.numbers("/cross_validation/points"),
+               losses = run.numbers("/cross_validation/losses");
+  const Index later = points.size() - 1;  // than no training, which a logarithmic axis does not have
+  if (later < 2 || losses.size() != points.size()) {
+    figure.missing = "the training was not cross-validated";
+    return chart;
+  }
+  const Vector point = points.tail(later), loss = losses.tail(later);
+  const std::string unit = run.text("/cross_validation/unit");
+  figure.caption =
+      "The mean loss of every row while the network was trained without its fold; the line is at the least "
+      "of it, "
+      "to which the network was then trained on all rows.";
+  figure.description = fmt::format(
+      "Without training the loss is {}; the least is {} (standard error {}) at {} {}; at the last look it is "
+      "{}.",
+      shown_number(losses(0)), shown_number(run.number("/cross_validation/loss")),
+      shown_number(run.number("/cross_validation/standard_error")), unit,
+      shown_number(run.number("/cross_validation/point")), shown_number(losses(later)));
+  figure.table.columns = {unit, "loss of rows left out"};
+  for (const Index i : thinned(points.size(), most_rows_in_table))
+    figure.table.rows.push_back({shown_number(points(i)), shown_number(losses(i))});
+  draw_both(chart, 360, 380,
+            [&](const Canvas& canvas) { return draw_cross_validation(run, point, loss, canvas); });
   return chart;
 }
 

@@ -69,7 +69,7 @@ TEST_F(TrainProgram, GivesIntervalsFromTheRowsThatItLeftOut) {
   const auto& cross = report["cross_validation"];
   EXPECT_EQ(cross["folds"], 4);
   EXPECT_EQ(cross["loss"], report["training"]["validation_loss"]);
-  EXPECT_NEAR(cross["time"].get<double>(), report["training"]["time"].get<double>(), 1e-9);
+  EXPECT_NEAR(cross["point"].get<double>(), report["training"]["time"].get<double>(), 1e-9);
   EXPECT_NE(trained.out.find("of rows left out "), std::string::npos) << trained.out;
 
   const auto half_width = [&](const Words& options) {
