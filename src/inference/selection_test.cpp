@@ -50,6 +50,24 @@ TEST_F(Select, FindsTheRelevantFeatures) {
   }
 }
 
+TEST_F(Select, BeginsWhereTheCandidateSaysAndEndsThereAtAnOptimum) {
+  const Sparse data(80, 3, 4);
+  SelectionOptions options = one_start();
+  options.tolerance = 1e-9;
+  const FixedEffects fixed = FixedEffects::intercept(80);
+  const CandidateFit found = select({data.candidate()}, {.y = data.y}, fixed, options).candidates.front();
+  Candidate again = data.candidate();
+  again.start = found.parameters;
+
+  const CandidateFit fit = select({again}, {.y = data.y}, fixed, options).candidates.front();
+
+  EXPECT_EQ(fit.searches.front().start.head(3), found.parameters);
+  EXPECT_LT(fit.evaluations, found.evaluations);
+  EXPECT_NEAR(fit.penalised_criterion, found.penalised_criterion, 1e-6);
+  again.start = Vector::Zero(2);
+  EXPECT_THROW(select({again}, {.y = data.y}, fixed, options), InputError);
+}
+
 TEST_F(Select, EndsWhereThePenalisedCriterionHasNoDescentInsideTheBounds) {
   const Sparse data(80, 3, 4);
   SelectionOptions options = one_start();

@@ -257,6 +257,7 @@ std::string json_prediction_report(const RunRecord& record, const FittedModel& m
                    {"tau", number(model.tau)},
                    {"ridge_variance", number(model.ridge_variance)},
                    {"level", model.level},
+                   {"fits", model.others.size() + 1},
                    {"choice_folds", left_out_json(model.left_out)},
                    {"error_calibration", calibration_json(model.calibration)},
                    {"warnings", model.warnings}};
