@@ -256,11 +256,12 @@ void add_new_row_options(CLI::App& command, Settings& s) {
   text_option(
       command, "--interval", s.interval,
       "Of new responses: calibrated (by leave-one-out errors), model, jackknife+ or leave-one-out "
-      "(distribution-free), cross-validated (of a choice made again without folds), or none (default: "
+      "(distribution-free), cross-validated (of a choice or a training made again without folds), or none "
+      "(default: "
       "cross-validated where the choice was made again, else calibrated where the errors were, else model)",
       inference_group, "KIND");
-  text_option(command, "--level", s.level, "Of the intervals (default: the model's)", inference_group,
-              "NUMBER")
+  text_option(command, "--level", s.level,
+              "Of the intervals (default: the model's; 0.95 of a trained network)", inference_group, "NUMBER")
       ->check(CLI::Validator(checked("--level", open_fraction), ""));
 }
 
