@@ -1,5 +1,6 @@
-// What a user gets: `gradflow fit --select --transform none` and the intervals and densities of `predict`, by
-// the model that takes the choice as known and by the choice made again without folds.
+// What a user gets: `gradflow fit --select --transform none` and the intervals and densities of `predict`: of
+// the mean of fits, the default, and of one fit (--average 0), by the model that takes the choice as known
+// and by the choice made again without folds.
 #include <cmath>
 #include <map>
 
@@ -26,10 +27,10 @@ struct Score {
 };
 using Scores = std::map<std::string, Score>;
 
-Scores score(FittedModel model, const NewRows& rows, const Vector& y) {
-  Scores scores;
-  for (const IntervalKind kind : {IntervalKind::model, IntervalKind::cross_validated}) {
-    Score& mine = scores[std::string(to_string(kind))];
+void score(FittedModel model, const NewRows& rows, const Vector& y, const std::string& fits,
+           const std::vector<IntervalKind>& which, Scores& scores) {
+  for (const IntervalKind kind : which) {
+    Score& mine = scores[fmt::format("{}, {}", fits, to_string(kind))];
     for (std::size_t i = 0; i < interval_levels.size(); ++i) {
       model.level = interval_levels[i];
       const Predictions p = predict(model, rows, {}, {.interval = kind});
@@ -39,7 +40,6 @@ Scores score(FittedModel model, const NewRows& rows, const Vector& y) {
       mine.log_density = log_densities(model, p, y).mean();
     }
   }
-  return scores;
 }
 
 Scores selected(TestFunction function, Index n, Index repetition) {
@@ -51,8 +51,14 @@ Scores selected(TestFunction function, Index n, Index repetition) {
   job.source.columns = &train;
   job.dataset.target = std::string("y");
   job.choice.select = true;  // without a transform: that of positive rows gives others no density
-  const FittedModel model = make_model(job, run(job));
-  return score(model, encode(model.recipe, fresh), y_new);
+  const FittedModel mean = make_model(job, run(job));
+  const NewRows rows = encode(mean.recipe, fresh);
+  Scores scores;
+  score(mean, rows, y_new, "mean", {default_interval(mean)}, scores);
+  job.choice.average = 0;
+  score(make_model(job, run(job)), rows, y_new, "one", {IntervalKind::model, IntervalKind::cross_validated},
+        scores);
+  return scores;
 }
 
 template <typename Get>
@@ -65,7 +71,7 @@ Mean mean_over(const std::vector<Scores>& scores, const std::string& kind, const
 Json report(const std::string& setting, const std::vector<Scores>& scores) {
   Json rows = Json::array();
   for (const auto& [kind, first] : scores.front()) {
-    std::string line = fmt::format("  {:<18} {:<16} {:>5}", setting, kind, scores.size());
+    std::string line = fmt::format("  {:<18} {:<20} {:>5}", setting, kind, scores.size());
     Json row{{"data", setting}, {"interval", kind}, {"repetitions", scores.size()}};
     for (std::size_t i = 0; i < interval_levels.size(); ++i) {
       const Mean covered = mean_over(scores, kind, [i](const Score& s) { return s.covered[i]; });
@@ -89,7 +95,7 @@ Json report(const std::string& setting, const std::vector<Scores>& scores) {
 
 Json report_selected(const Effort& effort) {
   fmt::print(
-      "\nCoverage in % after fit --select --transform none, simulated data\n  {:<18} {:<16} {:>5}  {:<12}  "
+      "\nCoverage in % after fit --select --transform none, simulated data\n  {:<18} {:<20} {:>5}  {:<12}  "
       "{:<12}  {:<12}  "
       "{:>7}  {}\n",
       "data", "interval", "runs", "50", "80", "95", "width", "log density");

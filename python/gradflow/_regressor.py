@@ -106,7 +106,7 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     refine_rows : int, default 0
         Most rows on which the parameters of the kernel that `select` chose are then refined, by products with
         the operator and random probes. 0: not at all.
-    choice_folds : int, default None (5 with `select` of at most 400 rows, else 0)
+    choice_folds : int, default None (5 with `select` of at most 400 rows and `average` 0, else 0)
         The choice is made again without each of so many folds of the rows, for intervals that know what
         choosing costs: the time of as many choices. 0: never.
     average : int, default None (5 with `select` of at most 2,000 rows, else 0)

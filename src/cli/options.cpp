@@ -181,14 +181,15 @@ void add_choice_options(CLI::App& command, Settings& s, bool predicts) {
       "(default: auto with --select, else none)",
       inference_group, "NAME");
   if (!predicts) return;
-  text_option(command, "--choice-folds", s.choice_folds,
-              fmt::format("Choose again without each of so many folds of the rows, for intervals that know "
-                          "what choosing costs "
-                          "(0: never; default: {} with --select of at most {} rows; they take {} times a "
-                          "choice's time or less)",
-                          ChoiceOptions::default_folds, ChoiceOptions::most_rows_of_default_folds,
-                          ChoiceOptions::default_folds),
-              inference_group, "INTEGER")
+  text_option(
+      command, "--choice-folds", s.choice_folds,
+      fmt::format("Choose again without each of so many folds of the rows, for intervals that know "
+                  "what choosing costs "
+                  "(0: never; default: {} with --select of at most {} rows and --average 0; they take {} "
+                  "times a choice's time or less)",
+                  ChoiceOptions::default_folds, ChoiceOptions::most_rows_of_default_folds,
+                  ChoiceOptions::default_folds),
+      inference_group, "INTEGER")
       ->check(CLI::Validator(checked("--choice-folds", whole_number), ""));
   text_option(command, "--average", s.average,
               fmt::format("With --select: choose the kernel's parameters without each of so many folds too, "

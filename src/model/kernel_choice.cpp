@@ -358,7 +358,7 @@ bool ChoiceOptions::chooses_transform() const {
 int ChoiceOptions::folds_of(Index n) const {
   if (!chooses()) return 0;
   if (folds) return *folds;
-  return select && n <= most_rows_of_default_folds ? default_folds : 0;
+  return select && n <= most_rows_of_default_folds && average_of(n) == 0 ? default_folds : 0;
 }
 
 int ChoiceOptions::average_of(Index n) const {

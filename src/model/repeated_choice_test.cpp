@@ -158,6 +158,7 @@ TEST(RepeatedChoice, IsMadeWhereItIsAskedForOrFewRowsChooseAKernel) {
     options.folds = asked;
     options.select = select;
     if (!select) options.transform = TransformKind::box_cox;
+    options.average = 0;
     return options.folds_of(n);
   };
 
@@ -167,7 +168,8 @@ TEST(RepeatedChoice, IsMadeWhereItIsAskedForOrFewRowsChooseAKernel) {
   EXPECT_EQ(folds_of(0, true, 100), 0);
   EXPECT_EQ(folds_of(7, true, 10000), 7);
   EXPECT_EQ(folds_of(7, false, 100), 7);
-  EXPECT_EQ(ChoiceOptions{.folds = 5}.folds_of(100), 0);  // nothing is chosen
+  EXPECT_EQ(ChoiceOptions{.folds = 5}.folds_of(100), 0);      // nothing is chosen
+  EXPECT_EQ(ChoiceOptions{.select = true}.folds_of(100), 0);  // fits are averaged
 }
 
 TEST(RepeatedChoice, RefusesWhatItCannotDo) {

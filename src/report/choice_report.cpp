@@ -96,7 +96,7 @@ Json refinement_json(const KernelRefinement& refinement) {
 // What predictions will know of the choice; nothing where the user wants it not to be repeated.
 std::string repeated_text(const Job& job, const PreparedJob& prepared) {
   if (!prepared.repeated) {
-    if (job.choice.folds || !job.choice.select) return "";
+    if (job.choice.folds || !job.choice.select || prepared.average) return "";
     const std::string why =
         job.noise.estimates()
             ? std::string("with a noise model it is not made again without folds of the rows")

@@ -194,7 +194,8 @@ TEST_F(Choice, EveryKindOfIntervalHoldsTheResponsesItPromises) {
 TEST_F(Choice, IntervalsOfAChosenKernelAllowForTheChoice) {
   write(60, 9, "data.csv");
   write(20, 10, "new.csv");
-  const Words fit = with({"fit"}, with(data, {"--select", "--candidates", "ntk:erf:1", "-o", "m.model"}));
+  const Words fit =
+      with({"fit"}, with(data, {"--select", "--candidates", "ntk:erf:1", "--average", "0", "-o", "m.model"}));
 
   const ProgramResult fitted = run(fit);
   const ProgramResult default_kind = run({"predict", "m.model", "new.csv"});

@@ -45,7 +45,8 @@ struct ChoiceOptions {
   bool intercept = true;
   /// Of the rows, without each of which the choice is made again (repeated_choice.h), so that prediction
   /// intervals know what choosing costs; 0: never. None: 5 where a kernel is selected for at most
-  /// most_rows_of_default_folds rows, of which under-coverage was seen (docs/calibration.md).
+  /// most_rows_of_default_folds rows, of which under-coverage was seen (docs/calibration.md), and predictions
+  /// are not the mean of fits, whose spread knows as much.
   std::optional<int> folds{};
   static constexpr int default_folds = 5;
   static constexpr Index most_rows_of_default_folds = 400;
