@@ -21,6 +21,10 @@ void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, F
                     static_cast<double>(k) / static_cast<double>(count));
     try {
       FittedModel other = fit_rows(average.data, chosen.kernel, chosen.transform, analysis);
+      // What the model knows of its errors each fit has to know.
+      if (std::isfinite(model.tau) && !std::isfinite(other.tau))
+        throw InputError("it has no variance components");
+      if (model.calibration.known() && !other.calibration.known()) throw InputError(other.calibration.reason);
       other.left_out = model.left_out;
       model.others.push_back(std::move(other));
     } catch (const InputError& error) {

@@ -139,8 +139,8 @@ TEST(CrossValidation, SaysWhatCutItShort) {
 }
 
 TEST(CrossValidation, RefusesFoldsThatCannotBe) {
-  const TrainingSet set = small_set(10, 2);
-  const auto network = network_of("tanh:4", 2);
+  const TrainingSet set = small_set(10, 3);
+  const auto network = network_of("tanh:4", 3);
 
   EXPECT_THROW(cross_validate(*network, set, adam(1)), InputError);
   EXPECT_THROW(cross_validate(*network, set, adam(11)), InputError);
