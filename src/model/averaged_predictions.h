@@ -9,9 +9,9 @@ namespace gradflow {
 /// The mean of members' predictions of the same rows, `members` of `model` and its `others` in order; see
 /// predict(). Ends of intervals, where `interval` is not `none`:
 ///
-///     cross_validated  mean_k g_k^-1( location_k -+ q scale_k / widening_k ), q the quantile of left-out
-///     errors, which
-///                      know what choosing costs; g_k is member k's transform
+///     cross_validated  mean_k g_k^-1( location_k -+ q scale_k / widening_k ), q the left-out errors'
+///     quantile,
+///                      which knows what choosing costs; g_k member k's transform
 ///     otherwise        y with sum_k F_k(y) / K = (1 -+ level)/2, F_k member k's distribution
 Predictions averaged(const FittedModel& model, std::vector<Predictions> members, IntervalKind interval);
 

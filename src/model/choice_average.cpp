@@ -1,7 +1,6 @@
 #include "gradflow/model/choice_average.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <set>
 

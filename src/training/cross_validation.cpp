@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
+#include <limits>
 #include <map>
+#include <memory>
 
 #include "data/duplicates.h"
 #include "gradflow/base/error.h"
@@ -287,14 +288,9 @@ class Validator {
   }
 
   void resume() {
-    std::error_code ignored;
-    if (options_.checkpoint.empty() || !std::filesystem::exists(options_.checkpoint, ignored)) return;
-    const TensorFile file = read_safetensors(options_.checkpoint);
-    const auto found = file.metadata.find(fingerprint_key);
-    if (found == file.metadata.end() || found->second != options_.fingerprint)
-      throw InputError(
-          fmt::format("the checkpoint '{}' is of other data or options: give those again, or another file",
-                      options_.checkpoint));
+    const auto found = read_checkpoint(options_.checkpoint, fingerprint_key, options_.fingerprint);
+    if (!found) return;
+    const TensorFile& file = *found;
     target_ = static_cast<Index>(read_state(file, "target")(0));
     for (Fold& fold : folds_) {
       const std::string name = prefix(index_of(fold)), state = name + "state.",

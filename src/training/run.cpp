@@ -49,16 +49,10 @@ class Run {
 
  private:
   void resume() {
-    std::error_code ignored;
-    if (options_.checkpoint.empty() || !std::filesystem::exists(options_.checkpoint, ignored)) return;
-    const TensorFile file = read_safetensors(options_.checkpoint);
-    const auto found = file.metadata.find(fingerprint_key);
-    if (found == file.metadata.end() || found->second != options_.fingerprint)
-      throw InputError(
-          fmt::format("the checkpoint '{}' is of other data or options: give those again, or another file",
-                      options_.checkpoint));
-    trainer_.restore(file);
-    for (Monitor* monitor : options_.monitors) monitor->restore(file);
+    const auto file = read_checkpoint(options_.checkpoint, fingerprint_key, options_.fingerprint);
+    if (!file) return;
+    trainer_.restore(*file);
+    for (Monitor* monitor : options_.monitors) monitor->restore(*file);
     run_.resumed_at = trainer_.steps();
   }
 
@@ -139,6 +133,18 @@ TrainingRun run_training(Trainer& trainer, const RunOptions& options) {
   require(options.max_steps >= 0, "steps", options.max_steps, "must be >= 0");
   require(options.stop_time >= 0.0, "stop_time", options.stop_time, "must be >= 0");
   return Run(trainer, options).go();
+}
+
+std::optional<TensorFile> read_checkpoint(const std::string& path, const std::string& key,
+                                          const std::string& fingerprint) {
+  std::error_code ignored;
+  if (path.empty() || !std::filesystem::exists(path, ignored)) return std::nullopt;
+  TensorFile file = read_safetensors(path);
+  const auto found = file.metadata.find(key);
+  if (found == file.metadata.end() || found->second != fingerprint)
+    throw InputError(fmt::format(
+        "the checkpoint '{}' is of other data or options: give those again, or another file", path));
+  return file;
 }
 
 void write_state(TensorFile& file, const std::string& name, const Matrix& values) {

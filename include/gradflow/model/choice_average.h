@@ -24,10 +24,11 @@ struct ChoiceAverage {
 };
 
 /// For each of `folds` seeded folds of the rows (inference/left_out.h), the parameters that the restricted
-/// likelihood of the other rows gives the chosen kernel, one search from its family's start: relevances,
-/// weights, sw2, sb2, tau and the parameter of the chosen transform. Parameters that the likelihood has
-/// fitted follow some of the noise; those of other rows follow other noise, and the mean of the fits less of
-/// either. Which relevances are free is as ChoiceOptions has it, whatever the guard made of the choice.
+/// likelihood of the other rows gives the chosen kernel, by the better of two searches, from the family's
+/// start and from what was chosen with all rows: relevances, weights, sw2, sb2, tau and the parameter of the
+/// chosen transform, as far as the choice left them free (CandidateReport::freedom). Parameters that the
+/// likelihood has fitted follow some of the noise; those of other rows follow other noise, and the mean of
+/// the fits less of either.
 ///
 /// `choice` as choose_kernel() made it of `data`, with best >= 0 and something free. Folds side by side; the
 /// same bits for any number of threads. Cost: 2 `folds` searches, each some tens of Cholesky factorisations.

@@ -155,9 +155,9 @@ struct Predictions {
 };
 
 /// A model with `others` predicts the mean of K fits. sd^2 = mean sd_k^2 + the variance of the means; the
-/// interval is between quantiles of the mixture of their K distributions, each widened as its own interval
-/// is; that mixture is also the density. jackknife_plus and leave_one_out are of the model's own fit, mean
-/// and all, as what they claim is of one fit.
+/// interval is between quantiles of the mixture of their K distributions, which is also the density; the ends
+/// of cross_validated ones are the means of those of the fits. jackknife_plus and leave_one_out are of the
+/// model's own fit, mean and all, as what they claim is of one fit.
 ///
 /// Cost: the operator of at most most_factored_rows training rows is built again and factored (n^3/3) for
 /// standard deviations and intervals, of each fit that is averaged. Of more rows a seeded sample is taken:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,11 @@ struct TrainingRun {
 /// in the network. Throws InputError for a checkpoint of another training, and what monitors and `progress`
 /// throw.
 TrainingRun run_training(Trainer& trainer, const RunOptions& options);
+
+/// A checkpoint whose metadata have this fingerprint under `key`; nothing where there is no such file or no
+/// path. Throws InputError for one of another training.
+std::optional<TensorFile> read_checkpoint(const std::string& path, const std::string& key,
+                                          const std::string& fingerprint);
 
 /// Vectors and numbers in a checkpoint. read_state() throws InputError when the name is missing.
 void write_state(TensorFile& file, const std::string& name, const Matrix& values);
