@@ -1,6 +1,7 @@
-// ./x bench training_stops [OUT.json [SEEDS [WIDTH [PART [STEPS [RATE [PROBLEM]]]]]]]: how near a trained
-// network comes to its flow as it gets wider (PART rate), and the test error of networks trained to the time
-// that each rule says (PART stops), over the best error along the same training. Both by default.
+// ./x bench training_stops [OUT.json [SEEDS [WIDTH [PART [STEPS [RATE [PROBLEM [FIRST]]]]]]]]: how near a
+// trained network comes to its flow as it gets wider (PART rate), and the test error of networks trained to
+// the time that each rule says (PART stops), over the best error along the same training. Both by default.
+// Seeds are FIRST (1) and the next; PROBLEM "" is all.
 #include <numeric>
 
 #include "bench_support.h"
@@ -10,6 +11,8 @@
 #include "gradflow/training/cross_validation.h"
 #include "gradflow/training/following_stop.h"
 #include "gradflow/training/rate_follower.h"
+#include "gradflow/training/trained_gcv.h"
+#include "lazy_limit.h"
 #include "stopping_study.h"
 
 namespace {
@@ -218,12 +221,15 @@ HeldOutRun validation(const Sample& sample, Index width, std::uint64_t seed, Ind
 }
 
 constexpr const char* cross_validated = "cross-validation, 5 folds";
+constexpr const char* used_freedom = "follow gdf";
+constexpr const char* no_refit = "validation, no refit";
 
 struct StopScores {
   double oracle = nan;
   double coverage = nan;  // of the 90 % interval from the rows left out; of real data only (f has no noise)
   std::map<std::string, double> errors, times;
   double drift = nan, steps = nan;
+  double expected = nan;  // root of the GCV of follow gdf over the error there; of real data
 };
 
 struct CrossStop {
@@ -242,6 +248,19 @@ CrossStop cross_validated_stop(TrainableNetwork& network, const Sample& sample, 
           errors.quantile(0.9)};
 }
 
+struct TwinStop {
+  double time, expected;  // infinite where GCV was falling still; root of the GCV there
+};
+
+TwinStop twin_stop(TrainableNetwork& network, const Sample& sample, const TrainerOptions& options,
+                   std::uint64_t seed, Index most_steps) {
+  TrainedGcvOptions twins{.trainer = options, .follows_rate = true, .max_steps = most_steps};
+  twins.trainer.seed = seed;
+  const TrainedGcv used = trained_gcv(network, sample.train, twins);
+  return {used.still_falling() ? std::numeric_limits<double>::infinity() : used.point(),
+          std::sqrt(used.at_best(used.gcv))};
+}
+
 StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index most_steps) {
   StopScores scores;
   const HeldOutRun held_out = validation(sample, width, seed, most_steps);
@@ -252,14 +271,14 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
   const double eta = trainer.options().optimiser.learning_rate;
   const double most = longest_time * eta / rate_part;
   const CrossStop cross = cross_validated_stop(*network, sample, trainer.options(), most_steps);
+  const TwinStop twins = twin_stop(*network, sample, trainer.options(), seed, most_steps);
   const SpectralData data{M.values, M.coordinates(trainer.residual()), Vector(), M.trace};
   const double risk = risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}), StoppingOptions{});
   const double flow = flow_time(data), gcv = gcv_minimiser(data, StoppingOptions{});
-  const std::map<std::string, double> fixed{{"one-shot reml-risk", std::min(risk, most)},
-                                            {"one-shot reml-flow", std::min(flow, most)},
-                                            {"one-shot gcv", std::min(gcv, most)},
-                                            {cross_validated, std::min(cross.time, most)},
-                                            {"validation, refit", std::min(held_out.time, most)}};
+  const std::map<std::string, double> fixed{
+      {"one-shot reml-risk", std::min(risk, most)}, {"one-shot reml-flow", std::min(flow, most)},
+      {"one-shot gcv", std::min(gcv, most)},        {cross_validated, std::min(cross.time, most)},
+      {used_freedom, std::min(twins.time, most)},   {"validation, refit", std::min(held_out.time, most)}};
   std::vector<double> times = geometric(eta, most, 1.06);
   times.push_back(0.0);
   for (const auto& [name, time] : fixed) times.push_back(time);
@@ -288,15 +307,15 @@ StopScores score(const Sample& sample, Index width, std::uint64_t seed, Index mo
     scores.errors[name] = shadow->error();
     scores.times[name] = shadow->time();
   }
-  scores.errors["validation, no refit"] = held_out.error;
-  scores.times["validation, no refit"] = held_out.time;
+  scores.expected = twins.expected / scores.errors.at(used_freedom);
+  scores.errors[no_refit] = held_out.error;
+  scores.times[no_refit] = held_out.time;
   scores.errors["longest"] = rmse(trainer, sample.X_test, sample.truth);
   scores.times["longest"] = trainer.time();
-  const double best = test.best_time();
-  scores.oracle = test.errors().at(best);
+  scores.times["oracle"] = test.best_time();
+  scores.oracle = test.errors().at(test.best_time());
   for (const auto& [name, error] : scores.errors)
-    if (name != "validation, no refit") scores.oracle = std::min(scores.oracle, error);
-  scores.times["oracle"] = best;
+    if (name != no_refit) scores.oracle = std::min(scores.oracle, error);
   scores.drift = (network->kernel(sample.train.X) - kernel_before).norm() / kernel_before.norm();
   scores.steps = static_cast<double>(run.steps);
   for (auto& [name, time] : scores.times) time *= M.values(0);
@@ -312,6 +331,9 @@ Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
   json["oracle_time_lambda1"] = mean([](const auto& s) { return s.times.at("oracle"); }).mean;
   json["coverage_90"] = mean([](const auto& s) { return s.coverage; }).mean;
   json["drift"] = mean([](const auto& s) { return s.drift; }).mean;
+  const Mean expected = mean([](const auto& s) { return s.expected; });
+  json["expected_error_ratio"] = expected.mean;
+  json["expected_error_ratio_se"] = expected.standard_error;
   fmt::print(
       "\n{} (oracle RMSE {:.4f} ± {:.4f} sd of y, at t lambda_1 = {:.3g}; kernel drift at the end {:.2f}, "
       "{:.0f} steps)\n",
@@ -330,11 +352,14 @@ Json stops_of(const std::string& name, const std::vector<StopScores>& all) {
   const Mean coverage = mean([](const auto& s) { return s.coverage; });
   fmt::print("  90 % intervals of {} cover {:.3f} ± {:.3f}\n", cross_validated, coverage.mean,
              coverage.standard_error);
+  fmt::print("  root of the generalised cross-validation of {} over the test error {:.3f} ± {:.3f}\n",
+             used_freedom, expected.mean, expected.standard_error);
   return json;
 }
 
 // Problems whose name begins so; empty: all.
 std::string only;
+int first_seed = 1;
 
 Json stops(int seeds, Index width, Index most_steps) {
   Json json = Json::array();
@@ -343,7 +368,7 @@ Json stops(int seeds, Index width, Index most_steps) {
   const auto run = [&](const std::string& name, const std::function<Sample(std::uint64_t)>& draw_sample) {
     if (!name.starts_with(only)) return;
     std::vector<StopScores> all;
-    for (int seed = 1; seed <= seeds; ++seed)
+    for (int seed = first_seed; seed < first_seed + seeds; ++seed)
       all.push_back(score(draw_sample(static_cast<std::uint64_t>(seed)), width,
                           static_cast<std::uint64_t>(seed), most_steps));
     json.push_back(stops_of(name, all));
@@ -363,59 +388,6 @@ Json stops(int seeds, Index width, Index most_steps) {
   return json;
 }
 
-// |f_network - f_flow| / |f_flow - f_0| at new points, trained to the time of reml-risk at its own operator.
-Json rate(int seeds) {
-  constexpr Index n = 100, d = 5, points = 200;
-  Json json = Json::array();
-  std::vector<double> log_width, log_distance;
-  fmt::print("distance of the trained network from its flow at the stopping time, {} seeds\n", seeds);
-  fmt::print("  {:>6} {:>22} {:>12} {:>10}\n", "width", "distance", "t lambda_1", "drift");
-  for (const Index width : {64, 128, 256, 512, 1024, 2048, 4096}) {
-    std::vector<double> distances, times, drifts;
-    for (int seed = 1; seed <= seeds; ++seed) {
-      const bench::Simulated data = bench::simulate(n + points, d, static_cast<std::uint64_t>(seed), 1.0);
-      const TrainingSet set{data.X.topRows(n), data.y.head(n), Matrix::Ones(n, 1)};
-      const Matrix X_new = data.X.bottomRows(points);
-      Architecture architecture;
-      architecture.widths = {width};
-      architecture.parameterization = Parameterization::ntk;
-      const auto network = make_trainable(
-          DenseNetwork::initialise(architecture, d, static_cast<std::uint64_t>(seed)), Centring::copies);
-      const DenseOperator H(network->kernel(set.X) / static_cast<double>(n));
-      const Matrix H_cross = network->kernel_cross(X_new, set.X) / static_cast<double>(n);
-      const FixedEffects fixed = FixedEffects::intercept(n);
-      const ProjectedSpectrum M = project(H, fixed);
-      TrainerOptions options;
-      options.optimiser.learning_rate = 0.02 / M.values(0);
-      Trainer trainer(*network, set, options);
-      const Vector y = set.Y.col(0);
-      const SpectralData spectral{M.values, M.coordinates(y), Vector(), M.trace};
-      const double time =
-          risk_time(spectral, fit_reml(spectral, Path{.kind = PathKind::ridge}), StoppingOptions{});
-      const DualFit fit = dual_fit(H, fixed, M, y, {.kind = PathKind::flow, .time = time});
-      const Vector flow = (H_cross * fit.alpha).array() + fit.beta(0);
-      run_training(trainer, {.max_steps = 10000000, .stop_time = time});
-      const Vector trained = trainer.predict(X_new, Matrix::Ones(points, 1)).col(0);
-      distances.push_back((trained - flow).norm() / (flow.array() - y.mean()).matrix().norm());
-      times.push_back(time * M.values(0));
-      const Matrix before = static_cast<double>(n) * H.entries();
-      drifts.push_back((network->kernel(set.X) - before).norm() / before.norm());
-    }
-    const Mean distance = mean_of(distances);
-    log_width.push_back(std::log(static_cast<double>(width)));
-    log_distance.push_back(std::log(distance.mean));
-    fmt::print("  {:>6} {:>12.5f} ± {:.5f} {:>12.3g} {:>10.4f}\n", width, distance.mean,
-               distance.standard_error, mean_of(times).mean, mean_of(drifts).mean);
-    std::fflush(stdout);
-    json.push_back({{"width", width}, {"distance", distance.mean}, {"distance_se", distance.standard_error}});
-  }
-  const Eigen::Map<const Vector> x(log_width.data(), static_cast<Index>(log_width.size()));
-  const Eigen::Map<const Vector> y(log_distance.data(), static_cast<Index>(log_distance.size()));
-  const Vector centred = x.array() - x.mean();
-  fmt::print("  slope of log distance in log width: {:.3f}\n", centred.dot(y) / centred.squaredNorm());
-  return json;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -425,8 +397,9 @@ int main(int argc, char** argv) {
   const Index most_steps = argc > 5 ? std::stol(argv[5]) : 6000;
   if (argc > 6) rate_part = std::stod(argv[6]);
   if (argc > 7) only = argv[7];
+  if (argc > 8) first_seed = std::stoi(argv[8]);
   Json out;
-  if (part != "stops") out["rate"] = rate(std::min(seeds, 5));
+  if (part != "stops") out["rate"] = bench::lazy_limit(std::min(seeds, 5));
   if (part != "rate") out["stops"] = stops(seeds, width, most_steps);
   if (argc > 1) write_file_atomically(argv[1], out.dump(2) + "\n");
   return 0;

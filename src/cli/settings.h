@@ -29,7 +29,7 @@ struct Settings {
   std::string candidates, transform, selection_rows = "1500", refine_rows = "0", relevances = "each",
                                      choice_folds, average;
   std::string loss = "half-mse", p_value = "exact", level, validation_fraction = "0.2", training_folds,
-              seed = "1";
+              training_twins, seed = "1";
 
   // Classes
   bool target_is_class = false, kernel_grid = false;

@@ -97,10 +97,10 @@ void add_optimiser_options(Group group, Settings& s) {
       "NAME");
   group.option("--precision", s.training_precision, "Of the passes: float64 or float32", "TYPE");
   group.option("--stop", s.stop,
-               "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, validation, "
+               "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, follow-gdf, validation, "
                "cross-validation or steps; "
-               "of classes validation (default), cross-validation, steps, and with squared loss reml-risk or "
-               "reml-flow",
+               "of classes validation (default), cross-validation, steps, and with squared loss follow-gdf, "
+               "reml-risk or reml-flow",
                "RULE");
   group.option("--steps", s.steps, "Stop after so many steps", "INTEGER");
   group.option("--max-steps", s.max_steps, "Most steps of a rule", "INTEGER");
@@ -108,6 +108,8 @@ void add_optimiser_options(Group group, Settings& s) {
                "Part of the rows that stop validation holds out", "NUMBER");
   group.option("--folds", s.training_folds,
                "Of stop cross-validation, which trains without each of them (default: 5)", "INTEGER");
+  group.option("--twins", s.training_twins,
+               "Of stop follow-gdf, trainings on disturbed responses (default: 3)", "INTEGER");
   group.flag("--no-refit", s.no_refit, "Stop validation: keep the weights trained without the rows held out");
   group.option("--checkpoint", s.checkpoint, "State of the training: the same command goes on from it",
                "FILE");

@@ -49,6 +49,28 @@ Schedule make_schedule(const Settings& s, Index steps) {
   return schedule;
 }
 
+void require_stop(const char* option, TrainingStop its, TrainingStop given) {
+  if (its == given) return;
+  throw InputError(
+      fmt::format("{} is for --stop {}, and the stop is {}", option, to_string(its), to_string(given)));
+}
+
+// How many trainings a stop makes; the library refuses what is too large.
+void set_repetitions(const Settings& s, TrainRequest& request) {
+  constexpr Index most = 1 << 20;
+  if (!s.training_folds.empty()) {
+    require_stop("--folds", TrainingStop::cross_validation, request.stop);
+    request.folds = static_cast<int>(std::min(count_of("--folds", s.training_folds, 2), most));
+  }
+  if (s.training_twins.empty()) return;
+  require_stop("--twins", TrainingStop::follow_gdf, request.stop);
+  const Index twins = count_of("--twins", s.training_twins, 1);
+  if (twins > TrainedGcvOptions::most_twins)
+    throw InputError(
+        fmt::format("--twins {}: must be at most {}", s.training_twins, TrainedGcvOptions::most_twins));
+  request.twins = static_cast<int>(twins);
+}
+
 std::string network_text(const Settings& s) {
   const bool parts = !s.width.empty() || !s.depth.empty() || !s.activation.empty();
   if (!s.network.empty() && parts)
@@ -165,15 +187,8 @@ TrainRequest make_request(const Settings& s, Index rows) {
   request.trainer.schedule = make_schedule(s, request.steps);
   request.validation_fraction = open_fraction("--validation-fraction", s.validation_fraction);
   request.refit = !s.no_refit;
-  if (s.no_refit && request.stop != TrainingStop::validation)
-    throw InputError(
-        fmt::format("--no-refit is for --stop validation, and the stop is {}", to_string(request.stop)));
-  if (!s.training_folds.empty()) {
-    if (request.stop != TrainingStop::cross_validation)
-      throw InputError(
-          fmt::format("--folds is for --stop cross-validation, and the stop is {}", to_string(request.stop)));
-    request.folds = static_cast<int>(std::min<Index>(count_of("--folds", s.training_folds, 2), rows));
-  }
+  if (s.no_refit) require_stop("--no-refit", TrainingStop::validation, request.stop);
+  set_repetitions(s, request);
   request.watch = !s.no_watch;
   request.watching.seed = request.trainer.seed;
   request.checkpoint = s.checkpoint;

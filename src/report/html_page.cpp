@@ -24,7 +24,8 @@ std::vector<Section> sections_of(const RunDocument& run, const std::vector<Figur
   std::vector<Section> sections;
   if (run.of_training()) {
     sections.push_back({"training", "How did training go?",
-                        figure_of(figures, "training-curves") + figure_of(figures, "cross-validation")});
+                        figure_of(figures, "training-curves") + figure_of(figures, "cross-validation") +
+                            figure_of(figures, "trained-gcv")});
     sections.push_back({"regime-section", "Does the theory describe it?", figure_of(figures, "regime")});
   } else if (run.of_classes()) {
     sections.push_back(

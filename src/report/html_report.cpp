@@ -17,6 +17,8 @@ namespace {
 std::vector<Chart> charts_of(const RunDocument& run) {
   if (run.of_training() && run.length("/cross_validation/points") > 0)
     return {loss_chart(run), cross_validation_chart(run), regime_chart(run)};
+  if (run.of_training() && run.length("/trained_gcv/points") > 0)
+    return {loss_chart(run), trained_gcv_chart(run), regime_chart(run)};
   if (run.of_training()) return {loss_chart(run), regime_chart(run)};
   if (run.of_classes()) return {reliability_chart(run)};
   return {training_chart(run),      profile_chart(run), spectrum_chart(run),

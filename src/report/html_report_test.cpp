@@ -400,6 +400,35 @@ TEST_F(HtmlReport, ACrossValidatedTrainingHasTheLossOfTheRowsLeftOut) {
     EXPECT_EQ(run_gnuplot("gnuplot", script).warnings, "");
 }
 
+TEST_F(HtmlReport, ATrainingWithTwinsHasTheFreedomThatItUsed) {
+  Json json = training_document();
+  json["trained_gcv"] = {{"twins", 3},
+                         {"residual_dof", 99},
+                         {"unit", "flow time"},
+                         {"point", 2.0},
+                         {"gcv", 0.2},
+                         {"generalised_dof", 20.0},
+                         {"generalised_dof_standard_error", 1.5},
+                         {"points", {0.0, 1.0, 2.0, 4.0, 8.0}},
+                         {"gcvs", {0.5, 0.3, 0.2, 0.25, nullptr}},
+                         {"generalised_dofs", {0.0, 10.0, 20.0, 40.0, 99.0}},
+                         {"generalised_dof_standard_errors", {0.0, 1.0, 1.5, 2.0, 3.0}},
+                         {"mean_squares", {0.5, 0.25, 0.15, 0.1, 0.0}}};
+
+  const ReportResult result = report(json);
+
+  ASSERT_EQ(result.figures.size(), 3u);
+  EXPECT_THAT(result.html, HasSubstr("How long to train, by the freedom that training uses"));
+  EXPECT_EQ(result.figures[1].missing, "");
+  ASSERT_EQ(result.figures[1].table.rows.size(), 5u);
+  EXPECT_EQ(result.figures[1].table.rows[4][1], "NA");
+  EXPECT_THAT(result.figures[1].description,
+              HasSubstr("The least is 0.2 at flow time 2, with 20 of 99 degrees of freedom used"));
+  const Chart chart = trained_gcv_chart(RunDocument::parse(json.dump(), "train.json"));
+  for (const std::string& script : {chart.wide_script, chart.narrow_script})
+    EXPECT_EQ(run_gnuplot("gnuplot", script).warnings, "");
+}
+
 TEST_F(HtmlReport, ATrainingThatWasNotWatchedSaysSo) {
   Json json = training_document();
   json.erase("watch");

@@ -40,6 +40,13 @@ std::string loss_sentence(const TrainingContext& context, const TrainReport& rep
     text += fmt::format("; on the rows held out {} after {} steps", shown_number(report.validation_loss),
                         report.validation_steps);
   text += ".\n";
+  if (const auto& gcv = report.trained_gcv)
+    text += fmt::format(
+        "The training has used {} of {} degrees of freedom (s.e. {}, of {}); generalised cross-validation "
+        "{}.\n",
+        shown_number(gcv->at_best(gcv->dof)), gcv->freedom,
+        shown_number(gcv->at_best(gcv->dof_standard_error)), counted_text(gcv->twins, "twin"),
+        shown_number(gcv->at_best(gcv->gcv)));
   if (std::isnan(report.accuracy)) return text;
   text += fmt::format("Accuracy {} of the training rows", shown_number(report.accuracy));
   if (!std::isnan(report.validation_accuracy))
@@ -160,21 +167,45 @@ void add_classes(Json& json, const TrainingContext& context, const TrainReport& 
   training["validation_log_loss"] = logits ? number(report.validation_loss) : Json(nullptr);
 }
 
+Json numbers(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(number(value));
+  return list;
+}
+
+const char* unit_of(bool in_time) { return in_time ? "flow time" : "steps"; }
+
 Json cross_validation_json(const TrainReport& report) {
   if (!report.cross_validation) return nullptr;
   const CrossValidation& cross = *report.cross_validation;
-  Json points = Json::array(), losses = Json::array();
-  for (const double point : cross.points) points.push_back(number(point));
-  for (const double loss : cross.losses) losses.push_back(number(loss));
   return {{"folds", cross.folds},
-          {"unit", cross.in_time ? "flow time" : "steps"},
+          {"unit", unit_of(cross.in_time)},
           {"point", number(cross.point())},
           {"loss", number(cross.loss())},
           {"standard_error", number(cross.standard_error)},
           {"settled", cross.settled},
           {"steps", cross.steps},
-          {"points", std::move(points)},
-          {"losses", std::move(losses)}};
+          {"points", numbers(cross.points)},
+          {"losses", numbers(cross.losses)}};
+}
+
+Json trained_gcv_json(const TrainReport& report) {
+  if (!report.trained_gcv) return nullptr;
+  const TrainedGcv& gcv = *report.trained_gcv;
+  return {{"twins", gcv.twins},
+          {"residual_dof", gcv.freedom},
+          {"unit", unit_of(gcv.in_time)},
+          {"point", number(gcv.point())},
+          {"gcv", number(gcv.at_best(gcv.gcv))},
+          {"generalised_dof", number(gcv.at_best(gcv.dof))},
+          {"generalised_dof_standard_error", number(gcv.at_best(gcv.dof_standard_error))},
+          {"settled", gcv.settled},
+          {"steps", gcv.steps},
+          {"points", numbers(gcv.points)},
+          {"gcvs", numbers(gcv.gcv)},
+          {"generalised_dofs", numbers(gcv.dof)},
+          {"generalised_dof_standard_errors", numbers(gcv.dof_standard_error)},
+          {"mean_squares", numbers(gcv.mean_square)}};
 }
 
 Json follow_json(const TrainReport& report) {
@@ -241,6 +272,7 @@ std::string json_training_report(const RunRecord& record, const TrainingContext&
   add_classes(json, context, report);
   json["verdict"] = verdict_json(report);
   json["cross_validation"] = cross_validation_json(report);
+  json["trained_gcv"] = trained_gcv_json(report);
   json["follow"] = follow_json(report);
   json["watch"] = watch_json(report);
   json["network"] = {{"text", context.network}, {"parameters", context.parameters}};

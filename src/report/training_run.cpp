@@ -107,24 +107,52 @@ std::string draw_regime(const RunDocument& run, const Canvas& canvas) {
   return script.line("unset multiplot").text();
 }
 
-std::string draw_cross_validation(const RunDocument& run, const Vector& point, const Vector& loss,
-                                  const Canvas& canvas) {
-  Extent losses;
-  losses.add(loss);
+// What a stop looked at to say how long.
+struct StopCurve {
+  std::string unit;  // flow time or steps
+  double chosen = 0.0;
+  Vector point{}, criterion{}, dof{};  // but for no training, which a logarithmic axis does not have
+  std::string axis{}, legend{};
+};
+
+StopCurve stop_curve(const RunDocument& run, const std::string& object, const std::string& criterion) {
+  StopCurve curve{.unit = run.text(object + "/unit"), .chosen = run.number(object + "/point")};
+  const Vector points = run.numbers(object + "/points"), values = run.numbers(object + criterion);
+  const Index later = points.size() - 1;
+  if (later < 2 || values.size() != points.size()) return curve;
+  curve.point = points.tail(later);
+  curve.criterion = values.tail(later);
+  const Vector dofs = run.numbers(object + "/generalised_dofs");
+  if (dofs.size() == points.size()) curve.dof = dofs.tail(later);
+  return curve;
+}
+
+std::string draw_stop(const StopCurve& curve, const Canvas& canvas) {
+  Extent heights, freedom;
+  heights.add(curve.criterion);
+  freedom.add(curve.dof);
+  const bool with_dof = has(curve.dof);
   const Panels panels = panels_of(canvas);
-  const Panel whole{panels.above.left, panels.above.right, panels.below.bottom, panels.above.top};
-  const double chosen = run.number("/cross_validation/point");
+  Panel above = panels.above;
+  if (!with_dof) above.bottom = panels.below.bottom;
+  const std::string x_axis = curve.unit == "steps" ? step_axis : "flow time (log scale)";
+  const Range x{curve.point.minCoeff() * 0.9, curve.point.maxCoeff() * 1.1};
   Script script(canvas);
-  script.data("d", {point, loss})
-      .panel(whole)
-      .x_axis(run.text("/cross_validation/unit") == "steps" ? step_axis : "flow time (log scale)",
-              {point.minCoeff() * 0.9, point.maxCoeff() * 1.1}, true)
-      .y_axis("loss", {std::max(0.0, losses.linear().low), losses.linear().high}, false);
-  if (chosen > 0.0)
+  script.data("d", {curve.point, curve.criterion, with_dof ? curve.dof : curve.criterion})
+      .panel(above)
+      .x_axis(with_dof ? "" : x_axis, x, true)
+      .y_axis(curve.axis, {std::max(0.0, heights.linear().low), heights.linear().high}, false);
+  if (curve.chosen > 0.0)
     script.line(
         "set arrow 1 from first {0:.9g}, graph 0 to first {0:.9g}, graph 1 nohead lw 1.5 lc rgb '{1}' front",
-        chosen, colour::ink);
-  plot(script, {{loss, 2, {"rows left out", colour::vermillion, 1, 0}}});
+        curve.chosen, colour::ink);
+  plot(script, {{curve.criterion, 2, {curve.legend, colour::vermillion, 1, 0}}});
+  if (with_dof)
+    script.panel(panels.below)
+        .x_axis(x_axis, x, true)
+        .y_axis("dof used", {0.0, freedom.linear().high}, false)
+        .line("unset key")
+        .line("plot $d using 1:3 with linespoints pt 7 ps 0.4 lw 2.2 lc rgb '{}' notitle", colour::green);
   return script.line("unset multiplot").text();
 }
 
@@ -231,13 +259,13 @@ Chart cross_validation_chart(const RunDocument& run) {
   figure.title = "How long to train, by rows left out";
   const Vector points = run.numbers("/cross_validation/points"),
                losses = run.numbers("/cross_validation/losses");
-  const Index later = points.size() - 1;  // than no training, which a logarithmic axis does not have
-  if (later < 2 || losses.size() != points.size()) {
+  StopCurve curve = stop_curve(run, "/cross_validation", "/losses");
+  if (curve.point.size() == 0) {
     figure.missing = "the training was not cross-validated";
     return chart;
   }
-  const Vector point = points.tail(later), loss = losses.tail(later);
-  const std::string unit = run.text("/cross_validation/unit");
+  curve.axis = "loss";
+  curve.legend = "rows left out";
   figure.caption =
       "The mean loss of every row while the network was trained without its fold; the line is at the least "
       "of it, "
@@ -246,13 +274,46 @@ Chart cross_validation_chart(const RunDocument& run) {
       "Without training the loss is {}; the least is {} (standard error {}) at {} {}; at the last look it is "
       "{}.",
       shown_number(losses(0)), shown_number(run.number("/cross_validation/loss")),
-      shown_number(run.number("/cross_validation/standard_error")), unit,
-      shown_number(run.number("/cross_validation/point")), shown_number(losses(later)));
-  figure.table.columns = {unit, "loss of rows left out"};
+      shown_number(run.number("/cross_validation/standard_error")), curve.unit, shown_number(curve.chosen),
+      shown_number(losses(losses.size() - 1)));
+  figure.table.columns = {curve.unit, "loss of rows left out"};
   for (const Index i : thinned(points.size(), most_rows_in_table))
     figure.table.rows.push_back({shown_number(points(i)), shown_number(losses(i))});
-  draw_both(chart, 360, 380,
-            [&](const Canvas& canvas) { return draw_cross_validation(run, point, loss, canvas); });
+  draw_both(chart, 360, 380, [&](const Canvas& canvas) { return draw_stop(curve, canvas); });
+  return chart;
+}
+
+Chart trained_gcv_chart(const RunDocument& run) {
+  Chart chart;
+  Figure& figure = chart.figure;
+  figure.name = "trained-gcv";
+  figure.title = "How long to train, by the freedom that training uses";
+  StopCurve curve = stop_curve(run, "/trained_gcv", "/gcvs");
+  if (curve.point.size() == 0) {
+    figure.missing = "no twins were trained";
+    return chart;
+  }
+  curve.axis = "GCV";
+  curve.legend = "generalised cross-validation";
+  figure.caption =
+      "Above, the squared error to expect of new rows, from that of the training rows and the degrees of "
+      "freedom used so far; the line is at the least of it, to which the network was trained. Below, those "
+      "degrees of freedom, from how trainings on slightly disturbed responses part from this one.";
+  figure.description =
+      fmt::format("The least is {} at {} {}, with {} of {} degrees of freedom used (standard error {}).",
+                  shown_number(run.number("/trained_gcv/gcv")), curve.unit, shown_number(curve.chosen),
+                  shown_number(run.number("/trained_gcv/generalised_dof")),
+                  shown_number(run.number("/trained_gcv/residual_dof")),
+                  shown_number(run.number("/trained_gcv/generalised_dof_standard_error")));
+  figure.table.columns = {curve.unit, "GCV", "dof used", "standard error", "mean square of the residuals"};
+  const Vector points = run.numbers("/trained_gcv/points");
+  for (const Index i : thinned(points.size(), most_rows_in_table)) {
+    std::vector<std::string> cells{shown_number(points(i))};
+    for (const char* name : {"gcvs", "generalised_dofs", "generalised_dof_standard_errors", "mean_squares"})
+      cells.push_back(shown_number(run.number(fmt::format("/trained_gcv/{}/{}", name, i))));
+    figure.table.rows.push_back(std::move(cells));
+  }
+  draw_both(chart, 480, 520, [&](const Canvas& canvas) { return draw_stop(curve, canvas); });
   return chart;
 }
 

@@ -146,17 +146,6 @@ TEST(CrossValidation, RefusesFoldsThatCannotBe) {
   EXPECT_THROW(cross_validate(*network, set, adam(11)), InputError);
 }
 
-class Interruption final : public Progress {
- public:
-  explicit Interruption(int after) : left_(after) {}
-  void update(std::string_view, double) override {
-    if (left_-- == 0) throw std::runtime_error("interrupted");
-  }
-
- private:
-  int left_;
-};
-
 TEST(CrossValidation, GoesOnFromItsCheckpointToTheSameBits) {
   const TrainingSet set = small_set(40, 3, 1, 0.5);
   const auto network = network_of("relu:12", 3);
@@ -171,25 +160,16 @@ TEST(CrossValidation, GoesOnFromItsCheckpointToTheSameBits) {
   options.checkpoint = path;
   options.seconds_between_checkpoints = 0.0;
   options.fingerprint = "test";
-  int interruptions = 0;
-  CrossValidation resumed;
-  for (int after = 3;; after += 37) {
-    Interruption interruption(after);
-    options.progress = &interruption;
-    const auto again = network_of("relu:12", 3);
-    try {
-      resumed = cross_validate(*again, set, options);
-      break;
-    } catch (const std::runtime_error&) {
-      ++interruptions;
-    }
-  }
+  const auto resumed = interrupted([&](Progress& progress) {
+    options.progress = &progress;
+    return cross_validate(*network_of("relu:12", 3), set, options);
+  });
 
-  EXPECT_GT(interruptions, 2);
-  EXPECT_EQ(resumed.losses, whole.losses);
-  EXPECT_EQ(resumed.left_out, whole.left_out);
-  EXPECT_EQ(resumed.steps, whole.steps);
-  EXPECT_FALSE(std::filesystem::exists(path + ".fold"));
+  EXPECT_GT(resumed.interruptions, 2);
+  EXPECT_EQ(resumed.result.losses, whole.losses);
+  EXPECT_EQ(resumed.result.left_out, whole.left_out);
+  EXPECT_EQ(resumed.result.steps, whole.steps);
+  EXPECT_FALSE(std::filesystem::exists(path + ".part"));
   options.fingerprint = "another";
   EXPECT_THROW(cross_validate(*network, set, options), InputError);
   std::filesystem::remove(path);

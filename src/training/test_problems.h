@@ -2,8 +2,12 @@
 
 #include <cmath>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
 
+#include "gradflow/base/progress.h"
 #include "gradflow/base/random.h"
 #include "gradflow/operators/dense_operator.h"
 #include "gradflow/spectrum/projected_spectrum.h"
@@ -35,6 +39,39 @@ inline std::unique_ptr<TrainableNetwork> network_of(const std::string& text, Ind
 inline ProjectedSpectrum spectrum_of(const TrainableNetwork& network, const TrainingSet& set) {
   const DenseOperator H(network.kernel(set.X) / static_cast<double>(set.X.rows()));
   return project(H, FixedEffects::intercept(set.X.rows()));
+}
+
+class Interruption final : public Progress {
+ public:
+  explicit Interruption(int after) : left_(after) {}
+  void update(std::string_view, double) override {
+    if (left_-- == 0) throw std::runtime_error("interrupted");
+  }
+
+ private:
+  int left_;
+};
+
+template <typename Result>
+struct Interrupted {
+  Result result{};
+  int interruptions = 0;
+};
+
+/// Of something with a checkpoint, work(progress): begun again after every interruption, which come later and
+/// later, until it ends.
+template <typename Work>
+auto interrupted(Work work) {
+  Interrupted<decltype(work(std::declval<Progress&>()))> all;
+  for (int after = 3;; after += 37) {
+    Interruption interruption(after);
+    try {
+      all.result = work(interruption);
+      return all;
+    } catch (const std::runtime_error&) {
+      ++all.interruptions;
+    }
+  }
 }
 
 }  // namespace gradflow::training_tests

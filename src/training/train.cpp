@@ -1,7 +1,6 @@
 #include "gradflow/training/train.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -14,32 +13,15 @@
 #include "gradflow/inference/stopping.h"
 #include "gradflow/training/planned_time.h"
 #include "gradflow/training/rate_follower.h"
+#include "training/training_stop.h"
 #include "training/validation_stop.h"
 
 namespace gradflow {
 namespace {
 
-constexpr std::array stops{TrainingStop::steps,      TrainingStop::reml_risk,       TrainingStop::reml_flow,
-                           TrainingStop::follow,     TrainingStop::follow_flow,     TrainingStop::follow_gcv,
-                           TrainingStop::validation, TrainingStop::cross_validation};
 constexpr double adam_rate = 1e-3;
 constexpr double gd_part = 0.2;  // of the largest stable rate
 constexpr double momentum_part = 0.1;
-
-bool needs_flow(TrainingStop stop) {
-  return stop != TrainingStop::steps && stop != TrainingStop::validation &&
-         stop != TrainingStop::cross_validation;
-}
-
-FollowKind follow_kind(TrainingStop stop) {
-  if (stop == TrainingStop::follow_flow) return FollowKind::flow;
-  return stop == TrainingStop::follow_gcv ? FollowKind::gcv : FollowKind::risk;
-}
-
-bool follows(TrainingStop stop) {
-  return stop == TrainingStop::follow || stop == TrainingStop::follow_flow ||
-         stop == TrainingStop::follow_gcv;
-}
 
 bool squared(const TrainRequest& request) { return request.trainer.loss != TrainingLoss::cross_entropy; }
 
@@ -74,6 +56,7 @@ class Training {
     report_.start_loss = trainer.start_loss();
     if (request_.stop == TrainingStop::validation) return validated(trainer);
     if (request_.stop == TrainingStop::cross_validation) return cross_validated(trainer);
+    if (request_.stop == TrainingStop::follow_gdf) return by_used_freedom(trainer);
     RunOptions options = run_options(network_);
     options.max_steps = request_.stop == TrainingStop::steps ? request_.steps : request_.max_steps;
     if (!set_stop(trainer, options)) return finish(trainer);
@@ -89,20 +72,21 @@ class Training {
     require(request_.max_steps >= 1, "max_steps", request_.max_steps, "must be >= 1");
     require(request_.validation_fraction > 0.0 && request_.validation_fraction < 1.0, "validation_fraction",
             request_.validation_fraction, "must be in (0, 1)");
-    if (needs_flow(request_.stop) && !squared(request_))
+    const bool squared_only = needs_operator(request_.stop) || request_.stop == TrainingStop::follow_gdf;
+    if (squared_only && !squared(request_))
       throw InputError(fmt::format("stop {} is for squared loss: give steps, validation or cross-validation",
                                    to_string(request_.stop)));
-    if (follows(request_.stop) && network_.outputs() > 1)
+    if (follows_operator(request_.stop) && network_.outputs() > 1)
       throw InputError(
           fmt::format("stop {} is for one output, and the network has {}: give steps, validation, "
-                      "cross-validation, reml-risk or reml-flow",
+                      "cross-validation, follow-gdf, reml-risk or reml-flow",
                       to_string(request_.stop), network_.outputs()));
-    const bool by_products =
-        !follows(request_.stop) && network_.outputs() == 1 && has_flow_time(request_.trainer.optimiser.kind);
-    if (needs_flow(request_.stop) && !small() && !by_products)
+    const bool by_products = !follows_operator(request_.stop) && network_.outputs() == 1 &&
+                             has_flow_time(request_.trainer.optimiser.kind);
+    if (needs_operator(request_.stop) && !small() && !by_products)
       throw InputError(fmt::format(
           "stop {} with {}: for more than {} rows, and there are {}, give reml-risk or reml-flow with gd, "
-          "momentum or nesterov and one output, or validation, cross-validation or steps",
+          "momentum or nesterov and one output, or follow-gdf, validation, cross-validation or steps",
           to_string(request_.stop), to_string(request_.trainer.optimiser.kind), InitialFlow::most_rows,
           data_.X.rows()));
   }
@@ -115,7 +99,7 @@ class Training {
     OptimiserOptions& optimiser = request_.trainer.optimiser;
     TrainerOptions any = request_.trainer;
     any.optimiser.learning_rate = 1.0;
-    if (small() && squared(request_) && (needs_flow(request_.stop) || request_.watch))
+    if (small() && squared(request_) && (needs_operator(request_.stop) || request_.watch))
       flow_ = std::make_unique<InitialFlow>(Trainer(network_, data_, any));
     // With K > 1 the flow's operator is a mean, and steps are limited by the whole one.
     report_.largest_eigenvalue =
@@ -163,6 +147,7 @@ class Training {
         options.monitors.push_back(follow_.get());
         return true;
       }
+      case TrainingStop::follow_gdf:
       case TrainingStop::validation:
       case TrainingStop::cross_validation: break;
     }
@@ -320,35 +305,58 @@ class Training {
     return finish(trainer);
   }
 
-  // All rows to the time or the number of steps that was best for rows left out.
-  TrainReport cross_validated(Trainer& trainer) {
-    CrossValidationOptions options;
-    options.folds = request_.folds;
+  // Of a rule that makes `count` trainings in turn before the one that is kept.
+  template <typename Options>
+  Options in_turn(const char* suffix, int count) const {
+    Options options;
     options.trainer = request_.trainer;
     options.follows_rate = report_.learning_rate_chosen && has_flow_time(request_.trainer.optimiser.kind);
     options.max_steps = request_.max_steps;
-    if (!request_.checkpoint.empty()) options.checkpoint = request_.checkpoint + ".folds";
+    if (!request_.checkpoint.empty()) options.checkpoint = request_.checkpoint + suffix;
     options.seconds_between_checkpoints = request_.seconds_between_checkpoints;
-    RunOptions again = run_options(network_);
-    options.fingerprint = fmt::format("{} {} {}", again.fingerprint, request_.folds, request_.max_steps);
+    options.fingerprint =
+        fmt::format("{} {} {}", fingerprint_of(data_, network_, request_), count, request_.max_steps);
     options.progress = request_.progress;
-    CrossValidation cross = cross_validate(network_, data_, options);
-    report_.validation_loss = cross.loss();
-    report_.validation_accuracy = accuracy_of(cross.left_out, data_.Y);
-    report_.warnings.insert(report_.warnings.end(), cross.warnings.begin(), cross.warnings.end());
-    report_.reason = fmt::format("least loss on rows left out, of {} folds", cross.folds);
+    return options;
+  }
+
+  // All rows to the time or the number of steps that such a rule found best.
+  template <typename Found>
+  TrainReport train_to(Trainer& trainer, const Found& found, const std::string& checkpoint) {
+    report_.warnings.insert(report_.warnings.end(), found.warnings.begin(), found.warnings.end());
+    RunOptions again = run_options(network_);
     again.max_steps = request_.max_steps;
-    const bool limited = cross.still_falling(), in_time = cross.in_time;
-    if (!limited && in_time) again.stop_time = report_.planned_time = cross.point();
-    if (!limited && !in_time) again.max_steps = static_cast<Index>(cross.point());
-    report_.cross_validation = std::move(cross);
+    const bool limited = found.still_falling();
+    if (!limited && found.in_time) again.stop_time = report_.planned_time = found.point();
+    if (!limited && !found.in_time) again.max_steps = static_cast<Index>(found.point());
     run(trainer, std::move(again));
-    if (limited || in_time) note_limit();
-    if (!request_.checkpoint.empty()) {
+    if (limited || found.in_time) note_limit();
+    if (!checkpoint.empty()) {
       std::error_code ignored;
-      std::filesystem::remove(options.checkpoint, ignored);
+      std::filesystem::remove(checkpoint, ignored);
     }
     return finish(trainer);
+  }
+
+  TrainReport cross_validated(Trainer& trainer) {
+    auto options = in_turn<CrossValidationOptions>(".folds", request_.folds);
+    options.folds = request_.folds;
+    report_.cross_validation = cross_validate(network_, data_, options);
+    const CrossValidation& cross = *report_.cross_validation;
+    report_.validation_loss = cross.loss();
+    report_.validation_accuracy = accuracy_of(cross.left_out, data_.Y);
+    report_.reason = fmt::format("least loss on rows left out, of {} folds", cross.folds);
+    return train_to(trainer, cross, options.checkpoint);
+  }
+
+  TrainReport by_used_freedom(Trainer& trainer) {
+    auto options = in_turn<TrainedGcvOptions>(".twins", request_.twins);
+    options.twins = request_.twins;
+    report_.trained_gcv = trained_gcv(network_, data_, options);
+    report_.reason =
+        fmt::format("least generalised cross-validation, {:.4g} of {} degrees of freedom used",
+                    report_.trained_gcv->at_best(report_.trained_gcv->dof), report_.trained_gcv->freedom);
+    return train_to(trainer, *report_.trained_gcv, options.checkpoint);
   }
 
   TrainReport finish(const Trainer& trainer) {
@@ -376,29 +384,6 @@ class Training {
 };
 
 }  // namespace
-
-std::string_view to_string(TrainingStop stop) {
-  switch (stop) {
-    case TrainingStop::steps: return "steps";
-    case TrainingStop::reml_risk: return "reml-risk";
-    case TrainingStop::reml_flow: return "reml-flow";
-    case TrainingStop::follow: return "follow";
-    case TrainingStop::follow_flow: return "follow-flow";
-    case TrainingStop::follow_gcv: return "follow-gcv";
-    case TrainingStop::validation: return "validation";
-    case TrainingStop::cross_validation: return "cross-validation";
-  }
-  throw InternalError("unnamed stop of a training");
-}
-
-TrainingStop parse_training_stop(const std::string& text) {
-  for (const TrainingStop stop : stops)
-    if (text == to_string(stop)) return stop;
-  throw InputError(fmt::format(
-      "stop '{}': must be steps, reml-risk, reml-flow, follow, follow-flow, follow-gcv, validation or "
-      "cross-validation",
-      text));
-}
 
 double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {
   constexpr int iterations = 40;

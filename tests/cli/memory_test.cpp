@@ -126,6 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Form{"Batches", {"--network", "relu:128x2", "--steps", "3", "--batch", "100"}},
                     Form{"Validation", {"--network", "relu:128x2", "--stop", "validation"}},
                     Form{"Folds", {"--network", "relu:128x2", "--stop", "cross-validation"}},
+                    Form{"Twins", {"--network", "relu:128x2", "--stop", "follow-gdf"}},
                     Form{"Copies", {"--network", "relu:96x2", "--steps", "3", "--center", "copies"}},
                     Form{"Layers",
                          {"--network", "dense:64 layernorm relu dense:64 relu dense:1", "--steps", "3"}}),

@@ -236,7 +236,9 @@ TEST_F(TrainClasses, RefuseWhatTheyDoNotHave) {
       {{"--stop", "follow"}, "stop follow is for squared loss: give steps, validation or cross-validation\n"},
       {{"--stop", "follow-gcv", "--loss", "half-mse"},
        "stop follow-gcv is for one output, and the network has 3: give steps, validation, cross-validation, "
-       "reml-risk or reml-flow\n"},
+       "follow-gdf, reml-risk or reml-flow\n"},
+      {{"--stop", "follow-gdf"},
+       "stop follow-gdf is for squared loss: give steps, validation or cross-validation\n"},
       {{"--no-intercept"},
        "--no-intercept is for squared loss: cross-entropy has no intercept beside the network\n"},
       {{"--covariates", "x1"},

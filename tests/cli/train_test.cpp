@@ -46,6 +46,8 @@ TEST_F(TrainProgram, TakesEveryOptimiserScheduleAndStop) {
         Words{"--stop", "follow-gcv", "--no-watch"},
         Words{"--stop", "follow-flow", "--weight-decay", "0.01", "--decay-to", "initial"},
         Words{"--loss", "mse", "--precision", "float32"}, Words{"--stop", "cross-validation", "--folds", "3"},
+        Words{"--stop", "follow-gdf", "--twins", "1"},
+        Words{"--stop", "follow-gdf", "--optimizer", "adam", "--batch", "40"},
         Words{"--stop", "validation", "--no-refit", "--center", "zero-last-layer"}}) {
     Words all = with({"--width", "12", "--json", "run.json"}, arguments);
     if (std::ranges::find(arguments, "--steps") == arguments.end()) all = with(all, {"--max-steps", "500"});
@@ -101,6 +103,8 @@ TEST_F(TrainProgram, RefusesOptionsOfStopsThatItDoesNotMake) {
   for (const auto& [options, message] :
        {std::pair{Words{"--folds", "3"}, "--folds is for --stop cross-validation, and the stop is reml-risk"},
         std::pair{Words{"--stop", "cross-validation", "--folds", "1"}, "--folds 1: must be >= 2"},
+        std::pair{Words{"--twins", "3"}, "--twins is for --stop follow-gdf, and the stop is reml-risk"},
+        std::pair{Words{"--stop", "follow-gdf", "--twins", "5000"}, "--twins 5000: must be at most 1000"},
         std::pair{Words{"--no-refit"}, "--no-refit is for --stop validation, and the stop is reml-risk"}}) {
     const ProgramResult result = run(options);
     EXPECT_EQ(result.exit_code, 2) << options[0];
@@ -208,40 +212,61 @@ TEST_F(TrainProgram, InterruptedItGoesOnToTheSameWeightsAndRefusesOtherOptions) 
 }
 
 // Checkpoints after every step: both files are there to be killed at, however fast the machine.
-TEST_F(TrainProgram, KilledAmongItsFoldsItGoesOnToTheSameWeights) {
-  const auto words = [](const char* output) {
-    return Words{"train",
-                 "data.csv",
-                 "--target",
-                 "y",
-                 "--width",
-                 "32",
-                 "--stop",
-                 "cross-validation",
-                 "--no-watch",
-                 "--max-steps",
-                 "120",
-                 "--checkpoint",
-                 "run.checkpoint",
-                 "--checkpoint-seconds",
-                 "0",
-                 "-o",
-                 output};
-  };
-  const ProgramResult whole = run_program(folder.path(), words("whole"));
-  EXPECT_FALSE(folder.exists("run.checkpoint.folds"));
-  for (const char* written : {"run.checkpoint.folds", "run.checkpoint.folds.fold"}) {
-    Process process(folder.path(), words("resumed"));
-    ASSERT_TRUE(process.has_written(folder / written, 100.0)) << process.wait().err;
-    process.send(SIGKILL);
-    process.wait();
+TEST_F(TrainProgram, KilledAmongTrainingsInTurnItGoesOnToTheSameWeights) {
+  for (const auto& [stop, ending] :
+       {std::pair{"cross-validation", "folds"}, std::pair{"follow-gdf", "twins"}}) {
+    const std::string all = fmt::format("{}.checkpoint.{}", stop, ending), part = all + ".part";
+    const auto words = [stop = stop](const char* output) {
+      return Words{"train",
+                   "data.csv",
+                   "--target",
+                   "y",
+                   "--width",
+                   "32",
+                   "--stop",
+                   stop,
+                   "--no-watch",
+                   "--max-steps",
+                   "70",
+                   "--checkpoint",
+                   fmt::format("{}.checkpoint", stop),
+                   "--checkpoint-seconds",
+                   "0",
+                   "-o",
+                   output};
+    };
+    const ProgramResult whole = run_program(folder.path(), words("whole"));
+    EXPECT_FALSE(folder.exists(all));
+    for (const std::string& written : {all, part}) {
+      Process process(folder.path(), words("resumed"));
+      ASSERT_TRUE(process.has_written(folder / written, 100.0)) << process.wait().err;
+      process.send(SIGKILL);
+      process.wait();
+    }
+
+    const ProgramResult resumed = run_program(folder.path(), words("resumed"));
+
+    EXPECT_EQ(resumed.exit_code, whole.exit_code) << resumed.err;
+    EXPECT_TRUE(folder.read("whole") == folder.read("resumed")) << stop;
+    EXPECT_FALSE(folder.exists(all));
   }
+}
 
-  const ProgramResult resumed = run_program(folder.path(), words("resumed"));
+// The freedom that it has used, from twins on disturbed responses.
+TEST_F(TrainProgram, SaysHowMuchFreedomItHasUsed) {
+  const ProgramResult trained =
+      run({"--width", "24", "--stop", "follow-gdf", "--max-steps", "400", "--json", "run.json"});
 
-  EXPECT_EQ(resumed.exit_code, whole.exit_code) << resumed.err;
-  EXPECT_TRUE(folder.read("whole") == folder.read("resumed"));
-  EXPECT_FALSE(folder.exists("run.checkpoint.folds"));
+  ASSERT_TRUE(trained.exit_code == 0 || trained.exit_code == 3) << trained.err;
+  const auto report = json("run.json");
+  const auto& gcv = report["trained_gcv"];
+  EXPECT_EQ(gcv["twins"], 3);
+  EXPECT_EQ(gcv["residual_dof"], 119);
+  EXPECT_EQ(gcv["unit"], "flow time");
+  EXPECT_GT(gcv["generalised_dof"].get<double>(), 1.0);
+  EXPECT_LT(gcv["generalised_dof"].get<double>(), 119.0);
+  EXPECT_EQ(gcv["points"].size(), gcv["gcvs"].size());
+  EXPECT_NE(trained.out.find(" of 119 degrees of freedom (s.e. "), std::string::npos) << trained.out;
 }
 
 TEST_F(TrainProgram, ItsWeightsLoadIntoThePyTorchModule) {

@@ -28,7 +28,7 @@ struct TrainingContext {
 std::string text_training_report(const TrainingContext& context, const TrainReport& report);
 
 /// Everything: training.outcome, training.steps, training.time, learning_rate, verdict.lazy,
-/// cross_validation, follow, watch...
+/// cross_validation, trained_gcv, follow, watch...
 std::string json_training_report(const RunRecord& record, const TrainingContext& context,
                                  const TrainReport& report);
 

@@ -12,7 +12,7 @@ struct CrossValidationOptions {
   TrainerOptions trainer{};   ///< with the learning rate; a batch is at most the rows of a fold's training
   bool follows_rate = false;  ///< lowers the learning rate as the operator grows (rate_follower.h)
   Index max_steps = 100000;   ///< of each fold, >= 1
-  std::string checkpoint{};   ///< file of all folds' states, kept at the end; another, FILE.fold, while one
+  std::string checkpoint{};   ///< file of all folds' states, kept at the end; another, FILE.part, while one
                               ///< of them is trained. Empty: none
   double seconds_between_checkpoints = 20.0;
   std::string fingerprint{};  ///< of data and options

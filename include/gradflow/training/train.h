@@ -5,6 +5,7 @@
 #include "gradflow/inference/outcome.h"
 #include "gradflow/training/cross_validation.h"
 #include "gradflow/training/following_stop.h"
+#include "gradflow/training/trained_gcv.h"
 #include "gradflow/training/watch.h"
 
 namespace gradflow {
@@ -17,6 +18,9 @@ namespace gradflow {
 ///     follow       by the risk of the operator as it moves (following_stop.h)
 ///     follow_flow  by its likelihood
 ///     follow_gcv   by generalised cross-validation along the path
+///     follow_gdf   by generalised cross-validation with the degrees of freedom that the training itself has
+///                  used, from trainings on disturbed responses (trained_gcv.h); any number of rows and
+///                  outputs, any optimiser
 ///     validation   at the least loss on held-out rows, then trained anew on all rows to that flow time (or
 ///                  to as many steps where there is none)
 ///     cross_validation  the same with the loss of every row while its fold was left out
@@ -28,6 +32,7 @@ enum class TrainingStop {
   follow,
   follow_flow,
   follow_gcv,
+  follow_gdf,
   validation,
   cross_validation
 };
@@ -50,6 +55,7 @@ struct TrainRequest {
   double validation_fraction = 0.2;
   bool refit = true;       ///< of `validation`
   int folds = 5;           ///< of `cross_validation`, >= 2
+  int twins = 3;           ///< of `follow_gdf`, 1 to 1000
   FollowOptions follow{};  ///< kind is the stop's
   bool watch = true;
   WatchOptions watching{};
@@ -82,6 +88,7 @@ struct TrainReport {
   double validation_accuracy = std::numeric_limits<double>::quiet_NaN();  ///< of the same held-out rows
   Index validation_steps = -1;  ///< of the best held-out loss; -1: not asked for
   std::optional<CrossValidation> cross_validation{};
+  std::optional<TrainedGcv> trained_gcv{};
   std::vector<FollowRecord> follow{};
   std::vector<WatchRecord> watch{};
   std::optional<Verdict> verdict{};

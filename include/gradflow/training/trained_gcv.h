@@ -1,0 +1,70 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "gradflow/training/run.h"
+
+namespace gradflow {
+
+struct TrainedGcvOptions {
+  static constexpr int most_twins = 1000;
+  int twins = 3;              ///< J, 1 to most_twins
+  double size = 0.1;          ///< of the disturbance, in standard deviations of the response; > 0
+  TrainerOptions trainer{};   ///< with the learning rate; squared loss
+  bool follows_rate = false;  ///< lowers the learning rate as the operator grows (rate_follower.h)
+  Index max_steps = 100000;   ///< of each training, >= 1
+  std::string checkpoint{};   ///< file of all trainings' states, kept at the end; another, FILE.part, while
+                              ///< one of them is trained. Empty: none
+  double seconds_between_checkpoints = 20.0;
+  std::string fingerprint{};  ///< of data and options
+  Progress* progress = nullptr;
+};
+
+/// Generalised cross-validation of a training with the degrees of freedom that the training itself has used:
+///
+///     GCV(t) = |r(t)|^2 / N / (1 - dof(t) / N)^2,      best = argmin_t GCV(t)
+///     dof(t) = tr dF(t)/dY,   the generalised degrees of freedom
+///
+/// F(t) the network's outputs at its training rows, r = P (Y - F), N = K (n - q). A fixed operator has dof =
+/// tr (I - exp(-tM)), and the best time is that of rule gcv: GCV(t) and dof(t) are then unbiased for that
+/// rule's. An operator that moves because of Y has used more: what learning it has cost is in the derivative.
+/// J twins are trained beside the network from the same theta_0 and with the same batches, their responses
+/// disturbed by random signs z_j, projected off the fixed effects:
+///
+///     dof(t) = mean_j <P z_j, F_j(t) - F(t)> / e,   Y_j = Y + e P z_j,   e = size sd(P Y)
+///     standard error <= sqrt( 2 mean_j |F_j - F|^2 / (e^2 J) )
+///
+/// No row is held out, no operator is made, and any squared loss, optimiser, number of rows and of outputs
+/// will do. Ye (1998), "On measuring and correcting the effects of data mining and model selection", JASA 93;
+/// the estimator: Ramani, Blu and Unser (2008), "Monte-Carlo SURE", IEEE Trans. Image Processing 17. The
+/// difference is one-sided; its error is of second order in e, as random signs have no third moments.
+struct TrainedGcv {
+  int twins = 0;
+  Index freedom = 0;    ///< N
+  bool in_time = true;  ///< points are flow times; false: steps, of optimisers without
+  /// Where all were looked at, from 0 on, at most 5 % apart, and GCV there (infinite beyond 99 % of N), in
+  /// squared units of Y, the dof with its standard error, and |r|^2 / N.
+  std::vector<double> points{}, gcv{}, dof{}, dof_standard_error{}, mean_square{};
+  Index best = 0;        ///< of points: the least
+  bool settled = false;  ///< training went on to twice the best point, where GCV is higher by two of its
+                         ///< standard errors
+  Index steps = 0;       ///< of all trainings together
+  std::vector<std::string> warnings{};  ///< complete sentences
+
+  double at_best(const std::vector<double>& curve) const { return curve[static_cast<std::size_t>(best)]; }
+  double point() const { return at_best(points); }
+  /// The last point that max_steps left is the best: how long to train is not known.
+  bool still_falling() const { return !settled && best + 1 == static_cast<Index>(points.size()); }
+};
+
+/// Trains the network and its twins in turn, until GCV has settled. The network has the parameters it came
+/// with at the end. What divergence or max_steps cuts short ends there for all of them, with a warning.
+///
+/// The same seed gives the same bits for any number of threads, and an interrupted run goes on from its
+/// checkpoint to the same bits. Cost: J + 1 trainings to some two or three times the best time, and (J + 1) n
+/// K numbers for each of some ten looks. Throws InputError for options out of range, cross-entropy, no more
+/// rows than fixed effects, a checkpoint of another run, and what Trainer throws.
+TrainedGcv trained_gcv(TrainableNetwork& network, const TrainingSet& data, const TrainedGcvOptions& options);
+
+}  // namespace gradflow
