@@ -254,6 +254,12 @@ std::string text_training_report(const TrainingContext& context, const TrainRepo
   if (report.run.resumed_at >= 0) text += fmt::format("Resumed at step {}.\n", report.run.resumed_at);
   text += loss_sentence(context, report);
   if (report.verdict) text += fmt::format("{}\n", report.verdict->sentence);
+  const TrainingStop stop = context.request.stop;
+  if (report.verdict && !report.verdict->lazy &&
+      (stop == TrainingStop::reml_risk || stop == TrainingStop::reml_flow))
+    text += fmt::format(
+        "{} is the time for the operator at the start; --stop follow-gdf asks the training itself.\n",
+        to_string(stop));
   if (report.verdict && !report.verdict->collapse.empty())
     text += fmt::format("{}\n", report.verdict->collapse);
   text += watch_table(report) + class_table(report) + follow_table(report);

@@ -269,6 +269,18 @@ TEST_F(TrainProgram, SaysHowMuchFreedomItHasUsed) {
   EXPECT_NE(trained.out.find(" of 119 degrees of freedom (s.e. "), std::string::npos) << trained.out;
 }
 
+TEST_F(TrainProgram, NamesTheStopThatFollowsWhereTheOperatorHasMoved) {
+  const auto names_it = [](const ProgramResult& result) {
+    return result.out.find("--stop follow-gdf asks the training itself") != std::string::npos;
+  };
+  const ProgramResult narrow = run({"--width", "8", "--max-steps", "300", "--json", "run.json"});
+  ASSERT_FALSE(json("run.json")["verdict"]["lazy"]);
+  EXPECT_TRUE(names_it(narrow)) << narrow.out;
+  EXPECT_FALSE(names_it(run({"--width", "8", "--max-steps", "300", "--stop", "validation"})));
+  const ProgramResult wide = run({"--width", "2048", "--parameterization", "ntk", "--steps", "3"});
+  EXPECT_FALSE(names_it(wide)) << wide.out;
+}
+
 TEST_F(TrainProgram, ItsWeightsLoadIntoThePyTorchModule) {
   if (!has_module("torch")) GTEST_SKIP() << "no PyTorch for " << python;
   for (const char* activation : {"relu", "tanh", "gelu"}) {
