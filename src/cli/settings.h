@@ -47,7 +47,7 @@ struct Settings {
   std::string width, depth, activation,
       center = "none", optimizer = "gd", momentum, weight_decay = "0", decay_to = "zero",
       schedule = "constant", schedule_period, warm_up = "0", batch, stop, steps, max_steps = "100000",
-      training_loss, training_precision = "float64", checkpoint_seconds = "20", onnx, watch;
+      training_loss, training_precision = "float64", checkpoint_seconds = "20", onnx, watch, held_out;
   bool no_refit = false, no_watch = false;
 
   // Simulated data

@@ -59,6 +59,8 @@ int train_classes(Invocation& invocation) {
   const auto network = make_class_network(s, job, data);
   const TrainingSet set = make_set(data, !logits && !s.no_intercept);
   TrainingContext context = make_context(data, std::move(request), *network);
+  context.request.held_out =
+      held_out_rows(s, data.data.recipe, set.design.cols() > 0, data.classes, context.data.warnings);
   invocation.record.seed = context.request.trainer.seed;
   const TrainReport report = train_with_progress(*network, set, context, s);
   std::string note;

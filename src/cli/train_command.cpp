@@ -122,6 +122,11 @@ void add_training_outputs(Group group, Settings& s) {
   group.option("--onnx", s.onnx, "The same network as ONNX", "FILE");
   group.option("--watch", s.watch, "What was seen of the training, as JSON", "FILE");
   group.flag("--no-watch", s.no_watch, "Do not watch");
+  group.option(
+      "--held-out", s.held_out,
+      "Rows with responses whose loss is watched and which are not trained on: a table like the data, "
+      "or arrays FEATURES,RESPONSE",
+      "FILE");
 }
 
 Predictions without_intervals(Predictions predictions) {
@@ -158,6 +163,7 @@ int train_command(Invocation& invocation) {
                           .features = data.X.cols(),
                           .parameters = network->parameters().size(),
                           .response_scale = data.recipe.target_scale};
+  context.request.held_out = held_out_rows(s, data.recipe, !s.no_intercept, {}, context.data.warnings);
   invocation.record.seed = context.request.trainer.seed;
   const TrainReport report = train_with_progress(*network, set, context, s);
   std::string note;

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "cli/make_job.h"
 #include "gradflow/base/error.h"
+#include "gradflow/model/held_out_rows.h"
 #include "gradflow/model/trained_layers.h"
 #include "gradflow/model/trained_model.h"
+#include "gradflow/training/collapse.h"
 
 namespace gradflow::cli {
 namespace {
@@ -64,6 +67,26 @@ std::unique_ptr<TrainableNetwork> make_class_network(const Settings& s, const Jo
   const auto given = LayeredNetwork::from_file(s.weights, layers, inputs);
   if (spec.layered) return trained_layers(s, given);
   return make_trainable(spec.network, given.parameters(), centring, training_precision(s));
+}
+
+TrainingSet held_out_rows(const Settings& s, const Recipe& recipe, bool intercept,
+                          const std::vector<std::string>& classes, std::vector<std::string>& warnings) {
+  if (s.held_out.empty()) return {};
+  if (s.no_watch) throw InputError("--held-out and --no-watch: its rows are only watched; give one");
+  if (s.no_refit)
+    throw InputError("--held-out and --no-refit: stop validation then watches the rows that it holds out");
+  const HeldOutRows held = read_held_out(s.held_out, recipe, make_table_options(s), classes);
+  const Index rows = held.X.rows();
+  TrainingSet set{held.X, held.y, Matrix(rows, held.Z.cols() + (intercept ? 1 : 0))};
+  if (intercept) set.design.col(0).setOnes();
+  set.design.rightCols(held.Z.cols()) = held.Z;
+  if (!classes.empty()) {
+    Labels labels;
+    for (const double code : held.y) labels.push_back(static_cast<Index>(code));
+    set.Y = indicators(labels, static_cast<Index>(classes.size()));
+  }
+  warnings.insert(warnings.end(), held.warnings.begin(), held.warnings.end());
+  return set;
 }
 
 std::string standardising_note(const LayeredNetwork& trained, const LayeredNetwork& written) {

@@ -2,12 +2,13 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/settings.h"
 #include "gradflow/data/class_dataset.h"
 #include "gradflow/inference/left_out.h"
 #include "gradflow/model/job.h"
-#include "gradflow/training/trainable.h"
+#include "gradflow/training/trainer.h"
 
 namespace gradflow::cli {
 
@@ -22,6 +23,11 @@ std::unique_ptr<TrainableNetwork> make_network(const Settings& settings, const J
 /// --precision.
 std::unique_ptr<TrainableNetwork> make_class_network(const Settings& settings, const Job& job,
                                                      const ClassDataset& data);
+
+/// --held-out through the encoding of the rows trained on, with an intercept beside its covariates where
+/// asked for; no rows where the option is not given. What was left out is added to the warnings.
+TrainingSet held_out_rows(const Settings& settings, const Recipe& recipe, bool intercept,
+                          const std::vector<std::string>& classes, std::vector<std::string>& warnings);
 
 /// Whether a module was put before those trained (training/export.h): a sentence, or nothing.
 std::string standardising_note(const LayeredNetwork& trained, const LayeredNetwork& written);

@@ -88,7 +88,7 @@ void check_parameterization(const Settings& s) {
 }
 
 void check_training_files(const Settings& s) {
-  const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights};
+  const std::vector<std::string> inputs{s.table, s.features, s.response, s.weights, s.held_out};
   const std::vector<std::pair<std::string, std::string>> outputs{{"-o", s.output},
                                                                  {"--onnx", s.onnx},
                                                                  {"--json", s.json},

@@ -30,6 +30,10 @@ std::string end_sentence(const TrainingContext& context, const TrainReport& repo
   return fmt::format("{} (stop {}: {}).\n", text, to_string(request.stop), report.reason);
 }
 
+double held_out_loss(const TrainReport& report) {
+  return report.watch.empty() ? std::numeric_limits<double>::quiet_NaN() : report.watch.back().held_out_loss;
+}
+
 std::string loss_sentence(const TrainingContext& context, const TrainReport& report) {
   std::string text = fmt::format("Loss ({}) {} at the start, {} now", to_string(context.request.trainer.loss),
                                  shown_number(report.start_loss), shown_number(report.loss));
@@ -39,6 +43,9 @@ std::string loss_sentence(const TrainingContext& context, const TrainReport& rep
   else if (!std::isnan(report.validation_loss))
     text += fmt::format("; on the rows held out {} after {} steps", shown_number(report.validation_loss),
                         report.validation_steps);
+  if (const double loss = held_out_loss(report); !std::isnan(loss) && context.request.held_out.X.rows() > 0)
+    text += fmt::format("; of {} watched {}", counted_text(context.request.held_out.X.rows(), "held-out row"),
+                        shown_number(loss));
   text += ".\n";
   if (const auto& gcv = report.trained_gcv)
     text += fmt::format(
@@ -83,12 +90,18 @@ std::string class_sentence(const TrainingContext& context) {
 
 std::string watch_table(const TrainReport& report) {
   if (report.watch.empty()) return "";
-  std::vector<std::vector<std::string>> rows{
-      {"step", "time", "loss", "drift", "alignment", "distance", "learned", "dof", ""}};
-  for (const WatchRecord& r : report.watch)
-    rows.push_back({std::to_string(r.step), shown_number(r.time), shown_number(r.training_loss),
-                    shown_number(r.drift), shown_number(r.alignment), shown_number(r.distance),
-                    r.learned < 0 ? "NA" : std::to_string(r.learned), shown_number(r.dof), ""});
+  const bool held_out = !std::isnan(held_out_loss(report));
+  std::vector<std::vector<std::string>> rows{{"step", "time", "loss"}};
+  if (held_out) rows.front().emplace_back("held out");
+  for (const char* name : {"drift", "alignment", "distance", "learned", "dof", ""})
+    rows.front().emplace_back(name);
+  for (const WatchRecord& r : report.watch) {
+    rows.push_back({std::to_string(r.step), shown_number(r.time), shown_number(r.training_loss)});
+    if (held_out) rows.back().push_back(shown_number(r.held_out_loss));
+    rows.back().insert(rows.back().end(),
+                       {shown_number(r.drift), shown_number(r.alignment), shown_number(r.distance),
+                        r.learned < 0 ? "NA" : std::to_string(r.learned), shown_number(r.dof), ""});
+  }
   return fmt::format("\n{}", aligned_table(rows));
 }
 
@@ -241,6 +254,7 @@ Json training_json(const TrainReport& report) {
           {"start_loss", number(report.start_loss)},
           {"loss", number(report.loss)},
           {"validation_loss", number(report.validation_loss)},
+          {"held_out_loss", number(held_out_loss(report))},
           {"validation_steps", report.validation_steps < 0 ? Json(nullptr) : Json(report.validation_steps)},
           {"resumed_at", report.run.resumed_at < 0 ? Json(nullptr) : Json(report.run.resumed_at)},
           {"seconds", number(report.run.seconds)},

@@ -37,7 +37,8 @@ std::string fingerprint_of(const TrainingSet& data, const TrainableNetwork& netw
                         s.floor, s.warm_up, to_string(request.trainer.loss), request.trainer.batch,
                         request.trainer.seed, to_string(request.stop), request.watch, request.watching.probes,
                         request.watching.growth, network.description(), request.validation_fraction));
-  for (const Matrix* part : {&data.X, &data.Y, &data.design})
+  const TrainingSet& watched = request.held_out;
+  for (const Matrix* part : {&data.X, &data.Y, &data.design, &watched.X, &watched.Y, &watched.design})
     print.add(part->data(), static_cast<std::size_t>(part->size()));
   print.add(network.parameters().data(), static_cast<std::size_t>(network.parameters().size()));
   return print.hex();

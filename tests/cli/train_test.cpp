@@ -99,6 +99,30 @@ TEST_F(TrainProgram, GivesIntervalsFromTheRowsThatItLeftOut) {
   EXPECT_NE(model.err.find("whose intervals are cross-validated (the default) or none"), std::string::npos);
 }
 
+TEST_F(TrainProgram, WatchesTheLossOfRowsThatItIsGivenBeside) {
+  folder.write("new.csv", csv_of(small_data(50, 9)));
+  const ProgramResult trained = run({"--width", "16", "--steps", "60", "--held-out", "new.csv", "-o",
+                                     "w.safetensors", "--json", "run.json"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_NE(trained.out.find("; of 50 held-out rows watched "), std::string::npos) << trained.out;
+  const auto report = json("run.json");
+  for (const auto& look : report["watch"]) EXPECT_TRUE(look["held_out_loss"].is_number());
+
+  run_program(folder.path(), {"predict", "w.safetensors", "new.csv", "-o", "p.csv"});
+
+  const Table data = read_table(folder / "new.csv"), predictions = read_table(folder / "p.csv");
+  const Index target = data.find("y", "--target");
+  double squares = 0.0;
+  for (Index i = 0; i < data.rows(); ++i)
+    squares += std::pow(std::stod(data.cell(i, target)) - std::stod(predictions.cell(i, 1)), 2);
+  const double scale = report["response_scale"];
+  EXPECT_NEAR(0.5 * squares / 50.0 / (scale * scale), report["training"]["held_out_loss"].get<double>(),
+              1e-9);
+  const ProgramResult refused = run({"--steps", "5", "--held-out", "new.csv", "--no-watch"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_NE(refused.err.find("--held-out and --no-watch"), std::string::npos) << refused.err;
+}
+
 TEST_F(TrainProgram, RefusesOptionsOfStopsThatItDoesNotMake) {
   for (const auto& [options, message] :
        {std::pair{Words{"--folds", "3"}, "--folds is for --stop cross-validation, and the stop is reml-risk"},

@@ -1,0 +1,89 @@
+#include "gradflow/model/held_out_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "data/cells.h"
+#include "data/text.h"
+#include "gradflow/base/error.h"
+#include "gradflow/model/data_source.h"
+
+namespace gradflow {
+namespace {
+
+// As class names are written: numbers by value.
+double class_position(const std::string& cell, const std::vector<std::string>& classes,
+                      const std::string& place) {
+  auto found = std::ranges::find(classes, cell);
+  if (const ParsedNumber number = parse_number(cell);
+      found == classes.end() && number.kind == NumberKind::number)
+    found = std::ranges::find(classes, fmt::format("{}", number.value + 0.0));
+  if (found == classes.end())
+    throw InputError(
+        fmt::format("{}: class {} is not among those of training ({})", place, shown(cell), listed(classes)));
+  return static_cast<double>(found - classes.begin());
+}
+
+// NaN where missing.
+std::vector<double> responses(const Cells& cells, Index column, const std::vector<std::string>& classes) {
+  if (classes.empty()) return cells.numbers(column, "the response must be numeric");
+  const auto texts = cells.texts(column);
+  std::vector<double> values;
+  for (std::size_t row = 0; row < texts.size(); ++row)
+    values.push_back(texts[row]
+                         ? class_position(*texts[row], classes, cells.place(static_cast<Index>(row), column))
+                         : std::numeric_limits<double>::quiet_NaN());
+  return values;
+}
+
+HeldOutRows with_responses(const NewRows& rows, const std::vector<double>& raw, const Recipe& recipe,
+                           const std::string& source) {
+  HeldOutRows held{.X = {}, .Z = {}, .y = {}, .warnings = rows.warnings};
+  std::vector<Index> kept;
+  std::vector<double> values;
+  for (std::size_t i = 0; i < rows.row.size(); ++i) {
+    const double value = raw[static_cast<std::size_t>(rows.row[i])];
+    if (std::isnan(value)) continue;
+    kept.push_back(static_cast<Index>(i));
+    values.push_back((value - recipe.target_center) / recipe.target_scale);
+  }
+  if (kept.empty()) throw InputError(fmt::format("{}: no row has all values", source));
+  const auto missing = static_cast<long>(rows.row.size() - kept.size());
+  if (missing > 0)
+    held.warnings.push_back(fmt::format("{} of {} {} no response and {} left out.", counted(missing, "row"),
+                                        source, missing == 1 ? "has" : "have",
+                                        missing == 1 ? "was" : "were"));
+  held.X = rows.X(kept, Eigen::all);
+  held.Z = rows.Z(kept, Eigen::all);
+  held.y = Eigen::Map<const Vector>(values.data(), static_cast<Index>(values.size()));
+  return held;
+}
+
+HeldOutRows from_arrays(const std::string& features, const std::string& response, const Recipe& recipe,
+                        const std::vector<std::string>& classes) {
+  const NewRows rows = encode(recipe, read_features(features).rows, features);
+  const Array array = read_array(response);
+  const auto entries = static_cast<Index>(array.values.size());
+  if (entries != static_cast<Index>(rows.ids.size()))
+    throw InputError(fmt::format("'{}' has {} rows and '{}' {} values: there must be as many", features,
+                                 rows.ids.size(), response, entries));
+  const Matrix column = Eigen::Map<const Vector>(array.values.data(), entries);
+  return with_responses(rows, responses(MatrixCells(column, response), 0, classes), recipe, response);
+}
+
+}  // namespace
+
+HeldOutRows read_held_out(const std::string& file, const Recipe& recipe, const TableOptions& table_options,
+                          const std::vector<std::string>& classes) {
+  const std::size_t comma = file.find(',');
+  if (comma != std::string::npos)
+    return from_arrays(file.substr(0, comma), file.substr(comma + 1), recipe, classes);
+  const Table table = read_table(file, table_options);
+  const TableCells cells(table, recipe.missing_values);
+  const Index column = cells.find(recipe.options.target, option_name::target);
+  return with_responses(encode(recipe, table), responses(cells, column, classes), recipe, table.source);
+}
+
+}  // namespace gradflow
