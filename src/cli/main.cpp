@@ -178,7 +178,8 @@ int run_command(const Command& command, Settings settings, const std::vector<std
   if (!trains) check_class_options(*command.app, invocation.settings);
   int (*const run)(Invocation&) =
       invocation.settings.target_is_class && !trains ? class_command : command.run;
-  const bool takes_several = record.command == "test" || record.command == "stop" || record.command == "fit";
+  const bool takes_several =
+      trains || record.command == "test" || record.command == "stop" || record.command == "fit";
   if (!takes_several) return run(invocation);
   const std::vector<std::string> targets = targets_of(invocation.settings);
   return targets.size() > 1 ? several_targets(invocation, targets, run) : run(invocation);

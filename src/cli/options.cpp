@@ -58,8 +58,8 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 void add_data_options(CLI::App& command, Settings& s) {
   text_option(command, "DATA", s.table, "Table: CSV or TSV, gzip allowed", data_group, "");
   text_option(command, "--target", s.target,
-              "Response column (name, or position as #3); test, stop, fit: A,B,... one by one", data_group,
-              "NAME");
+              "Response column (name, or position as #3); test, stop, fit, train: A,B,... one by one",
+              data_group, "NAME");
   text_option(command, "--covariates", s.covariates, "Fixed effects: columns fitted without shrinkage",
               data_group, "A,B,...");
   text_option(command, "--columns,--feature-columns", s.feature_columns,

@@ -11,6 +11,7 @@
 #include "cli/make_job.h"
 #include "cli/numbers.h"
 #include "cli/output.h"
+#include "cli/training_request.h"
 #include "gradflow/base/atomic_file.h"
 #include "gradflow/base/error.h"
 #include "gradflow/report/text_report.h"
@@ -36,7 +37,7 @@ std::string file_part(const std::string& target) {
 }
 
 // "out/m.gf" and "a": "out/m.a.gf".
-std::string model_of(const std::string& output, const std::string& target) {
+std::string file_of(const std::string& output, const std::string& target) {
   if (output.empty()) return output;
   const std::filesystem::path path(output);
   const std::string name =
@@ -50,7 +51,8 @@ Settings settings_of(const Settings& all, const std::vector<std::string>& target
   one.target = target;
   for (const std::string& other : targets)
     if (other != target) one.exclude = one.exclude.empty() ? other : fmt::format("{},{}", one.exclude, other);
-  one.output = model_of(all.output, target);
+  for (std::string Settings::*file : {&Settings::output, &Settings::onnx, &Settings::watch})
+    one.*file = file_of(all.*file, target);
   one.json.clear();
   return one;
 }
@@ -61,12 +63,14 @@ void check_targets(const Settings& s, const std::vector<std::string>& targets) {
     if (target.empty()) throw InputError(fmt::format("--target {}: a name is empty", s.target));
     if (std::ranges::count(targets, target) > 1)
       throw InputError(fmt::format("--target {}: '{}' is named twice; once is enough", s.target, target));
-    const std::string file = model_of(s.output, target);
-    if (!file.empty() && !files.insert(file).second)
-      throw InputError(
-          fmt::format("--target {}: two targets would have the same model file, '{}'", s.target, file));
-    if (same_file(file, s.json))
-      throw InputError(fmt::format("-o and --json name the same file, '{}'", file));
+    for (const std::string& output : {s.output, s.onnx, s.watch}) {
+      const std::string file = file_of(output, target);
+      if (!file.empty() && !files.insert(file).second)
+        throw InputError(
+            fmt::format("--target {}: two results would have the same file, '{}'", s.target, file));
+      if (same_file(file, s.json))
+        throw InputError(fmt::format("--json and another result name the same file, '{}'", file));
+    }
   }
   if (!s.checkpoint.empty()) throw InputError("--checkpoint is of one run: not for several targets");
   require_writable(s.json, {s.table, s.weights});
@@ -94,6 +98,7 @@ TargetRun run_target(const Invocation& all, const std::vector<std::string>& targ
 }
 
 std::string shown(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
   return value.is_number() ? fmt::format("{:.5g}", value.get<double>()) : "NA";
 }
 
@@ -102,18 +107,30 @@ Json at(const Json& document, const char* object, const char* name) {
   return document[object].value(name, Json(nullptr));
 }
 
-std::string summary_table(const std::vector<TargetRun>& runs, bool times) {
-  std::vector<std::vector<std::string>> rows{{"target", "n", "p", "log10 p"}};
-  if (times) rows.front().insert(rows.front().end(), {"rule", "time"});
+// A column of the summary: an object of the document and its member.
+struct SummaryColumn {
+  const char *heading, *object, *name;
+};
+
+std::vector<SummaryColumn> columns_of(const std::string& command) {
+  if (command == "train")
+    return {{"steps", "training", "steps"}, {"time", "training", "time"}, {"loss", "training", "loss"}};
+  std::vector<SummaryColumn> columns{{"p", "test", "p_value"}, {"log10 p", "test", "log10_p_value"}};
+  if (command != "test")
+    columns.insert(columns.end(), {{"rule", "chosen", "rule"}, {"time", "chosen", "time"}});
+  return columns;
+}
+
+std::string summary_table(const std::vector<TargetRun>& runs, const std::string& command) {
+  const std::vector<SummaryColumn> columns = columns_of(command);
+  std::vector<std::vector<std::string>> rows{{"target", "n"}};
+  for (const SummaryColumn& column : columns) rows.front().emplace_back(column.heading);
   rows.front().emplace_back("");
   for (const TargetRun& run : runs) {
     const Json n = run.document.is_object() ? run.document.value("n", Json(nullptr)) : Json(nullptr);
-    rows.push_back({run.target, n.is_number() ? n.dump() : "NA", shown(at(run.document, "test", "p_value")),
-                    shown(at(run.document, "test", "log10_p_value"))});
-    const Json rule = at(run.document, "chosen", "rule");
-    if (times)
-      rows.back().insert(rows.back().end(), {rule.is_string() ? rule.get<std::string>() : "NA",
-                                             shown(at(run.document, "chosen", "time"))});
+    rows.push_back({run.target, n.is_number() ? n.dump() : "NA"});
+    for (const SummaryColumn& column : columns)
+      rows.back().push_back(shown(at(run.document, column.object, column.name)));
     rows.back().emplace_back(run.exit_code == exit_usable      ? ""
                              : run.exit_code == exit_bad_input ? "bad input"
                                                                : "not usable");
@@ -144,14 +161,18 @@ int several_targets(const Invocation& invocation, const std::vector<std::string>
                     int (*command)(Invocation&)) {
   const Settings& s = invocation.settings;
   check_targets(s, targets);
-  make_job(settings_of(s, targets, targets.front()), Purpose::inference);  // options that fit no target
+  const Settings first = settings_of(s, targets, targets.front());  // for options that fit no target
+  if (invocation.record.command == "train")
+    make_job(training_settings(first), Purpose::training);
+  else
+    make_job(first, Purpose::inference);
   std::vector<TargetRun> runs;
   for (const std::string& target : targets) {
     if (!s.quiet) print(fmt::format("{}== {} ==\n", runs.empty() ? "" : "\n", target));
     runs.push_back(run_target(invocation, targets, target, command));
   }
   if (!s.json.empty()) write_file_atomically(s.json, json_of(invocation, runs));
-  if (!s.quiet) print(fmt::format("\n{}", summary_table(runs, invocation.record.command != "test")));
+  if (!s.quiet) print(fmt::format("\n{}", summary_table(runs, invocation.record.command)));
   std::vector<std::string> failed;
   for (const TargetRun& run : runs)
     if (run.exit_code != exit_usable) failed.push_back(run.target);

@@ -123,6 +123,32 @@ TEST_F(TrainProgram, WatchesTheLossOfRowsThatItIsGivenBeside) {
   EXPECT_NE(refused.err.find("--held-out and --no-watch"), std::string::npos) << refused.err;
 }
 
+// Each target by itself, the others no features of it: as with the table of that target alone.
+TEST_F(TrainProgram, TrainsANetworkForEachOfSeveralTargets) {
+  std::string both = "x1,x2,a,b\n", alone = "x1,x2,b\n";
+  for (int i = 0; i < 30; ++i) {
+    const double x = 0.1 * i, z = i % 7;
+    both += fmt::format("{},{},{},{}\n", x, z, x * z, z - x);
+    alone += fmt::format("{},{},{}\n", x, z, z - x);
+  }
+  folder.write("both.csv", both);
+  folder.write("alone.csv", alone);
+  const auto train = [&](const char* table, const char* target, const char* output) {
+    return run_program(folder.path(), {"train", table, "--target", target, "--width", "8", "--steps", "20",
+                                       "-o", output, "--json", "run.json"});
+  };
+
+  const ProgramResult trained = train("both.csv", "a,b", "w.safetensors");
+
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_TRUE(folder.exists("w.a.safetensors"));
+  EXPECT_NE(trained.out.find("target    n   steps"), std::string::npos) << trained.out;
+  const auto report = json("run.json")["targets"];
+  EXPECT_EQ(report["a"]["training"]["steps"], 20);
+  ASSERT_EQ(train("alone.csv", "b", "alone.safetensors").exit_code, 0);
+  EXPECT_EQ(json("run.json")["training"]["loss"], report["b"]["training"]["loss"]);
+}
+
 TEST_F(TrainProgram, RefusesOptionsOfStopsThatItDoesNotMake) {
   for (const auto& [options, message] :
        {std::pair{Words{"--folds", "3"}, "--folds is for --stop cross-validation, and the stop is reml-risk"},
