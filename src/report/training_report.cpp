@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "report/format.h"
 #include "report/json_parts.h"
@@ -30,8 +31,11 @@ std::string end_sentence(const TrainingContext& context, const TrainReport& repo
   return fmt::format("{} (stop {}: {}).\n", text, to_string(request.stop), report.reason);
 }
 
-double held_out_loss(const TrainReport& report) {
-  return report.watch.empty() ? std::numeric_limits<double>::quiet_NaN() : report.watch.back().held_out_loss;
+// Of the rows that were given to be watched: a stop's own held-out rows are in the looks alone.
+double held_out_loss(const TrainingContext& context, const TrainReport& report) {
+  if (report.watch.empty() || context.request.held_out.X.rows() == 0)
+    return std::numeric_limits<double>::quiet_NaN();
+  return report.watch.back().held_out_loss;
 }
 
 std::string loss_sentence(const TrainingContext& context, const TrainReport& report) {
@@ -43,7 +47,7 @@ std::string loss_sentence(const TrainingContext& context, const TrainReport& rep
   else if (!std::isnan(report.validation_loss))
     text += fmt::format("; on the rows held out {} after {} steps", shown_number(report.validation_loss),
                         report.validation_steps);
-  if (const double loss = held_out_loss(report); !std::isnan(loss) && context.request.held_out.X.rows() > 0)
+  if (const double loss = held_out_loss(context, report); !std::isnan(loss))
     text += fmt::format("; of {} watched {}", counted_text(context.request.held_out.X.rows(), "held-out row"),
                         shown_number(loss));
   text += ".\n";
@@ -90,7 +94,7 @@ std::string class_sentence(const TrainingContext& context) {
 
 std::string watch_table(const TrainReport& report) {
   if (report.watch.empty()) return "";
-  const bool held_out = !std::isnan(held_out_loss(report));
+  const bool held_out = !std::isnan(report.watch.back().held_out_loss);
   std::vector<std::vector<std::string>> rows{{"step", "time", "loss"}};
   if (held_out) rows.front().emplace_back("held out");
   for (const char* name : {"drift", "alignment", "distance", "learned", "dof", ""})
@@ -238,7 +242,7 @@ Json follow_json(const TrainReport& report) {
   return list;
 }
 
-Json training_json(const TrainReport& report) {
+Json training_json(const TrainingContext& context, const TrainReport& report) {
   return {{"outcome", to_string(report.outcome)},
           {"reason", report.reason},
           {"end", to_string(report.run.end)},
@@ -254,7 +258,7 @@ Json training_json(const TrainReport& report) {
           {"start_loss", number(report.start_loss)},
           {"loss", number(report.loss)},
           {"validation_loss", number(report.validation_loss)},
-          {"held_out_loss", number(held_out_loss(report))},
+          {"held_out_loss", number(held_out_loss(context, report))},
           {"validation_steps", report.validation_steps < 0 ? Json(nullptr) : Json(report.validation_steps)},
           {"resumed_at", report.run.resumed_at < 0 ? Json(nullptr) : Json(report.run.resumed_at)},
           {"seconds", number(report.run.seconds)},
@@ -288,7 +292,7 @@ std::string text_training_report(const TrainingContext& context, const TrainRepo
 std::string json_training_report(const RunRecord& record, const TrainingContext& context,
                                  const TrainReport& report) {
   Json json = record_json(record);
-  json["training"] = training_json(report);
+  json["training"] = training_json(context, report);
   add_classes(json, context, report);
   json["verdict"] = verdict_json(report);
   json["cross_validation"] = cross_validation_json(report);
