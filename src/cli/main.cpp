@@ -59,7 +59,7 @@ CLI::App* add_train(CLI::App& app, Settings& s) {
       app, "train", "The finite network itself, trained to the stopping time, and watched.",
       "  gradflow train data.csv --target price -o price.safetensors\n"
       "  gradflow train data.csv --target price --network gelu:256x2 --optimizer adam --batch 32\n"
-      "  gradflow train data.csv --target price --stop follow-gcv --watch price.json\n"
+      "  gradflow train data.csv --target price --stop follow-gdf --watch price.json\n"
       "  gradflow train data.csv --target species --classes --optimizer adam -o species.safetensors");
   add_data_options(*train, s);
   add_training_options(*train, s);
