@@ -99,8 +99,8 @@ void add_optimiser_options(Group group, Settings& s) {
   group.option("--stop", s.stop,
                "reml-risk (default), reml-flow, follow, follow-flow, follow-gcv, follow-gdf, validation, "
                "cross-validation or steps; "
-               "of classes validation (default), cross-validation, steps, and with squared loss follow-gdf, "
-               "reml-risk or reml-flow",
+               "of classes validation (default), cross-validation, steps, and with squared loss reml-risk or "
+               "reml-flow",
                "RULE");
   group.option("--steps", s.steps, "Stop after so many steps", "INTEGER");
   group.option("--max-steps", s.max_steps, "Most steps of a rule", "INTEGER");

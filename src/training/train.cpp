@@ -77,10 +77,14 @@ class Training {
     if (squared_only && !squared(request_))
       throw InputError(fmt::format("stop {} is for squared loss: give steps, validation or cross-validation",
                                    to_string(request_.stop)));
+    if (request_.stop == TrainingStop::follow_gdf && !labels_of_indicators(data_.Y).empty())
+      throw InputError(
+          "stop follow-gdf takes the noise of all rows as one, which that of classes is not: give steps, "
+          "validation, cross-validation, reml-risk or reml-flow");
     if (follows_operator(request_.stop) && network_.outputs() > 1)
       throw InputError(
           fmt::format("stop {} is for one output, and the network has {}: give steps, validation, "
-                      "cross-validation, follow-gdf, reml-risk or reml-flow",
+                      "cross-validation, reml-risk or reml-flow",
                       to_string(request_.stop), network_.outputs()));
     const bool by_products = !follows_operator(request_.stop) && network_.outputs() == 1 &&
                              has_flow_time(request_.trainer.optimiser.kind);

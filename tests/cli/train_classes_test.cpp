@@ -138,6 +138,17 @@ TEST_F(TrainClasses, OfSquaredLossStopByTheRulesAndSayNoProbabilities) {
   }
 }
 
+// The accuracy of rows given to be watched is that of their predictions.
+TEST_F(TrainClasses, WatchesRowsGivenBeside) {
+  const ProgramResult result =
+      run({"--steps", "60", "--held-out", "new.csv", "-o", "w.safetensors", "--json", "run.json"});
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto last = json("run.json")["watch"].back();
+  EXPECT_EQ(last["held_out_loss"], json("run.json")["training"]["held_out_loss"]);
+  EXPECT_NEAR(last["classes"]["held_out_accuracy"].get<double>(), predicted_share(), 1e-12);
+}
+
 TEST_F(TrainClasses, TakesEveryOptimiserAndCentring) {
   for (const Words& arguments :
        {Words{"--optimizer", "momentum", "--steps", "40", "--center", "copies"},
@@ -236,7 +247,10 @@ TEST_F(TrainClasses, RefuseWhatTheyDoNotHave) {
       {{"--stop", "follow"}, "stop follow is for squared loss: give steps, validation or cross-validation\n"},
       {{"--stop", "follow-gcv", "--loss", "half-mse"},
        "stop follow-gcv is for one output, and the network has 3: give steps, validation, cross-validation, "
-       "follow-gdf, reml-risk or reml-flow\n"},
+       "reml-risk or reml-flow\n"},
+      {{"--stop", "follow-gdf", "--loss", "half-mse"},
+       "stop follow-gdf takes the noise of all rows as one, which that of classes is not: give steps, "
+       "validation, cross-validation, reml-risk or reml-flow\n"},
       {{"--stop", "follow-gdf"},
        "stop follow-gdf is for squared loss: give steps, validation or cross-validation\n"},
       {{"--no-intercept"},

@@ -20,7 +20,7 @@ namespace gradflow {
 ///     follow_gcv   by generalised cross-validation along the path
 ///     follow_gdf   by generalised cross-validation with the degrees of freedom that the training itself has
 ///                  used, from trainings on disturbed responses (trained_gcv.h); any number of rows and
-///                  outputs, any optimiser
+///                  outputs, any optimiser, not for indicators of classes
 ///     validation   at the least loss on held-out rows, then trained anew on all rows to that flow time (or
 ///                  to as many steps where there is none)
 ///     cross_validation  the same with the loss of every row while its fold was left out

@@ -36,8 +36,10 @@ struct TrainedGcvOptions {
 ///     standard error <= sqrt( 2 mean_j |F_j - F|^2 / (e^2 J) )
 ///
 /// No row is held out, no operator is made, and any squared loss, optimiser, number of rows and of outputs
-/// will do. Ye (1998), "On measuring and correcting the effects of data mining and model selection", JASA 93;
-/// the estimator: Ramani, Blu and Unser (2008), "Monte-Carlo SURE", IEEE Trans. Image Processing 17. The
+/// will do. The noise of all rows and outputs is taken as one variance: of indicators of classes, whose noise
+/// lies where the classes meet, and the network's freedom too, GCV is too small and the time too long. Ye
+/// (1998), "On measuring and correcting the effects of data mining and model selection", JASA 93; the
+/// estimator: Ramani, Blu and Unser (2008), "Monte-Carlo SURE", IEEE Trans. Image Processing 17. The
 /// difference is one-sided; its error is of second order in e, as random signs have no third moments.
 struct TrainedGcv {
   int twins = 0;
