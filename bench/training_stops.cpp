@@ -229,7 +229,7 @@ struct StopScores {
   double coverage = nan;  // of the 90 % interval from the rows left out; of real data only (f has no noise)
   std::map<std::string, double> errors, times;
   double drift = nan, steps = nan;
-  double expected = nan;  // root of the GCV of follow gdf over the error there; of real data
+  double expected = nan;  // root of the GCV of follow gdf over the error there; f has no noise, y has
 };
 
 struct CrossStop {

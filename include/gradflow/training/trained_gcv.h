@@ -64,9 +64,10 @@ struct TrainedGcv {
 /// with at the end. What divergence or max_steps cuts short ends there for all of them, with a warning.
 ///
 /// The same seed gives the same bits for any number of threads, and an interrupted run goes on from its
-/// checkpoint to the same bits. Cost: J + 1 trainings to some two or three times the best time, and (J + 1) n
-/// K numbers for each of some ten looks. Throws InputError for options out of range, cross-entropy, no more
-/// rows than fixed effects, a checkpoint of another run, and what Trainer throws.
+/// checkpoint to the same bits. Cost: J + 1 trainings to twice the best time or more, and (J + 1) n K numbers
+/// for each look between two comparisons: some forty before the first, then five. Throws InputError for
+/// options out of range, cross-entropy, no more rows than fixed effects, a checkpoint of another run, and
+/// what Trainer throws.
 TrainedGcv trained_gcv(TrainableNetwork& network, const TrainingSet& data, const TrainedGcvOptions& options);
 
 }  // namespace gradflow
