@@ -236,10 +236,13 @@ struct CrossStop {
   double time, half;  // infinite where the loss was falling still; of the 90 % interval
 };
 
+TurnOptions turns_of(const TrainerOptions& options, Index most_steps) {
+  return {.trainer = options, .follows_rate = true, .max_steps = most_steps};
+}
+
 CrossStop cross_validated_stop(TrainableNetwork& network, const Sample& sample, const TrainerOptions& options,
                                Index most_steps) {
-  const CrossValidation cross = cross_validate(
-      network, sample.train, {.trainer = options, .follows_rate = true, .max_steps = most_steps});
+  const CrossValidation cross = cross_validate(network, sample.train, {turns_of(options, most_steps)});
   Recipe same_units;
   same_units.target_scale = 1.0;
   const LeftOutErrors errors =
@@ -254,7 +257,7 @@ struct TwinStop {
 
 TwinStop twin_stop(TrainableNetwork& network, const Sample& sample, const TrainerOptions& options,
                    std::uint64_t seed, Index most_steps) {
-  TrainedGcvOptions twins{.trainer = options, .follows_rate = true, .max_steps = most_steps};
+  TrainedGcvOptions twins{turns_of(options, most_steps)};
   twins.trainer.seed = seed;
   const TrainedGcv used = trained_gcv(network, sample.train, twins);
   return {used.still_falling() ? std::numeric_limits<double>::infinity() : used.point(),

@@ -22,11 +22,8 @@ ClassDataset load(const Job& job) {
 
 // Squared loss has an intercept for each class beside the network, cross-entropy none.
 TrainingSet make_set(const ClassDataset& data, bool intercept) {
-  const Index n = data.data.X.rows();
-  TrainingSet set{data.data.X, indicators(data.labels, static_cast<Index>(data.classes.size())),
-                  Matrix(n, intercept ? 1 : 0)};
-  set.design.setOnes();
-  return set;
+  return {data.data.X, indicators(data.labels, static_cast<Index>(data.classes.size())),
+          design_of(data.data.Z, intercept)};
 }
 
 TrainingContext make_context(const ClassDataset& data, TrainRequest request,

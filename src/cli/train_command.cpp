@@ -17,13 +17,6 @@
 namespace gradflow::cli {
 namespace {
 
-TrainingSet make_set(const Dataset& data, bool intercept) {
-  TrainingSet set{data.X, data.y, Matrix(data.X.rows(), data.Z.cols() + (intercept ? 1 : 0))};
-  if (intercept) set.design.col(0).setOnes();
-  set.design.rightCols(data.Z.cols()) = data.Z;
-  return set;
-}
-
 // What the other commands take and training does not.
 void check_supported(const Settings& s) {
   if (!s.row_weights.empty())
@@ -154,7 +147,7 @@ int train_command(Invocation& invocation) {
   check_supported(s);
   const Dataset data = load(job, s);
   const auto network = make_network(s, job, data);
-  const TrainingSet set = make_set(data, !s.no_intercept);
+  const TrainingSet set{data.X, data.y, design_of(data.Z, !s.no_intercept)};
   TrainingContext context{.request = make_request(s, data.X.rows()),
                           .data = data.report,
                           .response = data.recipe.options.target,

@@ -69,6 +69,13 @@ std::unique_ptr<TrainableNetwork> make_class_network(const Settings& s, const Jo
   return make_trainable(spec.network, given.parameters(), centring, training_precision(s));
 }
 
+Matrix design_of(const Matrix& covariates, bool intercept) {
+  Matrix design(covariates.rows(), covariates.cols() + (intercept ? 1 : 0));
+  if (intercept) design.col(0).setOnes();
+  design.rightCols(covariates.cols()) = covariates;
+  return design;
+}
+
 TrainingSet held_out_rows(const Settings& s, const Recipe& recipe, bool intercept,
                           const std::vector<std::string>& classes, std::vector<std::string>& warnings) {
   if (s.held_out.empty()) return {};
@@ -76,10 +83,7 @@ TrainingSet held_out_rows(const Settings& s, const Recipe& recipe, bool intercep
   if (s.no_refit)
     throw InputError("--held-out and --no-refit: stop validation then watches the rows that it holds out");
   const HeldOutRows held = read_held_out(s.held_out, recipe, make_table_options(s), classes);
-  const Index rows = held.X.rows();
-  TrainingSet set{held.X, held.y, Matrix(rows, held.Z.cols() + (intercept ? 1 : 0))};
-  if (intercept) set.design.col(0).setOnes();
-  set.design.rightCols(held.Z.cols()) = held.Z;
+  TrainingSet set{held.X, held.y, design_of(held.Z, intercept)};
   if (!classes.empty()) {
     Labels labels;
     for (const double code : held.y) labels.push_back(static_cast<Index>(code));

@@ -24,6 +24,9 @@ std::unique_ptr<TrainableNetwork> make_network(const Settings& settings, const J
 std::unique_ptr<TrainableNetwork> make_class_network(const Settings& settings, const Job& job,
                                                      const ClassDataset& data);
 
+/// Fixed effects of a training: an intercept where asked for, then the covariates.
+Matrix design_of(const Matrix& covariates, bool intercept);
+
 /// --held-out through the encoding of the rows trained on, with an intercept beside its covariates where
 /// asked for; no rows where the option is not given. What was left out is added to the warnings.
 TrainingSet held_out_rows(const Settings& settings, const Recipe& recipe, bool intercept,

@@ -17,6 +17,10 @@ bool all_numbers(const std::vector<Cell>& cells) {
       cells, [](const Cell& cell) { return !cell || parse_number(*cell).kind == NumberKind::number; });
 }
 
+double class_number(const std::string& cell) { return parse_number(cell).value + 0.0; }
+
+std::string number_name(double value) { return fmt::format("{}", value); }
+
 /// Codes of the values in ascending order; `key` makes a value of a cell, `name` its text.
 template <typename Key, typename Name>
 ClassResponse coded(const std::vector<Cell>& cells, Key key, Name name) {
@@ -38,13 +42,10 @@ ClassResponse coded(const std::vector<Cell>& cells, Key key, Name name) {
 }  // namespace
 
 ClassResponse read_classes(const std::vector<Cell>& cells, const std::string& where) {
-  ClassResponse response =
-      all_numbers(cells) ? coded(
-                               cells, [](const std::string& cell) { return parse_number(cell).value + 0.0; },
-                               [](double value) { return fmt::format("{}", value); })
-                         : coded(
-                               cells, [](const std::string& cell) { return cell; },
-                               [](const std::string& text) { return text; });
+  ClassResponse response = all_numbers(cells) ? coded(cells, class_number, number_name)
+                                              : coded(
+                                                    cells, [](const std::string& cell) { return cell; },
+                                                    [](const std::string& text) { return text; });
   const auto K = static_cast<Index>(response.names.size());
   if (K == 0 && !cells.empty())
     throw InputError(fmt::format("{}: every value of the response is missing", where));
@@ -55,6 +56,17 @@ ClassResponse read_classes(const std::vector<Cell>& cells, const std::string& wh
     throw InputError(fmt::format("{}: {} classes in {} rows; at most {} are possible", where, K, cells.size(),
                                  ClassDataset::most_classes));
   return response;
+}
+
+Index class_position(const std::string& cell, const std::vector<std::string>& classes,
+                     const std::string& place) {
+  auto found = std::ranges::find(classes, cell);
+  if (found == classes.end() && parse_number(cell).kind == NumberKind::number)
+    found = std::ranges::find(classes, number_name(class_number(cell)));
+  if (found == classes.end())
+    throw InputError(
+        fmt::format("{}: class {} is not among those of training ({})", place, shown(cell), listed(classes)));
+  return found - classes.begin();
 }
 
 void check_class_options(const DatasetOptions& options) {

@@ -17,6 +17,11 @@ struct ClassResponse {
 /// `where`: "FILE, column 'y'". Throws InputError for fewer than two classes or more than most_classes.
 ClassResponse read_classes(const std::vector<std::optional<std::string>>& cells, const std::string& where);
 
+/// The position of a cell's class among those of training, compared as read_classes() does: numbers by value.
+/// `place`: "FILE, line 7, column 'y'". Throws InputError where it is none of them.
+Index class_position(const std::string& cell, const std::vector<std::string>& classes,
+                     const std::string& place);
+
 /// Throws InputError for options that classes do not have.
 void check_class_options(const DatasetOptions& options);
 

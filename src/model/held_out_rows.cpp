@@ -1,30 +1,17 @@
 #include "gradflow/model/held_out_rows.h"
 
-#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
-#include <optional>
 
 #include "data/cells.h"
+#include "data/class_response.h"
 #include "data/text.h"
 #include "gradflow/base/error.h"
 #include "gradflow/model/data_source.h"
 
 namespace gradflow {
 namespace {
-
-// As class names are written: numbers by value.
-double class_position(const std::string& cell, const std::vector<std::string>& classes,
-                      const std::string& place) {
-  auto found = std::ranges::find(classes, cell);
-  if (const ParsedNumber number = parse_number(cell);
-      found == classes.end() && number.kind == NumberKind::number)
-    found = std::ranges::find(classes, fmt::format("{}", number.value + 0.0));
-  if (found == classes.end())
-    throw InputError(
-        fmt::format("{}: class {} is not among those of training ({})", place, shown(cell), listed(classes)));
-  return static_cast<double>(found - classes.begin());
-}
 
 // NaN where missing.
 std::vector<double> responses(const Cells& cells, Index column, const std::vector<std::string>& classes) {
@@ -63,13 +50,13 @@ HeldOutRows with_responses(const NewRows& rows, const std::vector<double>& raw, 
 
 HeldOutRows from_arrays(const std::string& features, const std::string& response, const Recipe& recipe,
                         const std::vector<std::string>& classes) {
-  const NewRows rows = encode(recipe, read_features(features).rows, features);
-  const Array array = read_array(response);
-  const auto entries = static_cast<Index>(array.values.size());
-  if (entries != static_cast<Index>(rows.ids.size()))
+  const FeatureArray array = read_features(features);
+  with_shape(recipe.options, array, features);  // throws where it is another
+  const NewRows rows = encode(recipe, array.rows, features);
+  const Matrix column = read_array(response).as_vector(response);
+  if (column.rows() != array.rows.rows())
     throw InputError(fmt::format("'{}' has {} rows and '{}' {} values: there must be as many", features,
-                                 rows.ids.size(), response, entries));
-  const Matrix column = Eigen::Map<const Vector>(array.values.data(), entries);
+                                 array.rows.rows(), response, column.rows()));
   return with_responses(rows, responses(MatrixCells(column, response), 0, classes), recipe, response);
 }
 
@@ -78,7 +65,7 @@ HeldOutRows from_arrays(const std::string& features, const std::string& response
 HeldOutRows read_held_out(const std::string& file, const Recipe& recipe, const TableOptions& table_options,
                           const std::vector<std::string>& classes) {
   const std::size_t comma = file.find(',');
-  if (comma != std::string::npos)
+  if (comma != std::string::npos && !std::filesystem::exists(file))
     return from_arrays(file.substr(0, comma), file.substr(comma + 1), recipe, classes);
   const Table table = read_table(file, table_options);
   const TableCells cells(table, recipe.missing_values);

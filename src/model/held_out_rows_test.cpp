@@ -114,5 +114,9 @@ TEST_F(HeldOut, ArraysAreTwoFiles) {
   EXPECT_THAT(refusal(X_file + "," + y_file, recipe), HasSubstr("3 rows and"));
 }
 
+TEST_F(HeldOut, ATableWithACommaInItsNameIsATable) {
+  EXPECT_EQ(read_held_out(write("held, out.csv", trained_on), recipe_of(trained_on), {}).y.size(), 4);
+}
+
 }  // namespace
 }  // namespace gradflow

@@ -16,20 +16,6 @@
 namespace gradflow {
 namespace {
 
-// The progress of one fold as a part of that of all.
-class FoldProgress final : public Progress {
- public:
-  FoldProgress(Progress* whole, int fold, int folds) : whole_(whole), fold_(fold), folds_(folds) {}
-  void update(std::string_view, double fraction) override {
-    report_progress(whole_, fmt::format("choosing again without fold {} of {}", fold_ + 1, folds_),
-                    (fold_ + fraction) / folds_);
-  }
-
- private:
-  Progress* whole_;
-  int fold_, folds_;
-};
-
 // z of rows that the model has not seen, on the scale of its intervals.
 Vector errors_of(const FittedModel& model, const Dataset& held, const Vector& y) {
   NewRows rows;
@@ -92,7 +78,8 @@ RepeatedChoice repeat_choice(const KernelSum& given, const Dataset& data, const 
   const Vector y = unstandardize_response(data.recipe, data.y);
   RepeatedChoice repeated;
   const auto fit = [&](int fold, const std::vector<Index>& kept, const std::vector<Index>& held) {
-    FoldProgress part_progress(progress, fold, folds);
+    ProgressPart part_progress(progress, fmt::format("choosing again without fold {} of {}", fold + 1, folds),
+                               fold, folds);
     FoldChoice found{.rows = static_cast<Index>(held.size())};
     Vector z = Vector::Constant(found.rows, not_a_number);
     try {

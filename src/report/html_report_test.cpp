@@ -419,7 +419,7 @@ TEST_F(HtmlReport, ATrainingWithTwinsHasTheFreedomThatItUsed) {
 
   ASSERT_EQ(result.figures.size(), 3u);
   EXPECT_THAT(result.html, HasSubstr("How long to train, by the freedom that training uses"));
-  EXPECT_THAT(result.html, HasSubstr("of 99, by 3 twins (standard error 1.5)"));
+  EXPECT_THAT(result.html, HasSubstr("of 99, from twins (standard error 1.5)"));
   EXPECT_EQ(result.figures[1].missing, "");
   ASSERT_EQ(result.figures[1].table.rows.size(), 5u);
   EXPECT_EQ(result.figures[1].table.rows[4][1], "NA");

@@ -184,10 +184,8 @@ void add_classes(Json& json, const TrainingContext& context, const TrainReport& 
   training["validation_log_loss"] = logits ? number(report.validation_loss) : Json(nullptr);
 }
 
-Json numbers(const std::vector<double>& values) {
-  Json list = Json::array();
-  for (const double value : values) list.push_back(number(value));
-  return list;
+Json curve(const std::vector<double>& values) {
+  return numbers(Eigen::Map<const Vector>(values.data(), static_cast<Index>(values.size())));
 }
 
 const char* unit_of(bool in_time) { return in_time ? "flow time" : "steps"; }
@@ -202,8 +200,8 @@ Json cross_validation_json(const TrainReport& report) {
           {"standard_error", number(cross.standard_error)},
           {"settled", cross.settled},
           {"steps", cross.steps},
-          {"points", numbers(cross.points)},
-          {"losses", numbers(cross.losses)}};
+          {"points", curve(cross.points)},
+          {"losses", curve(cross.losses)}};
 }
 
 Json trained_gcv_json(const TrainReport& report) {
@@ -218,11 +216,11 @@ Json trained_gcv_json(const TrainReport& report) {
           {"generalised_dof_standard_error", number(gcv.at_best(gcv.dof_standard_error))},
           {"settled", gcv.settled},
           {"steps", gcv.steps},
-          {"points", numbers(gcv.points)},
-          {"gcvs", numbers(gcv.gcv)},
-          {"generalised_dofs", numbers(gcv.dof)},
-          {"generalised_dof_standard_errors", numbers(gcv.dof_standard_error)},
-          {"mean_squares", numbers(gcv.mean_square)}};
+          {"points", curve(gcv.points)},
+          {"gcvs", curve(gcv.gcv)},
+          {"generalised_dofs", curve(gcv.dof)},
+          {"generalised_dof_standard_errors", curve(gcv.dof_standard_error)},
+          {"mean_squares", curve(gcv.mean_square)}};
 }
 
 Json follow_json(const TrainReport& report) {

@@ -217,9 +217,8 @@ std::vector<Fact> training_facts(const RunDocument& run) {
                                                   : "of the rows held out");
   add(facts, "Held-out loss", run.number("/training/held_out_loss"), "of rows that were only watched");
   add(facts, "Degrees of freedom used", run.number("/trained_gcv/generalised_dof"),
-      fmt::format("of {}, by {} twins (standard error {})",
+      fmt::format("of {}, from twins (standard error {})",
                   brief_number(run.number("/trained_gcv/residual_dof")),
-                  brief_number(run.number("/trained_gcv/twins")),
                   brief_number(run.number("/trained_gcv/generalised_dof_standard_error"))));
   add(facts, "Accuracy", run.number("/training/accuracy"), "of the training rows");
   add(facts, "Validation accuracy", run.number("/training/validation_accuracy"), "of the rows held out");

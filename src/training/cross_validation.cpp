@@ -13,8 +13,6 @@
 namespace gradflow {
 namespace {
 
-constexpr double past_best = 2.0;  // of the best point: where training may end
-
 std::vector<Index> folds_of(const TrainingSet& data, int folds, std::uint64_t seed) {
   const Labels labels = labels_of_indicators(data.Y);
   if (labels.empty()) return assign_folds(first_equal_rows({data.X}), folds, seed);
@@ -33,7 +31,7 @@ std::vector<Index> folds_of(const TrainingSet& data, int folds, std::uint64_t se
 class Validator final : TrainingsInTurn {
  public:
   Validator(TrainableNetwork& network, const TrainingSet& data, const CrossValidationOptions& options)
-      : TrainingsInTurn(network, options.folds, turns_of(options)),
+      : TrainingsInTurn(network, options.folds, options),
         data_(data),
         options_(options),
         fold_of_(folds_of(data, options.folds, options.trainer.seed)),
@@ -43,13 +41,7 @@ class Validator final : TrainingsInTurn {
   }
 
   CrossValidation go() {
-    out_.settled = run();
-    out_.steps = steps();
-    out_.warnings = problems();
-    if (!out_.settled && out_.warnings.empty())
-      out_.warnings.push_back(
-          fmt::format("{} steps without each fold were too few to see the loss on rows left out rise again",
-                      options_.max_steps));
+    run(out_, "without each fold were too few to see the loss on rows left out rise again");
     return std::move(out_);
   }
 
@@ -64,14 +56,15 @@ class Validator final : TrainingsInTurn {
       if (fold_of_[row] != k) kept.push_back(static_cast<Index>(row));
     return part(kept);
   }
-  TrainingSet asked(Index k) const override { return part(held_out_[static_cast<std::size_t>(k)]); }
+  std::optional<TrainingSet> asked(Index k) const override {
+    return part(held_out_[static_cast<std::size_t>(k)]);
+  }
   std::string label(Index k) const override { return fmt::format("training without fold {}", k + 1); }
 
   // Which of the points is best.
   bool settled(Index count) override {
     const auto n = static_cast<double>(fold_of_.size());
     out_.folds = options_.folds;
-    out_.in_time = points().in_time();
     out_.points.clear();
     out_.losses.clear();
     for (Index i = 0; i < count; ++i) {
@@ -93,7 +86,7 @@ class Validator final : TrainingsInTurn {
     }
     const auto K = static_cast<double>(options_.folds);
     out_.standard_error = std::sqrt(squares / (K * (K - 1.0)));
-    return !cut() && past_best * out_.point() <= out_.points.back();
+    return past_best(out_);
   }
 
   const TrainingSet& data_;

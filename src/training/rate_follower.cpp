@@ -22,11 +22,8 @@ RateFollower::RateFollower(const Trainer& trainer, std::uint64_t seed) {
 }
 
 double RateFollower::largest(const Trainer& trainer) const {
-  Matrix K = trainer.network().kernel(probes_);
-  if (basis_.cols() > 0) {
-    K -= basis_ * (basis_.transpose() * K).eval();
-    K -= (K * basis_).eval() * basis_.transpose();
-  }
+  Matrix K = without_columns(basis_, trainer.network().kernel(probes_));
+  if (basis_.cols() > 0) K -= (K * basis_).eval() * basis_.transpose();
   Vector v = RandomStream(1, "rate probes/start").normals(K.rows());
   for (int k = 0; k < power_iterations; ++k) v = (K * v.normalized()).eval();
   return v.norm();

@@ -311,9 +311,8 @@ class Training {
   }
 
   // Of a rule that makes `count` trainings in turn before the one that is kept.
-  template <typename Options>
-  Options in_turn(const char* suffix, int count) const {
-    Options options;
+  TurnOptions in_turn(const char* suffix, int count) const {
+    TurnOptions options;
     options.trainer = request_.trainer;
     options.follows_rate = report_.learning_rate_chosen && has_flow_time(request_.trainer.optimiser.kind);
     options.max_steps = request_.max_steps;
@@ -326,8 +325,7 @@ class Training {
   }
 
   // All rows to the time or the number of steps that such a rule found best.
-  template <typename Found>
-  TrainReport train_to(Trainer& trainer, const Found& found, const std::string& checkpoint) {
+  TrainReport train_to(Trainer& trainer, const TurnCurve& found, const std::string& checkpoint) {
     report_.warnings.insert(report_.warnings.end(), found.warnings.begin(), found.warnings.end());
     RunOptions again = run_options(network_);
     again.max_steps = request_.max_steps;
@@ -344,8 +342,7 @@ class Training {
   }
 
   TrainReport cross_validated(Trainer& trainer) {
-    auto options = in_turn<CrossValidationOptions>(".folds", request_.folds);
-    options.folds = request_.folds;
+    const CrossValidationOptions options{in_turn(".folds", request_.folds), request_.folds};
     report_.cross_validation = cross_validate(network_, data_, options);
     const CrossValidation& cross = *report_.cross_validation;
     report_.validation_loss = cross.loss();
@@ -355,8 +352,7 @@ class Training {
   }
 
   TrainReport by_used_freedom(Trainer& trainer) {
-    auto options = in_turn<TrainedGcvOptions>(".twins", request_.twins);
-    options.twins = request_.twins;
+    const TrainedGcvOptions options{in_turn(".twins", request_.twins), request_.twins};
     report_.trained_gcv = trained_gcv(network_, data_, options);
     report_.reason =
         fmt::format("least generalised cross-validation, {:.4g} of {} degrees of freedom used",
@@ -401,7 +397,7 @@ double largest_eigenvalue(TrainableNetwork& network, const TrainingSet& data) {
   Matrix v = RandomStream(1, "largest eigenvalue").normals(data.X.rows(), network.outputs());
   double value = 0.0;
   for (int k = 0; k < iterations; ++k) {
-    if (Q1.cols() > 0) v -= Q1 * (Q1.transpose() * v).eval();
+    v = without_columns(Q1, std::move(v));
     v /= v.norm();
     pass->forward(data.X);
     const Vector g = pass->pull_back(v);

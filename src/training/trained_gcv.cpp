@@ -2,30 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
-#include "gradflow/base/random.h"
+#include "gradflow/spectrum/spectral_density.h"
 #include "training/trainings_in_turn.h"
 
 namespace gradflow {
 namespace {
 
-constexpr double past_best = 2.0;     // of the best point: where training may end
-constexpr double errors_above = 2.0;  // of GCV, above the best, there
+constexpr double errors_above = 2.0;  // of GCV, above the best: it has risen
 constexpr double least_left = 0.01;   // of N, beyond which GCV says nothing
-
-Matrix without(const Matrix& basis, const Matrix& Y) {
-  if (basis.cols() == 0) return Y;
-  return Y - basis * (basis.transpose() * Y);
-}
 
 // Member 0 is the network, 1 to J are its twins.
 class Twins final : TrainingsInTurn {
  public:
   Twins(TrainableNetwork& network, const TrainingSet& data, const TrainedGcvOptions& options)
-      : TrainingsInTurn(network, options.twins + 1, turns_of(options)),
+      : TrainingsInTurn(network, options.twins + 1, options),
         data_(data),
         options_(options),
         basis_(orthonormal_columns(data.design)),
@@ -33,59 +26,50 @@ class Twins final : TrainingsInTurn {
     if (freedom_ < 1.0)
       throw InputError(fmt::format("{} rows and {} fixed effects leave nothing to train on", data.X.rows(),
                                    basis_.cols()));
-    disturbance_ = options.size * without(basis_, data.Y).norm() / std::sqrt(freedom_);
+    disturbance_ = options.size * without_columns(basis_, data.Y).norm() / std::sqrt(freedom_);
     if (!(disturbance_ > 0.0)) disturbance_ = options.size;  // a constant response
+    const Index K = data.Y.cols();
+    for (Index j = 0; j < options.twins; ++j)
+      signs_.push_back(
+          without_columns(basis_, random_signs(data.Y.rows(), options.trainer.seed, j * K + 1, K, "twin")));
   }
 
   TrainedGcv go() {
     out_.twins = options_.twins;
     out_.freedom = static_cast<Index>(freedom_);
-    out_.in_time = points().in_time();
-    out_.settled = run();
-    out_.steps = steps();
-    out_.warnings = problems();
-    if (!out_.settled && out_.warnings.empty())
-      out_.warnings.push_back(
-          fmt::format("{} steps were too few to see generalised cross-validation rise by more than its error",
-                      options_.max_steps));
+    run(out_, "were too few to see generalised cross-validation rise by more than its error");
     return std::move(out_);
   }
 
  private:
-  Matrix signs(Index twin) const {
-    RandomStream random(options_.trainer.seed, fmt::format("twin {}", twin));
-    Matrix z(data_.Y.rows(), data_.Y.cols());
-    for (double& value : z.reshaped()) value = random.sign();
-    return without(basis_, z);
-  }
-
   TrainingSet rows(Index k) const override {
     TrainingSet set = data_;
-    if (k > 0) set.Y += disturbance_ * signs(k);
+    if (k > 0) set.Y += disturbance_ * signs_[static_cast<std::size_t>(k - 1)];
     return set;
   }
-  TrainingSet asked(Index k) const override { return rows(k); }
-  std::string label(Index k) const override { return fmt::format("training twin {}", k + 1); }
+  std::optional<TrainingSet> asked(Index) const override { return {}; }
+  std::string label(Index k) const override {
+    return k == 0 ? "training the network" : fmt::format("training twin {}", k);
+  }
 
   // The curve at the points that are new.
   bool settled(Index count) override {
-    std::vector<Matrix> z;
-    for (Index j = 1; j <= options_.twins; ++j) z.push_back(signs(j));
-    for (Index i = static_cast<Index>(out_.points.size()); i < count; ++i) add_point(i, z);
+    for (Index i = static_cast<Index>(out_.points.size()); i < count; ++i) add_point(i);
     for (Member& member : members()) member.predictions.clear();
     out_.best = std::min_element(out_.gcv.begin(), out_.gcv.end()) - out_.gcv.begin();
-    return !cut() && past_best * out_.point() <= out_.points.back() && risen();
+    return past_best(out_) && risen();
   }
 
-  void add_point(Index i, const std::vector<Matrix>& z) {
+  void add_point(Index i) {
     const Matrix& fitted = members().front().predictions.at(i);
     double dof = 0.0, square = 0.0;
-    for (std::size_t j = 0; j < z.size(); ++j) {
-      const Matrix moved = without(basis_, members()[j + 1].predictions.at(i) - fitted) / disturbance_;
-      dof += z[j].cwiseProduct(moved).sum();
+    for (std::size_t j = 0; j < signs_.size(); ++j) {
+      const Matrix moved =
+          without_columns(basis_, members()[j + 1].predictions.at(i) - fitted) / disturbance_;
+      dof += signs_[j].cwiseProduct(moved).sum();
       square += moved.squaredNorm();
     }
-    const auto J = static_cast<double>(z.size());
+    const auto J = static_cast<double>(signs_.size());
     dof /= J;
     const double mean_square = (data_.Y - fitted).squaredNorm() / freedom_, left = 1.0 - dof / freedom_;
     out_.points.push_back(points().at(i));
@@ -125,6 +109,7 @@ class Twins final : TrainingsInTurn {
   const TrainedGcvOptions& options_;
   Matrix basis_;  // orthonormal, of the fixed effects
   double freedom_, disturbance_ = 0.0;
+  std::vector<Matrix> signs_;  // of the twins, off the fixed effects
   TrainedGcv out_;
 };
 

@@ -168,7 +168,7 @@ TEST(TrainedGcv, SaysWhatCutItShort) {
   EXPECT_EQ(limited.warnings[0],
             "20 steps were too few to see generalised cross-validation rise by more than its error");
   ASSERT_FALSE(diverged.warnings.empty());
-  EXPECT_EQ(diverged.warnings[0].substr(0, 25), "training twin 1 diverged:");
+  EXPECT_EQ(diverged.warnings[0].substr(0, 30), "training the network diverged:");
 }
 
 TEST(TrainedGcv, RefusesWhatItIsNotOf) {

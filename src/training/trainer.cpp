@@ -54,6 +54,11 @@ Matrix orthonormal_columns(const Matrix& design) {
   return qr.householderQ() * Matrix::Identity(design.rows(), qr.rank());
 }
 
+Matrix without_columns(const Matrix& basis, Matrix V) {
+  if (basis.cols() > 0) V -= basis * (basis.transpose() * V).eval();
+  return V;
+}
+
 Matrix softmax(const Matrix& F) {
   Matrix p = (F.colwise() - F.rowwise().maxCoeff()).array().exp();
   return p.array().colwise() / p.rowwise().sum().array();
@@ -102,8 +107,7 @@ double Trainer::loss_and_slope(const Matrix& F, const Matrix& Y, const Matrix& b
     slope = (p - Y) / n;
     return -(p.array().max(std::numeric_limits<double>::min()).log() * Y.array()).sum() / n;
   }
-  Matrix error = F - Y;
-  if (basis.cols() > 0) error -= basis * (basis.transpose() * error).eval();
+  const Matrix error = without_columns(basis, F - Y);
   const double factor = options_.loss == TrainingLoss::mse ? 2.0 : 1.0;
   slope = factor / n * error;
   return 0.5 * factor * error.squaredNorm() / n;

@@ -1,7 +1,6 @@
 #include "training/training_stop.h"
 
 #include <array>
-#include <vector>
 
 #include "gradflow/base/error.h"
 

@@ -16,12 +16,13 @@ namespace {
 constexpr double growth = 0.05;    // from one point to the next, relative
 constexpr Index first_steps = 50;  // before the first comparison
 constexpr Index round_points = 5;  // between two of them
+constexpr double twice = 2.0;      // the best point: where training may end
 constexpr const char* turns_key = "gradflow_trainings_in_turn";
 
 // What a training says of the rows asked for, from one point on.
 class PointCurve final : public Monitor {
  public:
-  PointCurve(const TurnPoints& points, TrainingSet asked, Index next)
+  PointCurve(const TurnPoints& points, std::optional<TrainingSet> asked, Index next)
       : points_(points), asked_(std::move(asked)), first_(next) {}
 
   Due due() const override {
@@ -30,8 +31,8 @@ class PointCurve final : public Monitor {
     return {static_cast<Index>(point), std::numeric_limits<double>::infinity()};
   }
   std::string look(const Trainer& trainer) override {
-    predictions_.push_back(trainer.predict(asked_.X, asked_.design));
-    losses_.push_back(trainer.loss_of(predictions_.back(), asked_.Y));
+    predictions_.push_back(asked_ ? trainer.predict(asked_->X, asked_->design) : trainer.fitted());
+    losses_.push_back(trainer.loss_of(predictions_.back(), asked_ ? asked_->Y : trainer.data().Y));
     return "";
   }
   void save(TensorFile& file) const override {
@@ -54,24 +55,10 @@ class PointCurve final : public Monitor {
   static std::string name(Index i) { return fmt::format("curve.predictions.{}", i); }
 
   const TurnPoints& points_;
-  TrainingSet asked_;
+  std::optional<TrainingSet> asked_;
   Index first_;
   std::vector<double> losses_;
   std::vector<Matrix> predictions_;
-};
-
-class PartProgress final : public Progress {
- public:
-  PartProgress(Progress* whole, std::string stage, double from, double share)
-      : whole_(whole), stage_(std::move(stage)), from_(from), share_(share) {}
-  void update(std::string_view, double fraction) override {
-    report_progress(whole_, stage_, from_ + share_ * fraction);
-  }
-
- private:
-  Progress* whole_;
-  std::string stage_;
-  double from_, share_;
 };
 
 std::string prefix(Index k) { return fmt::format("turns.{}.", k); }
@@ -109,7 +96,18 @@ TrainingsInTurn::TrainingsInTurn(TrainableNetwork& network, Index count, TurnOpt
   require(options_.max_steps >= 1, "max_steps", options_.max_steps, "must be >= 1");
 }
 
-bool TrainingsInTurn::run() {
+void TrainingsInTurn::run(TurnCurve& curve, std::string_view too_few) {
+  curve.in_time = points_.in_time();
+  curve.settled = train();
+  for (const Member& member : members_) {
+    curve.steps += member.steps;
+    if (!member.problem.empty()) curve.warnings.push_back(member.problem);
+  }
+  if (!curve.settled && curve.warnings.empty())
+    curve.warnings.push_back(fmt::format("{} steps {}", options_.max_steps, too_few));
+}
+
+bool TrainingsInTurn::train() {
   resume();
   for (;;) {
     for (Member& member : members_)
@@ -127,21 +125,8 @@ bool TrainingsInTurn::cut() const {
   return std::ranges::any_of(members_, [](const Member& member) { return member.cut; });
 }
 
-Index TrainingsInTurn::steps() const {
-  Index sum = 0;
-  for (const Member& member : members_) sum += member.steps;
-  return sum;
-}
-
-std::vector<std::string> TrainingsInTurn::problems() const {
-  std::vector<std::string> sentences;
-  for (const Member& member : members_)
-    if (!member.problem.empty()) sentences.push_back(member.problem);
-  return sentences;
-}
-
-double TrainingsInTurn::share(Index k) const {
-  return static_cast<double>(k) / static_cast<double>(members_.size());
+bool TrainingsInTurn::past_best(const TurnCurve& curve) const {
+  return !cut() && twice * curve.point() <= curve.points.back();
 }
 
 // Trains one on, to the target.
@@ -164,8 +149,8 @@ void TrainingsInTurn::advance(Member& member) {
     trainer.restore(member.state);
     if (follower) follower->restore(member.state);
   }
-  PartProgress progress(options_.progress, fmt::format("{} of {}", label(k), members_.size()), share(k),
-                        share(1));
+  const auto count = static_cast<Index>(members_.size());
+  ProgressPart progress(options_.progress, fmt::format("{} ({} of {})", label(k), k + 1, count), k, count);
   run.progress = options_.progress != nullptr ? &progress : nullptr;
   const TrainingRun done = run_training(trainer, run);
   for (Index i = 0; i < curve.looks(); ++i) member.predictions[member.looks() + i] = curve.predictions(i);

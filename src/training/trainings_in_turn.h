@@ -1,35 +1,14 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "gradflow/training/run.h"
+#include "gradflow/training/turns.h"
 
 namespace gradflow {
-
-/// What trainings in turn share.
-struct TurnOptions {
-  TrainerOptions trainer{};
-  bool follows_rate = false;
-  Index max_steps = 0;  ///< of each
-  std::string checkpoint{};
-  double seconds_between_checkpoints = 0.0;
-  std::string fingerprint{};
-  Progress* progress = nullptr;
-};
-
-/// From the options of something that is made of trainings in turn.
-template <typename Options>
-TurnOptions turns_of(const Options& options) {
-  return {options.trainer,
-          options.follows_rate,
-          options.max_steps,
-          options.checkpoint,
-          options.seconds_between_checkpoints,
-          options.fingerprint,
-          options.progress};
-}
 
 /// Flow times, or steps of optimisers without, from 0 on: at first a step apart, then 5 %.
 class TurnPoints {
@@ -65,26 +44,28 @@ class TrainingsInTurn {
     Index looks() const { return static_cast<Index>(losses.size()); }
   };
 
-  virtual TrainingSet rows(Index k) const = 0;   ///< that member k is trained on
-  virtual TrainingSet asked(Index k) const = 0;  ///< that its predictions are of
+  virtual TrainingSet rows(Index k) const = 0;  ///< that member k is trained on
+  /// That its predictions are of; none: those it is trained on.
+  virtual std::optional<TrainingSet> asked(Index k) const = 0;
   virtual std::string label(Index k) const = 0;  ///< "training without fold 2"
   /// Every member has been at points 0 to count - 1. Whether that is enough.
   virtual bool settled(Index count) = 0;
   virtual void save_more(TensorFile&) const {}
   virtual void restore_more(const TensorFile&) {}
 
-  /// False where the trainings were cut short.
-  bool run();
+  /// Trains until settled() or cut short, and says so in `curve`: settled, steps and warnings; `too_few` is
+  /// what max_steps were too few for.
+  void run(TurnCurve& curve, std::string_view too_few);
 
   std::vector<Member>& members() noexcept { return members_; }
   const TurnPoints& points() const noexcept { return points_; }
-  bool cut() const;
-  Index steps() const;                        ///< of all together
-  std::vector<std::string> problems() const;  ///< of divergence
+  /// Whether the trainings have gone to twice the best point of the curve, none of them cut short.
+  bool past_best(const TurnCurve& curve) const;
 
  private:
+  bool cut() const;
+  bool train();  // false where cut short
   Index index_of(const Member& member) const { return &member - members_.data(); }
-  double share(Index k) const;
   void advance(Member& member);
   RunOptions run_options(Index k) const;
   void save() const;

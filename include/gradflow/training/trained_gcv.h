@@ -1,24 +1,16 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
-#include "gradflow/training/run.h"
+#include "gradflow/training/turns.h"
 
 namespace gradflow {
 
-struct TrainedGcvOptions {
+/// Of squared loss.
+struct TrainedGcvOptions : TurnOptions {
   static constexpr int most_twins = 1000;
-  int twins = 3;              ///< J, 1 to most_twins
-  double size = 0.1;          ///< of the disturbance, in standard deviations of the response; > 0
-  TrainerOptions trainer{};   ///< with the learning rate; squared loss
-  bool follows_rate = false;  ///< lowers the learning rate as the operator grows (rate_follower.h)
-  Index max_steps = 100000;   ///< of each training, >= 1
-  std::string checkpoint{};   ///< file of all trainings' states, kept at the end; another, FILE.part, while
-                              ///< one of them is trained. Empty: none
-  double seconds_between_checkpoints = 20.0;
-  std::string fingerprint{};  ///< of data and options
-  Progress* progress = nullptr;
+  int twins = 3;      ///< J, 1 to most_twins
+  double size = 0.1;  ///< of the disturbance, in standard deviations of the response; > 0
 };
 
 /// Generalised cross-validation of a training with the degrees of freedom that the training itself has used:
@@ -40,24 +32,18 @@ struct TrainedGcvOptions {
 /// lies where the classes meet, and the network's freedom too, GCV is too small and the time too long. Ye
 /// (1998), "On measuring and correcting the effects of data mining and model selection", JASA 93; the
 /// estimator: Ramani, Blu and Unser (2008), "Monte-Carlo SURE", IEEE Trans. Image Processing 17. The
-/// difference is one-sided; its error is of second order in e, as random signs have no third moments.
-struct TrainedGcv {
+/// difference is one-sided; its error is of second order in e, as random signs have no third moments, but for
+/// what projecting them adds.
+///
+/// `settled` asks that GCV is higher at the last point by two of its standard errors.
+struct TrainedGcv : TurnCurve {
   int twins = 0;
-  Index freedom = 0;    ///< N
-  bool in_time = true;  ///< points are flow times; false: steps, of optimisers without
-  /// Where all were looked at, from 0 on, at most 5 % apart, and GCV there (infinite beyond 99 % of N), in
-  /// squared units of Y, the dof with its standard error, and |r|^2 / N.
-  std::vector<double> points{}, gcv{}, dof{}, dof_standard_error{}, mean_square{};
-  Index best = 0;        ///< of points: the least
-  bool settled = false;  ///< training went on to twice the best point, where GCV is higher by two of its
-                         ///< standard errors
-  Index steps = 0;       ///< of all trainings together
-  std::vector<std::string> warnings{};  ///< complete sentences
+  Index freedom = 0;  ///< N
+  /// At the points: GCV (infinite beyond 99 % of N), in squared units of Y, the dof with its standard error,
+  /// and |r|^2 / N.
+  std::vector<double> gcv{}, dof{}, dof_standard_error{}, mean_square{};
 
   double at_best(const std::vector<double>& curve) const { return curve[static_cast<std::size_t>(best)]; }
-  double point() const { return at_best(points); }
-  /// The last point that max_steps left is the best: how long to train is not known.
-  bool still_falling() const { return !settled && best + 1 == static_cast<Index>(points.size()); }
 };
 
 /// Trains the network and its twins in turn, until GCV has settled. The network has the parameters it came

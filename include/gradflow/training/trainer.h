@@ -36,6 +36,9 @@ struct TrainingSet {
 /// Orthonormal basis of the columns of some rows' design, which may have fewer independent ones.
 Matrix orthonormal_columns(const Matrix& design);
 
+/// V - Q (Q'V), Q such a basis; V itself where it has no columns.
+Matrix without_columns(const Matrix& basis, Matrix V);
+
 struct TrainerOptions {
   OptimiserOptions optimiser{};
   Schedule schedule{};
