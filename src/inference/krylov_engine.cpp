@@ -6,29 +6,17 @@
 #include <utility>
 
 #include "base/special_values.h"
-#include "gradflow/base/error.h"
-#include "gradflow/base/parallel.h"
 
 namespace gradflow {
 namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
-constexpr Index first_probe_steps = 3, more_probe_steps = 2;       // where only log10 p asks for probes
-constexpr Index first_rule_steps = 4, more_rule_steps = 4;         // where rules do
-constexpr Index first_deflation = 256, first_test_deflation = 64;  // vectors of a random block, likewise
-constexpr Index most_probe_steps = 200;
-constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
-constexpr Index first_probes = 4;
-constexpr Index most_batch_entries = 2 << 20;  // of the probes that share a product: n x columns, 16 MB
 constexpr Index rough_probes = 4, rough_steps = 12;
-constexpr double criterion_tolerance = 0.002;  // in Q: a shift of the estimate by less than 1 % of its
-                                               // interval, also where two components trade off
-constexpr double risk_fit_tolerance = 1e-6;    // error of the fit at the time of reml-risk, of |w|
-constexpr double bin_width = 0.03;             // relative: nodes merged for the jackknife
-constexpr double regrow_beyond = 1.5;          // times the least probes: where a larger space is cheaper
-constexpr Index jackknife_groups = 16;
-constexpr double settled = 0.25;  // of a tolerance: the last steps' movement that ends the growing
+constexpr double criterion_tolerance = 0.002;   // in Q: a shift of the estimate by less than 1 % of its
+                                                // interval, also where two components trade off
+constexpr double risk_fit_tolerance = 1e-6;     // error of the fit at the time of reml-risk, of |w|
+constexpr double least_time_tolerance = 0.005;  // of the log time: nothing that is reported depends on less
 
 // P (y - f0); zero where the fixed effects explain the response and what is left is rounding.
 Vector residual_of(const ProjectedOperator& M, const Vector& response) {
@@ -61,7 +49,7 @@ void KrylovEngine::solve(Need need) {
     if (need != Need::test) solve_flow();
     extend(test_steps);
     if (need == Need::every_rule) {
-      if (in_blocks()) deflate(first_deflation);
+      if (in_blocks()) deflate(need);
       solve_ridge();
     }
     if (!deflation_) pairs_ = found_pairs();
@@ -76,6 +64,7 @@ void KrylovEngine::solve(Need need) {
   report_.deflation_vectors = deflation_ ? deflation_->size() : 0;
   report_.probes = probes();
   report_.probe_steps = probe_steps();
+  report_.moment_probes = moment_probes();
   report_.products = products_ + M_.fixed().count();
 }
 
@@ -168,146 +157,10 @@ bool KrylovEngine::settle_space() {
   return space_.steps() > before;
 }
 
-Index KrylovEngine::batch_columns() const {
-  const bool wide = in_blocks() && M_.rows() <= 1 << 14;  // 4 MB a block
-  return std::clamp<Index>(most_batch_entries / M_.rows(), 8, wide ? 32 : 16);
-}
-
-bool KrylovEngine::covered() const { return M_.dimension() - pairs_.count() < 1; }
-
-Index KrylovEngine::probes() const {
-  Index count = 0;
-  for (const auto& batch : batches_) count += batch->count();
-  return count;
-}
-
-void KrylovEngine::add_probes(Index count, Index steps, bool keep) {
-  while (count > 0) {
-    const Index columns = std::min(count, batch_columns());
-    batches_.push_back(std::make_unique<SpectralProbes>(
-        M_, pairs_, random_signs(M_.rows(), options_.seed, probes(), columns), keep));
-    kept_batches_ += keep ? 1 : 0;
-    batches_.back()->extend(steps);
-    products_ += columns * steps;
-    count -= columns;
-    progress(fmt::format("probe {} of the spectrum", probes()), 0.5);
-  }
-}
-
-// All but the last quarter.
-Index KrylovEngine::fewer_steps() const { return probe_steps() - std::max<Index>(1, probe_steps() / 4); }
-
-void KrylovEngine::settle_steps(Need need) {
-  for (;;) {
-    const Index steps = probe_steps();
-    const Decision now = decide(data(), need), earlier = decide(data_from(probe_rules(fewer_steps())), need);
-    report_.decision_movement =
-        ((now.value - earlier.value).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
-    if (!(report_.decision_movement > settled) ||
-        steps >= std::min(options_.krylov.max_steps, most_probe_steps))
-      return;
-    const Index least = need == Need::every_rule ? more_rule_steps : more_probe_steps;
-    const Index further = std::max(least, steps / 2);
-    for (const auto& batch : batches_) batch->extend(steps + further);
-    products_ += probes() * further;
-    progress(fmt::format("{} steps of {} probes", steps + further, probes()), 0.5);
-  }
-}
-
-Index KrylovEngine::wanted_at_least(Need need) const {
-  const Index kept = need == Need::every_rule ? options_.krylov.loo_probes : 0;
-  return options_.krylov.probes > 0 ? options_.krylov.probes : std::max(kept, first_probes);
-}
-
-// A few probes to judge by; those of rule loo are among the kept.
-void KrylovEngine::start_probes(Need need) {
-  if (covered()) return;
-  if (squared_norm_ < 0.0) squared_norm_ = M_.squared_norm();
-  add_probes(std::min(wanted_at_least(need), first_probes),
-             need == Need::every_rule ? first_rule_steps : first_probe_steps, keeps(need));
-  settle_steps(need);
-}
-
-bool KrylovEngine::keeps(Need need) const {
-  return need == Need::every_rule && probes() < options_.krylov.loo_probes;
-}
-
-std::vector<const SpectralProbes*> KrylovEngine::kept() const {
-  std::vector<const SpectralProbes*> kept;
-  for (Index b = 0; b < kept_batches_; ++b) kept.push_back(batches_[static_cast<std::size_t>(b)].get());
-  return kept;
-}
-
-void KrylovEngine::sharpen_probes(Need need) {
-  if (covered()) return;
-  const Index least = wanted_at_least(need);
-  const Index most = options_.krylov.probes > 0 ? least : std::max(least, options_.krylov.max_probes);
-  while (!covered() && probes() < most) {  // a regrown space may leave nothing to probe
-    const Vector tolerance = decide(data(), need).tolerance;
-    const Vector error = jackknife([&](const SpectralData& data) { return decide(data, need).value; });
-    const double worst = (error.array() / tolerance.array()).maxCoeff();
-    const double wanted = std::ceil(static_cast<double>(probes()) * worst * worst);
-    const bool few = probes() <= first_probes;  // more are not thrown away
-    if (few && wanted > regrow_beyond * static_cast<double>(least) && regrow(need)) continue;
-    if (!(worst > 1.0) && probes() >= least) return;
-    const auto target = static_cast<Index>(
-        std::clamp(wanted, static_cast<double>(std::min(most, std::max(least, probes() + 2))),
-                   static_cast<double>(most)));
-    while (probes() < std::min(target, std::max(least, 4 * probes())))
-      add_probes(std::min(batch_columns(), target - probes()), probe_steps(), keeps(need));
-    settle_steps(need);
-  }
-}
-
-Eigenpairs KrylovEngine::found_pairs() const {
-  return deflation_ ? converged_pairs(*deflation_) : converged_pairs(space_);
-}
-
-bool KrylovEngine::deflate(Index least) {
-  if (!deflation_) {
-    const Index columns = M_.H().columns_at_once();
-    deflation_ = std::make_unique<BlockKrylovSpace>(
-        [this](ConstBlock X, Block Y) {
-          products_ += X.cols();
-          M_.apply(X, Y);
-        },
-        random_signs(M_.rows(), options_.seed, 0, columns, "deflation"),
-        std::min(3 * options_.krylov.max_steps / 4, M_.dimension()), options_.krylov.basis,
-        [this](Block X) { M_.project(X); });
-  }
-  const Index before = deflation_->size();
-  deflation_->extend(std::max(least, before + before / 2));
-  progress(fmt::format("{} vectors for the leading eigenvalues", deflation_->size()), 0.5);
-  return deflation_->size() > before;
-}
-
-// Where many probes would be needed, a larger space finds more eigenpairs to take out of their way.
-bool KrylovEngine::regrow(Need need) {
-  if (regrowths_ == most_regrowths) return false;
-  ++regrowths_;
-  const Index least = need == Need::every_rule ? first_deflation : first_test_deflation;
-  if (in_blocks() ? !deflate(least) : at_limit()) return false;
-  if (!in_blocks()) extend(space_.steps() + space_.steps() / 2);
-  Eigenpairs pairs = found_pairs();
-  if (pairs.count() <= pairs_.count()) return true;  // the probes are those of the pairs so far
-  pairs_ = std::move(pairs);
-  batches_.clear();
-  kept_batches_ = 0;
-  start_probes(need);
-  return true;
-}
-
-std::vector<Quadrature> KrylovEngine::probe_rules(Index steps) const {
-  std::vector<Quadrature> rules;
-  for (const auto& batch : batches_)
-    for (Index j = 0; j < batch->count(); ++j) rules.push_back(batch->rule(j, steps));
-  return rules;
-}
-
-SpectralData KrylovEngine::data_from(const std::vector<Quadrature>& probe_rules) const {
+SpectralData KrylovEngine::data_from(const ProbeRules& rules) const {
   const SpectralMoments moments{static_cast<double>(M_.dimension()), M_.trace(), squared_norm_,
                                 pairs_.residual_squares};
-  const SpectralDensity density = make_density(pairs_.values, probe_rules, moments);
+  const SpectralDensity density = make_density(pairs_.values, rules.probes, moments, rules.all);
   const Quadrature signal = gauss_rule(space_.tridiagonal(), w_.squaredNorm());
   const Index traces = density.values.size(), size = traces + signal.nodes.size();
   SpectralData data{Vector(size), Vector::Zero(size), Vector::Zero(size), M_.trace()};
@@ -340,36 +193,7 @@ KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need)
   const double centre = risk_minimiser(data, options_.path, ridge.path.time);
   const double low = risk_minimiser(data, options_.path, ridge.interval.lower);
   const double width = low > 0.0 ? 2.0 * std::log(centre / low) : 1.0;  // the upper end may be infinite
-  return {Vector{{log10_p, std::log(t)}}, Vector{{for_p, std::max(1e-4, 0.01 * width)}}};
-}
-
-Vector KrylovEngine::jackknife(const std::function<Vector(const SpectralData&)>& estimate) const {
-  const std::vector<Quadrature> rules = probe_rules(probe_steps());
-  const Index groups = std::min<Index>(static_cast<Index>(rules.size()), jackknife_groups);
-  const std::vector<Quadrature> binned = bin(rules, groups, bin_width);
-  std::vector<Vector> estimates(static_cast<std::size_t>(groups));
-  parallel_for(groups, 1, [&](Index begin, Index end) {
-    for (Index left_out = begin; left_out < end; ++left_out) {
-      std::vector<Quadrature> kept;
-      for (Index g = 0; g < groups; ++g)
-        if (g != left_out) kept.push_back(binned[static_cast<std::size_t>(g)]);
-      estimates[static_cast<std::size_t>(left_out)] = estimate(data_from({pool(kept)}));
-    }
-  });
-  Matrix values(estimates.front().size(), groups);
-  for (Index g = 0; g < groups; ++g) values.col(g) = estimates[static_cast<std::size_t>(g)];
-  const Matrix centred = values.colwise() - values.rowwise().mean();
-  const double factor = static_cast<double>(groups - 1) / static_cast<double>(groups);
-  return (factor * centred.rowwise().squaredNorm()).cwiseSqrt();
-}
-
-double KrylovEngine::standard_error(const std::function<double(const SpectralData&)>& estimate) const {
-  if (covered() || probes() == 0) return 0.0;
-  if (probes() < 2) return std::numeric_limits<double>::quiet_NaN();
-  const double error = jackknife([&](const SpectralData& data) { return Vector{{estimate(data)}}; })(0);
-  // What the probes' last steps moved stands for the bias that is left.
-  const double shift = estimate(data()) - estimate(data_from(probe_rules(fewer_steps())));
-  return std::hypot(error, std::isfinite(shift) ? shift : 0.0);
+  return {Vector{{log10_p, std::log(t)}}, Vector{{for_p, std::max(least_time_tolerance, 0.01 * width)}}};
 }
 
 // The values with a multiplicity are those of the spectrum; the others are the response's.

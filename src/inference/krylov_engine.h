@@ -34,7 +34,7 @@ class KrylovEngine {
   /// Largest shrinkage (tau lambda_1) that the likelihood may be searched to.
   double largest_shrinkage() const noexcept { return report_.resolved_shrinkage; }
 
-  SpectralData data() const { return data_from(probe_rules(probe_steps())); }
+  SpectralData data() const { return data_from(rules_of(probe_steps())); }
   ScoreTest test() const;
   /// Values at the end of data() that stand for replicates: 1 or 0.
   Index replicate_values() const noexcept { return pure_.dof > 0 ? 1 : 0; }
@@ -48,6 +48,14 @@ class KrylovEngine {
   struct Decision {
     Vector value, tolerance;
   };
+  struct ProbeRules {
+    std::vector<Quadrature> probes, all;  // all: with those of the moment probes; empty where there are none
+  };
+  // Variances of estimates: what the probes leave, and the moment probes.
+  struct Spread {
+    Vector probes, moments;
+    Vector error() const { return (probes + moments).cwiseSqrt(); }
+  };
 
   Index most_steps() const;
   bool at_limit() const;
@@ -57,23 +65,30 @@ class KrylovEngine {
   void start_probes(Need need);
   void sharpen_probes(Need need);
   Index wanted_at_least(Need need) const;
+  struct Wanted {
+    Index probes = 0, moments = 0;
+  };
+  Wanted wanted(const Spread& spread, const Vector& tolerance) const;
+  bool moments_pay() const;
+  bool pays_to_regrow(const Wanted& enough, Index least, Index most) const;
   bool keeps(Need need) const;  // whether the next probes' vectors are kept for rule loo
   bool regrow(Need need);
   bool in_blocks() const { return M_.H().columns_at_once() > 1; }  // a block is cheaper than its columns
-  bool deflate(
-      Index least);  // grows the space of the random block by half, to `least` at first; false: no further
+  bool deflate(Need need);         // grows the space of the random block by half; false: no further
   Eigenpairs found_pairs() const;  // of the random block's space where there is one
   bool settle_space();  // until the space resolves what the spectrum asks of it; true if that took steps
   double resolved_shrinkage() const;
   Index batch_columns() const;  // probes that share a product
   void add_probes(Index count, Index steps, bool keep);
+  void add_moment_probes(Index count);
   Index probes() const;
+  Index moment_probes() const { return static_cast<Index>(moment_rules_.size()); }
   Index fewer_steps() const;
   void settle_steps(Need need);
   Decision decide(const SpectralData& data, Need need) const;
-  Vector jackknife(const std::function<Vector(const SpectralData&)>& estimate) const;
-  std::vector<Quadrature> probe_rules(Index steps) const;
-  SpectralData data_from(const std::vector<Quadrature>& probe_rules) const;
+  Spread jackknife(const std::function<Vector(const SpectralData&)>& estimate) const;
+  ProbeRules rules_of(Index steps) const;
+  SpectralData data_from(const ProbeRules& rules) const;
   ScoreTest test_of(const SpectralData& data) const;
   double count() const;      // N, with the directions of replicates
   double quadratic() const;  // w'Mw
@@ -88,7 +103,8 @@ class KrylovEngine {
   std::unique_ptr<BlockKrylovSpace> deflation_;  // of a random block; null: pairs are the space's
   Eigenpairs pairs_;
   std::vector<std::unique_ptr<SpectralProbes>> batches_;
-  Index kept_batches_ = 0;  // the first ones
+  Index kept_batches_ = 0;                // the first ones
+  std::vector<Quadrature> moment_rules_;  // of the moment probes, whose vectors are not kept
   int regrowths_ = 0;
   double squared_norm_ = -1.0;  // tr M^2; negative: not asked for yet, NaN: not known
   KrylovReport report_;

@@ -144,6 +144,7 @@ Json krylov_json(const Analysis& analysis) {
           {"deflation_vectors", krylov.deflation_vectors},
           {"probes", krylov.probes},
           {"probe_steps", krylov.probe_steps},
+          {"moment_probes", krylov.moment_probes},
           {"resolved_shrinkage", number(krylov.resolved_shrinkage)},
           {"decision_movement", number(krylov.decision_movement)},
           {"products", krylov.products}};

@@ -190,6 +190,7 @@ std::string krylov_text(const Analysis& analysis) {
   if (krylov.probes > 0)
     text += fmt::format(" and {} of the rest ({} each)", counted_text(krylov.probes, "random probe"),
                         counted_text(krylov.probe_steps, "step"));
+  if (krylov.moment_probes > 0) text += fmt::format(", {} more for its first moments", krylov.moment_probes);
   if (analysis.test.log10_standard_error > 0.0)
     text += fmt::format("; log10 p has standard error {}", shown_number(analysis.test.log10_standard_error));
   return text + ".\n";

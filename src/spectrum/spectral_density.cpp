@@ -16,6 +16,8 @@ namespace {
 
 constexpr double least_share = 1e-6;  // of a trace, left by the eigenpairs, for it to be used
 
+constexpr Index most_degree = 7;  // of moments taken from further probes: five steps know nine
+
 struct Pool {
   Vector nodes, weights;  // of all probes, weights summing to one
 };
@@ -53,6 +55,34 @@ Vector calibrate(const Pool& pool, const Vector& wanted) {
   const Vector factor = powers * solver.solve(target);
   if (!(factor.minCoeff() > 0.0)) return {};
   return pool.weights.cwiseProduct(factor);
+}
+
+// Chebyshev polynomials of degree 0 to most_degree on [0, scale] at the nodes.
+Matrix chebyshev(const Vector& nodes, double scale) {
+  Matrix T(nodes.size(), most_degree + 1);
+  const Vector x = 2.0 / scale * nodes - Vector::Ones(nodes.size());
+  T.col(0).setOnes();
+  T.col(1) = x;
+  for (Index p = 2; p <= most_degree; ++p) T.col(p) = 2.0 * x.cwiseProduct(T.col(p - 1)) - T.col(p - 2);
+  return T;
+}
+
+// The pool's weights times the polynomial with which they have the first moments of the wanted measure: of
+// the largest degree for which all stay positive, at least two; empty where there is none.
+Vector with_moments_of(const Pool& pool, const Pool& wanted) {
+  const double scale = std::max(pool.nodes.maxCoeff(), wanted.nodes.maxCoeff());
+  if (!(scale > 0.0)) return {};
+  const Matrix T = chebyshev(pool.nodes, scale);
+  const Vector moments = chebyshev(wanted.nodes, scale).transpose() * wanted.weights;
+  for (Index degree = most_degree; degree >= 2; --degree) {
+    const auto powers = T.leftCols(degree + 1);
+    const Matrix gram = powers.transpose() * pool.weights.asDiagonal() * powers;
+    const Eigen::FullPivLU<Matrix> solver(gram);
+    if (!solver.isInvertible() || solver.rcond() < 1e-13) continue;
+    const Vector factor = powers * solver.solve(moments.head(degree + 1));
+    if (factor.minCoeff() > 0.0) return pool.weights.cwiseProduct(factor);
+  }
+  return {};
 }
 
 // The pairs of small residual, descending.
@@ -230,7 +260,7 @@ Quadrature pool(const std::vector<Quadrature>& binned) {
 }
 
 SpectralDensity make_density(const Vector& eigenvalues, const std::vector<Quadrature>& probes,
-                             const SpectralMoments& moments) {
+                             const SpectralMoments& moments, const std::vector<Quadrature>& all) {
   const Pool pool = pool_of(probes);
   const auto known = static_cast<double>(eigenvalues.size());
   const double rest = moments.dimension - known;
@@ -245,11 +275,22 @@ SpectralDensity make_density(const Vector& eigenvalues, const std::vector<Quadra
   }
   const double trace = moments.trace - eigenvalues.sum();
   const double square = moments.squared_norm - eigenvalues.squaredNorm() - 2.0 * moments.residual_squares;
+  const auto to_exact_moments = [&](const Pool& some) {
+    Vector weights;
+    if (trace > least_share * moments.trace) {
+      if (square > least_share * moments.squared_norm)
+        weights = calibrate(some, Vector{{rest, trace, square}});
+      if (weights.size() == 0) weights = calibrate(some, Vector{{rest, trace}});
+    }
+    return weights;
+  };
   Vector weights;
-  if (trace > least_share * moments.trace) {
-    if (square > least_share * moments.squared_norm) weights = calibrate(pool, Vector{{rest, trace, square}});
-    if (weights.size() == 0) weights = calibrate(pool, Vector{{rest, trace}});
+  if (!all.empty()) {
+    const Pool together = pool_of(all);
+    const Vector exact = to_exact_moments(together);
+    if (exact.size() > 0) weights = with_moments_of(pool, {together.nodes, exact});
   }
+  if (weights.size() == 0) weights = to_exact_moments(pool);
   density.calibrated = weights.size() > 0;
   if (!density.calibrated) weights = rest * pool.weights;
   density.values.resize(eigenvalues.size() + pool.nodes.size());

@@ -130,6 +130,57 @@ TEST(SpectralDensity, DeflatedTracesAreWithinFourStandardErrorsAndUnbiasedOverTh
   }
 }
 
+// Four probes of many steps alone, and with sixty of five steps that share their first moments.
+TEST(SpectralDensity, FurtherProbesOfFewStepsMakeTracesSharperAndLeaveThemUnbiased) {
+  const Planted planted(decaying(149, 1.0), 4, 25);
+  const Eigenpairs pairs = converged_pairs(planted.space());
+  constexpr int seeds = 30;
+  for (const Smooth& f : smooth_functions) {
+    double alone = 0.0, mean = 0.0, square = 0.0;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+      const std::vector<Quadrature> probes = planted.rules(pairs, seed, 4, 30);
+      std::vector<Quadrature> all = planted.rules(pairs, 1000 + seed, 60, 5);
+      all.insert(all.begin(), probes.begin(), probes.end());
+      const double exact = planted.trace_of(f);
+      const double without = trace_of(make_density(pairs.values, probes, planted.moments()), f) - exact;
+      const double with = trace_of(make_density(pairs.values, probes, planted.moments(), all), f) - exact;
+      alone += without * without / seeds;
+      mean += with / seeds;
+      square += with * with / seeds;
+    }
+    fmt::print("{}: error {:.3g} alone, {:.3g} with further probes\n", f.name, std::sqrt(alone),
+               std::sqrt(square));
+    EXPECT_LT(std::sqrt(square), 0.5 * std::sqrt(alone)) << f.name;
+    EXPECT_LT(std::abs(mean), 4.0 * std::sqrt(square / seeds)) << f.name;
+  }
+}
+
+TEST(SpectralDensity, TakesTheFirstMomentsFromAllProbesAndKeepsTheExactOnes) {
+  const Planted planted(decaying(149, 1.0), 5, 25);
+  const Eigenpairs pairs = converged_pairs(planted.space());
+  for (const bool square : {false, true}) {
+    const std::vector<Quadrature> probes = planted.rules(pairs, 1, 4, 30);
+    std::vector<Quadrature> all = planted.rules(pairs, 2, 40, 5);
+    all.insert(all.begin(), probes.begin(), probes.end());
+    const SpectralDensity density = make_density(pairs.values, probes, planted.moments(square), all);
+    const SpectralDensity together = make_density(pairs.values, all, planted.moments(square));
+
+    EXPECT_TRUE(density.calibrated);
+    EXPECT_GT(density.multiplicity.minCoeff(), 0.0);
+    EXPECT_NEAR(density.multiplicity.sum(), 149.0, 1e-9);
+    EXPECT_NEAR(density.multiplicity.dot(density.values), planted.values().sum(), 1e-9);
+    if (square) {
+      EXPECT_NEAR(density.multiplicity.dot(density.values.cwiseAbs2()), planted.values().squaredNorm(), 1e-9);
+    }
+    for (int degree = 0; degree <= 7; ++degree) {
+      const auto moment = [&](const SpectralDensity& of) {
+        return (of.multiplicity.array() * of.values.array().pow(degree)).sum();
+      };
+      EXPECT_NEAR(moment(density), moment(together), 1e-9 * moment(together)) << degree;
+    }
+  }
+}
+
 TEST(SpectralDensity, IsExactWhenTheEigenpairsCoverEverything) {
   for (const Vector& values : {decaying(40, 1.0), low_rank(60, 20)}) {
     const Planted planted(values, 2, values.size());

@@ -33,8 +33,8 @@ struct KrylovOptions {
   BasisPrecision basis = BasisPrecision::float64;
   bool all_rules = true;  ///< false: only the chosen rule, the others are not run
   /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below
-  /// half of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval, at most
-  /// max_probes.
+  /// half of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval or 0.005,
+  /// whichever is larger, at most max_probes.
   Index probes = 0;
   Index max_probes = 64;  ///< >= 2
   /// Of the probes, those whose vectors are kept for rule loo: 4 n bytes per probe and step; 0: rule loo is
@@ -101,6 +101,7 @@ struct KrylovReport {
   Index deflation_vectors =
       0;  ///< of a random block's space that found them; 0: the response's own found them
   Index probes = 0, probe_steps = 0;
+  Index moment_probes = 0;          ///< of five steps each, which only sharpen the probes' first moments
   double resolved_shrinkage = 0.0;  ///< largest tau lambda_1 that the space resolves, at most the bound
   double decision_movement = 0.0;   ///< of the decisions over the probes' last steps, in tolerances
   Index products = 0;               ///< columns that H was applied to

@@ -103,7 +103,10 @@ struct SpectralMoments {
       0.0;  ///< of the eigenpairs, |R|^2: tr M^2 = |theta|^2 + 2 |R|^2 + that of the rest
 };
 
+/// `all`: rules of the probes and of further ones, of five steps at least. Where it is given the probes'
+/// weights also reproduce the first eight moments as all together estimate them, which leaves to the few
+/// probes of many steps what no polynomial of degree seven says.
 SpectralDensity make_density(const Vector& eigenvalues, const std::vector<Quadrature>& probes,
-                             const SpectralMoments& moments);
+                             const SpectralMoments& moments, const std::vector<Quadrature>& all = {});
 
 }  // namespace gradflow
