@@ -34,7 +34,8 @@ struct KrylovOptions {
   bool all_rules = true;  ///< false: only the chosen rule, the others are not run
   /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below
   /// half of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval or 0.005,
-  /// whichever is larger, at most max_probes.
+  /// whichever is larger, at most max_probes and four times as many moment probes; otherwise that
+  /// many, and no moment probes.
   Index probes = 0;
   Index max_probes = 64;  ///< >= 2
   /// Of the probes, those whose vectors are kept for rule loo: 4 n bytes per probe and step; 0: rule loo is
