@@ -13,10 +13,10 @@ namespace {
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
 constexpr Index rough_probes = 4, rough_steps = 12;
-constexpr double criterion_tolerance = 0.002;   // in Q: a shift of the estimate by less than 1 % of its
-                                                // interval, also where two components trade off
-constexpr double risk_fit_tolerance = 1e-6;     // error of the fit at the time of reml-risk, of |w|
-constexpr double least_time_tolerance = 0.005;  // of the log time: nothing that is reported depends on less
+constexpr double criterion_tolerance = 0.002;  // in Q: a shift of the estimate by less than 1 % of its
+                                               // interval, also where two components trade off
+constexpr double risk_fit_tolerance = 1e-6;    // error of the fit at the time of reml-risk, of |w|
+constexpr double least_time_tolerance = 0.01;  // of the log time: nothing that is reported depends on less
 
 // P (y - f0); zero where the fixed effects explain the response and what is left is rounding.
 Vector residual_of(const ProjectedOperator& M, const Vector& response) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -70,7 +71,7 @@ class KrylovEngine {
   };
   Wanted wanted(const Spread& spread, const Vector& tolerance) const;
   bool moments_pay() const;
-  bool pays_to_regrow(const Wanted& enough, Index least, Index most) const;
+  bool pays_to_regrow(const Wanted& enough, Index least) const;
   bool keeps(Need need) const;  // whether the next probes' vectors are kept for rule loo
   bool regrow(Need need);
   bool in_blocks() const { return M_.H().columns_at_once() > 1; }  // a block is cheaper than its columns
@@ -106,6 +107,7 @@ class KrylovEngine {
   Index kept_batches_ = 0;                // the first ones
   std::vector<Quadrature> moment_rules_;  // of the moment probes, whose vectors are not kept
   int regrowths_ = 0;
+  Index wanted_before_ = std::numeric_limits<Index>::max();  // probes, at the last of them
   double squared_norm_ = -1.0;  // tr M^2; negative: not asked for yet, NaN: not known
   KrylovReport report_;
 };

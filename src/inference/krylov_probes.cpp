@@ -21,6 +21,7 @@ constexpr Index fewest_test = 4, fewest_rule = 8;  // to believe their own sprea
 constexpr Index most_batch_entries = 2 << 20;      // of the probes that share a product: n x columns, 16 MB
 constexpr double bin_width = 0.03;                 // relative: nodes merged for the jackknife
 constexpr double regrow_beyond = 1.5;              // times the least probes: where a larger space is cheaper
+constexpr double helped = 0.8;  // of the probes wanted before: what a larger space has to leave
 constexpr Index jackknife_groups = 16;
 constexpr double settled = 0.25;  // of a tolerance: the last steps' movement that ends the growing
 constexpr Index moment_steps = 5, first_moment_probes = 12;
@@ -179,7 +180,10 @@ void KrylovEngine::sharpen_probes(Need need) {
     const double worst = (spread.error().array() / tolerance.array()).maxCoeff();
     const Wanted enough = wanted(spread, tolerance);
     const bool sharp = !(worst > 1.0);
-    if (!sharp && pays_to_regrow(enough, least, most) && regrow(need)) continue;
+    if (!sharp && pays_to_regrow(enough, least)) {
+      wanted_before_ = enough.probes;
+      if (regrow(need)) continue;
+    }
     if (sharp && probes() >= least) return;
     const Index most_moments = moments_pay() ? most_moment_probes * most : moment_probes();
     Index target = std::max(least, probes()), moments = moment_probes();
@@ -228,12 +232,12 @@ bool KrylovEngine::deflate(Need need) {
 }
 
 // Products of a larger space and of new probes to judge it by, against those of the probes that are missing.
-// A block's vectors cost no more than a probe's, and more probes than there may be leave no choice.
-bool KrylovEngine::pays_to_regrow(const Wanted& enough, Index least, Index most) const {
+// A block's vectors cost no more than a probe's. What did not help once is not tried again.
+bool KrylovEngine::pays_to_regrow(const Wanted& enough, Index least) const {
   const bool few = probes() <= first_probes && moment_probes() == 0;
   if (few && !(static_cast<double>(enough.probes) > regrow_beyond * static_cast<double>(least))) return false;
   if (in_blocks()) return few;
-  if (few && enough.probes > most) return true;
+  if (static_cast<double>(enough.probes) > helped * static_cast<double>(wanted_before_)) return false;
   const Index missing = std::max<Index>(0, enough.probes - probes()), steps = probe_steps();
   const Index products =
       moment_probes() == 0 && moments_pay()

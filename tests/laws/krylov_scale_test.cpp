@@ -100,7 +100,7 @@ TEST(KrylovAtScale, TheTimeOfRemlRiskIsWithinItsStandardErrorOfTheExactSpectrums
       EXPECT_GE(krylov.probes, 8);  // fewer do not know their own spread
       // As sharp as is promised, or all probes used. A quarter more for what the standard error has besides.
       if (krylov.probes < options.krylov.max_probes) {
-        EXPECT_LT(rule.log_time_standard_error, 1.25 * std::max(0.005, 0.01 * width));
+        EXPECT_LT(rule.log_time_standard_error, 1.25 * std::max(0.01, 0.01 * width));
       }
       with_moments += krylov.moment_probes > 0 ? 1 : 0;
     }

@@ -33,7 +33,7 @@ struct KrylovOptions {
   BasisPrecision basis = BasisPrecision::float64;
   bool all_rules = true;  ///< false: only the chosen rule, the others are not run
   /// Random probes of the spectrum; 0: as many as it takes for the standard error of log10 p to be below
-  /// half of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval or 0.005,
+  /// half of max(0.01, 0.1 %) and that of the chosen rule's log time below 1 % of its interval or 0.01,
   /// whichever is larger, at most max_probes and four times as many moment probes; otherwise that
   /// many, and no moment probes.
   Index probes = 0;
