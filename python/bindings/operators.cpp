@@ -156,8 +156,7 @@ nb::dict analyse_operator(const Options& options, const nb::dict& given, const n
   std::string json;
   {
     const nb::gil_scoped_release unlock;
-    const Question question = job.all_rules ? Question::every_rule : Question::one_rule;
-    result = run_prepared(job, prepare(job, std::move(H), std::move(observations), question));
+    result = run_prepared(job, prepare(job, std::move(H), std::move(observations), question_of(job)));
     json = json_report(run_record("stop", job.analysis.seed), job, result);
   }
   nb::dict arrays = analysis_arrays(result.analysis);

@@ -269,7 +269,10 @@ void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
         "{} steps of the spectrum's probes were not enough: the last ones moved a result by {:.2g} times its "
         "tolerance (raise the limit of Krylov steps)",
         krylov.probe_steps, krylov.decision_movement));
-  if (krylov.resolved_shrinkage < largest_shrinkage && usable(analysis.ridge.outcome))
+  // Where the interval ends before, the search went as far as it had to.
+  const double wanted = analysis.data.values.maxCoeff() * analysis.ridge.interval.upper;
+  if (krylov.resolved_shrinkage < largest_shrinkage && usable(analysis.ridge.outcome) &&
+      !(wanted <= krylov.resolved_shrinkage))
     analysis.warnings.push_back(fmt::format(
         "the likelihood of ridge was searched up to tau lambda_1 = {:.3g} only, the most that {} "
         "Krylov steps resolve (the bound is {:g}): raise the limit of Krylov steps, or use the dense engine",

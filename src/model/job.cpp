@@ -176,8 +176,7 @@ void choose(const Job& job, OperatorSpec& spec, PreparedJob& prepared) {
 // The same choice without each fold, for the intervals of predictions. Noise models have no part in it: their
 // fits are many, and of their own intervals nothing of the kind was measured.
 void choose_again(const Job& job, Question question, PreparedJob& prepared) {
-  const bool for_predictions = question == Question::every_rule || question == Question::one_rule;
-  if (!prepared.choice || !for_predictions) return;
+  if (!prepared.choice || !asks_for_rules(question)) return;
   const int folds = job.choice.folds_of(prepared.dataset.y.size());
   if (folds == 0 || job.noise.estimates()) return;
   prepared.repeated = repeat_choice(job.operator_spec.kernel, prepared.dataset, job.choice, job.analysis,
@@ -186,8 +185,7 @@ void choose_again(const Job& job, Question question, PreparedJob& prepared) {
 
 // The same kernel with the parameters that others of the rows give it, for the mean of predictions.
 void choose_others(const Job& job, Question question, PreparedJob& prepared) {
-  const bool for_predictions = question == Question::every_rule || question == Question::one_rule;
-  if (!prepared.choice || prepared.choice->best < 0 || !for_predictions) return;
+  if (!prepared.choice || prepared.choice->best < 0 || !asks_for_rules(question)) return;
   const Index n = prepared.dataset.y.size();
   const int folds = job.choice.average_of(n);
   const auto best = static_cast<std::size_t>(prepared.choice->best);
@@ -212,7 +210,7 @@ ScoreTest test_as_given(const Job& job) {
 }
 
 bool models_noise(const Job& job, Question question) {
-  return job.noise.estimates() && (question == Question::every_rule || question == Question::one_rule);
+  return job.noise.estimates() && asks_for_rules(question);
 }
 
 void check_noise(const Job& job, Question question) {
@@ -342,9 +340,15 @@ PreparedJob prepare(const Job& job, std::unique_ptr<TrainingOperator> H, Observa
   return prepared;
 }
 
-JobResult run(const Job& job) {
-  return run_prepared(job, prepare(job, job.all_rules ? Question::every_rule : Question::one_rule));
+Question question_of(const Job& job) {
+  const RuleKind rule = job.analysis.rule;
+  if (job.all_rules || rule == RuleKind::loo) return Question::every_rule;
+  const bool flow = job.analysis.path.kind == PathKind::flow;
+  const bool without_traces = rule == RuleKind::validation || (rule == RuleKind::reml_path && flow);
+  return without_traces ? Question::one_rule : Question::one_traced_rule;
 }
+
+JobResult run(const Job& job) { return run_prepared(job, prepare(job, question_of(job))); }
 
 JobResult run_prepared(const Job& job, PreparedJob prepared) {
   JobResult result{std::move(prepared), {}};

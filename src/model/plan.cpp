@@ -91,6 +91,7 @@ double expected_products(Question question) {
   switch (question) {
     case Question::test: return 44.0;
     case Question::one_rule: return 70.0;
+    case Question::one_traced_rule: return 700.0;
     case Question::every_rule:
     case Question::every_eigenvalue: break;
   }
@@ -331,6 +332,11 @@ std::string duration(double seconds) {
 
 }  // namespace
 
+bool asks_for_rules(Question question) {
+  return question == Question::one_rule || question == Question::one_traced_rule ||
+         question == Question::every_rule;
+}
+
 EngineChoice parse_engine(const std::string& text) {
   return parse<EngineChoice, 3>("--engine", text,
                                 {{{"auto", EngineChoice::automatic},
@@ -367,7 +373,7 @@ std::string Plan::text(Index n) const {
     if (form == Form::jacobian)
       how += fmt::format(", matrix-free in {}{}", to_string(precision),
                          sweep_cache > 0.0 ? ", sweeps kept" : ", sweeps recomputed");
-    how += fmt::format(", about {:.2g} products", products);
+    how += fmt::format(", about {:.0f} products", products);
   }
   return fmt::format("n = {}: {}; at most {:.2g} GB of memory{}; of the order of {}", n, how, memory / 1e9,
                      available > 0.0 ? fmt::format(" of {:.2g} GB", available / 1e9) : std::string(),

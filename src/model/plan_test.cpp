@@ -194,11 +194,21 @@ TEST(Plan, ShortMemoryTakesTheLeaveOneOutProbesThenTheBasissPrecision) {
   EXPECT_EQ(plan_of(n, kernel(), tight(20 * GB), Question::one_rule).loo_probes, 0);
 }
 
+TEST(Plan, ARuleThatNeedsTracesTakesTenTimesTheProductsOfOneThatDoesNot) {
+  const auto products = [](Question question) {
+    return plan_of(20000, network("relu:64x2"), {}, question).products;
+  };
+  EXPECT_LT(products(Question::test), products(Question::one_rule));
+  EXPECT_GE(products(Question::one_traced_rule), 5.0 * products(Question::one_rule));
+  EXPECT_LT(products(Question::one_traced_rule), products(Question::every_rule));
+}
+
 TEST(Plan, NeverTakesMoreThanItMay) {
   for (const OperatorSpec& spec : {kernel(), network("relu:64x2"), matrix()})
     for (const double memory : {20 * MB, 60 * MB, 200 * MB, 600 * MB, 2 * GB})
       for (const Index n : {100, 1000, 3000, 10000, 30000})
-        for (const Question question : {Question::test, Question::one_rule, Question::every_rule}) {
+        for (const Question question :
+             {Question::test, Question::one_rule, Question::one_traced_rule, Question::every_rule}) {
           const ComputeOptions compute{.engine = EngineChoice::krylov, .max_memory = memory};
           if (!refusal_of(n, spec, compute, question).empty()) continue;
           EXPECT_LE(plan_of(n, spec, compute, question).memory, 1.0001 * memory)

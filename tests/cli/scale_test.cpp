@@ -208,7 +208,7 @@ TEST_F(Scale, OnlyTheChosenRuleRunsWhereOneIsAskedFor) {
 }
 
 TEST_F(Scale, TheChosenRuleAloneSaysWhatItSaysAmongAll) {
-  for (const char* rule : {"reml-flow", "reml-risk", "gcv", "validation"}) {
+  for (const char* rule : {"reml-flow", "reml-risk", "gcv", "loo", "validation"}) {
     const Words question = with(with({"stop"}, data), with(matrix_free, {"--rule", rule}));
 
     const json all = run_json(folder, question);

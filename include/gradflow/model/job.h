@@ -66,6 +66,10 @@ struct PreparedJob {
 /// prints.
 PreparedJob prepare(const Job& job, Question question);
 
+/// What a job that stops or fits asks: of all rules, or of the chosen one alone. Rule loo needs what is kept
+/// for all of them.
+Question question_of(const Job& job);
+
 /// The same for an operator and observations that the caller has: nothing is read, encoded, merged, chosen or
 /// transformed. The operator's kind is `matrix`, with products_only where no matrix is kept. Throws
 /// InputError for sizes that differ and where memory is too small.

@@ -30,8 +30,12 @@ struct ComputeOptions {
 };
 
 /// What is asked of a run: how many products with H it will take depends on that.
-/// every_eigenvalue: a test that takes the dense engine, whatever the number of rows.
-enum class Question { test, one_rule, every_rule, every_eigenvalue };
+/// one_rule: a rule that needs no trace of a function of the operator (reml-flow, validation);
+/// one_traced_rule: one that does, so that its spectrum has to be probed; every_eigenvalue: a test that takes
+/// the dense engine, whatever the number of rows.
+enum class Question { test, one_rule, one_traced_rule, every_rule, every_eigenvalue };
+/// Whether it asks when to stop, not only whether to train.
+bool asks_for_rules(Question question);
 
 /// How a run will be computed, and what it will cost.
 struct Plan {
