@@ -140,7 +140,7 @@ RemlFit fit_path(const Analysis& analysis, const AnalysisOptions& options, const
 // Where nothing is asked but the flow's own likelihood, the space need not resolve that of ridge.
 bool only_the_flow(const AnalysisOptions& options) {
   return options.engine == Engine::krylov && !options.krylov.all_rules &&
-         options.path.kind == PathKind::flow && options.rule == RuleKind::reml_path;
+         !needs_traces(options.rule, options.path.kind);
 }
 
 // What an engine supplies to the rules.

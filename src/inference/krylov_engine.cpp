@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "base/special_values.h"
+#include "gradflow/base/error.h"
 
 namespace gradflow {
 namespace {

@@ -82,6 +82,10 @@ std::string rule_name(RuleKind kind, PathKind path) {
   throw InternalError("unnamed stopping rule");
 }
 
+bool needs_traces(RuleKind kind, PathKind path) {
+  return kind != RuleKind::reml_path || path != PathKind::flow;
+}
+
 RuleKind parse_rule(const std::string& text, PathKind path) {
   for (const RuleKind kind : all_rules)
     if (text == rule_name(kind, path)) return kind;

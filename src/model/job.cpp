@@ -343,9 +343,7 @@ PreparedJob prepare(const Job& job, std::unique_ptr<TrainingOperator> H, Observa
 Question question_of(const Job& job) {
   const RuleKind rule = job.analysis.rule;
   if (job.all_rules || rule == RuleKind::loo) return Question::every_rule;
-  const bool flow = job.analysis.path.kind == PathKind::flow;
-  const bool without_traces = rule == RuleKind::validation || (rule == RuleKind::reml_path && flow);
-  return without_traces ? Question::one_rule : Question::one_traced_rule;
+  return needs_traces(rule, job.analysis.path.kind) ? Question::one_traced_rule : Question::one_rule;
 }
 
 JobResult run(const Job& job) { return run_prepared(job, prepare(job, question_of(job))); }

@@ -38,8 +38,18 @@ Pool pool_of(const std::vector<Quadrature>& probes) {
   return pool;
 }
 
-// Weights times a polynomial of the scaled node so that the moments come out; empty where one would not be
-// positive or the moments cannot be told apart.
+// Weights times the combination of the functions, given at the nodes, whose integrals come out as wanted;
+// empty where one would not be positive or the integrals cannot be told apart.
+Vector reweighted(const Pool& pool, const Matrix& functions, const Vector& wanted) {
+  const Matrix gram = functions.transpose() * pool.weights.asDiagonal() * functions;
+  const Eigen::FullPivLU<Matrix> solver(gram);
+  if (!solver.isInvertible() || solver.rcond() < 1e-13) return {};
+  const Vector factor = functions * solver.solve(wanted);
+  if (!(factor.minCoeff() > 0.0)) return {};
+  return pool.weights.cwiseProduct(factor);
+}
+
+// Weights times a polynomial of the scaled node so that the moments come out; empty where reweighted() is.
 Vector calibrate(const Pool& pool, const Vector& wanted) {
   const double scale = pool.nodes.maxCoeff();
   const Index degree = wanted.size();
@@ -49,12 +59,7 @@ Vector calibrate(const Pool& pool, const Vector& wanted) {
   powers.col(0).setOnes();
   for (Index p = 1; p < degree; ++p) powers.col(p) = powers.col(p - 1).cwiseProduct(pool.nodes) / scale;
   for (Index p = 0; p < degree; ++p) target(p) = wanted(p) / std::pow(scale, static_cast<double>(p));
-  const Matrix gram = powers.transpose() * pool.weights.asDiagonal() * powers;
-  const Eigen::FullPivLU<Matrix> solver(gram);
-  if (!solver.isInvertible() || solver.rcond() < 1e-13) return {};
-  const Vector factor = powers * solver.solve(target);
-  if (!(factor.minCoeff() > 0.0)) return {};
-  return pool.weights.cwiseProduct(factor);
+  return reweighted(pool, powers, target);
 }
 
 // Chebyshev polynomials of degree 0 to most_degree on [0, scale] at the nodes.
@@ -75,12 +80,8 @@ Vector with_moments_of(const Pool& pool, const Pool& wanted) {
   const Matrix T = chebyshev(pool.nodes, scale);
   const Vector moments = chebyshev(wanted.nodes, scale).transpose() * wanted.weights;
   for (Index degree = most_degree; degree >= 2; --degree) {
-    const auto powers = T.leftCols(degree + 1);
-    const Matrix gram = powers.transpose() * pool.weights.asDiagonal() * powers;
-    const Eigen::FullPivLU<Matrix> solver(gram);
-    if (!solver.isInvertible() || solver.rcond() < 1e-13) continue;
-    const Vector factor = powers * solver.solve(moments.head(degree + 1));
-    if (factor.minCoeff() > 0.0) return pool.weights.cwiseProduct(factor);
+    Vector weights = reweighted(pool, T.leftCols(degree + 1), moments.head(degree + 1));
+    if (weights.size() > 0) return weights;
   }
   return {};
 }

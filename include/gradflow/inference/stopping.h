@@ -28,6 +28,8 @@ inline constexpr std::array<RuleKind, 5> all_rules{RuleKind::reml_risk, RuleKind
 
 /// "reml-risk", "reml-flow" (with the path's name), "gcv", "loo", "validation".
 std::string rule_name(RuleKind kind, PathKind path);
+/// Whether the Krylov engine probes the spectrum for the rule; only the likelihood of the flow does without.
+bool needs_traces(RuleKind kind, PathKind path);
 /// Throws InputError listing the names.
 RuleKind parse_rule(const std::string& text, PathKind path);
 

@@ -30,9 +30,8 @@ struct ComputeOptions {
 };
 
 /// What is asked of a run: how many products with H it will take depends on that.
-/// one_rule: a rule that needs no trace of a function of the operator (reml-flow, validation);
-/// one_traced_rule: one that does, so that its spectrum has to be probed; every_eigenvalue: a test that takes
-/// the dense engine, whatever the number of rows.
+/// one_rule, one_traced_rule: without and with traces of functions of the operator (needs_traces);
+/// every_eigenvalue: a test that takes the dense engine, whatever the number of rows.
 enum class Question { test, one_rule, one_traced_rule, every_rule, every_eigenvalue };
 /// Whether it asks when to stop, not only whether to train.
 bool asks_for_rules(Question question);
