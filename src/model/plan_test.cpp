@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "gradflow/base/error.h"
+#include "gradflow/model/job.h"
 #include "gradflow/model/memory.h"
 
 namespace gradflow {
@@ -201,6 +202,23 @@ TEST(Plan, ARuleThatNeedsTracesTakesTenTimesTheProductsOfOneThatDoesNot) {
   EXPECT_LT(products(Question::test), products(Question::one_rule));
   EXPECT_GE(products(Question::one_traced_rule), 5.0 * products(Question::one_rule));
   EXPECT_LT(products(Question::one_traced_rule), products(Question::every_rule));
+}
+
+TEST(Plan, EveryChosenRuleButTheFlowsLikelihoodIsPlannedWithTraces) {
+  Job job;
+  job.all_rules = false;
+  for (const RuleKind rule : all_rules)
+    for (const PathKind path : {PathKind::flow, PathKind::ridge}) {
+      job.analysis.rule = rule;
+      job.analysis.path.kind = path;
+      const bool likelihood = rule == RuleKind::reml_path && path == PathKind::flow;
+      EXPECT_EQ(question_of(job), likelihood              ? Question::one_rule
+                                  : rule == RuleKind::loo ? Question::every_rule
+                                                          : Question::one_traced_rule)
+          << rule_name(rule, path);
+    }
+  job.all_rules = true;
+  EXPECT_EQ(question_of(job), Question::every_rule);
 }
 
 TEST(Plan, NeverTakesMoreThanItMay) {
