@@ -18,7 +18,7 @@ using bench::Json;
 Json analyse_with(const TrainingOperator& H, const Vector& y, bool all_rules, int repeats) {
   AnalysisOptions options;
   options.engine = Engine::krylov;
-  options.rule = all_rules ? RuleKind::reml_risk : RuleKind::reml_path;
+  if (!all_rules) options.rule = RuleKind::reml_path;
   options.krylov.all_rules = all_rules;
   const Observations observations{y, Vector::Zero(y.size()), Matrix(y.size(), 0), {}, {}};
   Analysis analysis;

@@ -81,8 +81,8 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
     pvalue : {"exact", "satterthwaite"}, default "exact"
     level : float, default 0.95
         Of intervals.
-    rule : str, default None ("reml-risk")
-        "reml-risk", "reml-flow", "gcv", "loo" or "validation". All are computed; this one stops.
+    rule : str, default None ("expected-loo"; "reml-risk" on the other paths)
+        "expected-loo", "reml-risk", "reml-flow", "gcv", "loo" or "validation". All are computed; this one stops.
     path : {"flow", "ridge", "decay", "descent", "implicit"}, default "flow"
     decay_rate, implicit_steps : default None ("auto")
         Of paths "decay" and "implicit".

@@ -30,7 +30,7 @@ def test_a_signal_is_found_and_predicted(friedman):
     assert 0.0 < model.stopping_time_interval_[0] < model.stopping_time_ < model.stopping_time_interval_[1]
     assert model.score(X[250:], y[250:]) > 0.6  # of the possible 0.86
     assert 0.0 < model.noise_variance_ < y.var()
-    assert set(model.rules_) == {"reml-risk", "reml-flow", "gcv", "loo", "validation"}
+    assert set(model.rules_) == {"expected-loo", "reml-risk", "reml-flow", "gcv", "loo", "validation"}
     assert 0.0 < model.effective_dof_ < 250.0
     assert 0.0 < model.signal_share_ < 1.0
 

@@ -43,7 +43,7 @@ Job prepare_job(Invocation& invocation) {
   Job job = make_job(invocation.settings, Purpose::inference);
   RunRecord& record = invocation.record;
   record.seed = job.analysis.seed;
-  record_option(record, "rule", rule_name(job.analysis.rule, job.analysis.path.kind));
+  record_option(record, "rule", rule_name(job.analysis.chosen_rule(), job.analysis.path.kind));
   record_option(record, "level", fmt::format("{:g}", job.analysis.level));
   if (job.operator_spec.kind == OperatorKind::infinite)
     record_option(record, "kernel", job.operator_spec.text());

@@ -213,7 +213,7 @@ AnalysisOptions make_analysis(const Settings& s) {
   options.validation_fraction = open_fraction("--validation-fraction", s.validation_fraction);
   options.seed = whole_number("--seed", s.seed);
   options.path = make_path(s, options);
-  options.rule = s.paper ? RuleKind::reml_path : RuleKind::reml_risk;
+  if (s.paper) options.rule = RuleKind::reml_path;
   if (!s.rule.empty()) options.rule = parse_rule(s.rule, options.path.kind);
   return options;
 }

@@ -131,9 +131,11 @@ void add_test_options(CLI::App& command, Settings& s) {
 }
 
 void add_stopping_options(CLI::App& command, Settings& s) {
-  text_option(command, "--rule", s.rule,
-              "Stopping rule: reml-risk (default), reml-flow, gcv, loo or validation", inference_group,
-              "NAME");
+  text_option(
+      command, "--rule", s.rule,
+      "Stopping rule: expected-loo (default), reml-risk (default on the other paths), reml-flow, gcv, loo "
+      "or validation",
+      inference_group, "NAME");
   text_option(command, "--path", s.path, "Training path: flow, ridge, decay, descent or implicit",
               inference_group, "NAME");
   text_option(command, "--decay-rate", s.decay_rate,

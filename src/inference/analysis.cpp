@@ -140,7 +140,7 @@ RemlFit fit_path(const Analysis& analysis, const AnalysisOptions& options, const
 // Where nothing is asked but the flow's own likelihood, the space need not resolve that of ridge.
 bool only_the_flow(const AnalysisOptions& options) {
   return options.engine == Engine::krylov && !options.krylov.all_rules &&
-         !needs_traces(options.rule, options.path.kind);
+         !needs_traces(options.chosen_rule(), options.path.kind);
 }
 
 // What an engine supplies to the rules.
@@ -150,22 +150,24 @@ struct Foundation {
 };
 
 bool asked_for(const AnalysisOptions& options, RuleKind kind) {
-  return options.engine == Engine::dense || options.krylov.all_rules || kind == options.rule;
+  return options.engine == Engine::dense || options.krylov.all_rules || kind == options.chosen_rule();
 }
 
 struct RuleOptions {
-  StoppingOptions stopping, validation;
+  StoppingOptions stopping, unbounded;  // the second: not by what the space resolves
 };
 
 void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOneOut* loo,
                const RuleOptions& each, const AnalysisOptions& options, StageClock& clock) {
   using Rule = std::function<StoppingRule()>;
   const StoppingOptions& stopping = each.stopping;
-  const std::array<Rule, 5> rules{[&] { return stop_by_risk(problem, analysis.ridge, stopping); },
-                                  [&] { return stop_by_reml(problem, analysis.path, stopping); },
-                                  [&] { return stop_by_gcv(problem, stopping); },
-                                  [&] { return stop_by_loo(problem, *loo, stopping); },
-                                  [&] { return stop_by_validation(problem, each.validation); }};
+  const std::array<Rule, 6> rules{
+      [&] { return stop_by_expected_loo(problem, analysis.ridge, each.unbounded); },
+      [&] { return stop_by_risk(problem, analysis.ridge, stopping); },
+      [&] { return stop_by_reml(problem, analysis.path, stopping); },
+      [&] { return stop_by_gcv(problem, stopping); },
+      [&] { return stop_by_loo(problem, *loo, stopping); },
+      [&] { return stop_by_validation(problem, each.unbounded); }};
   const RemlFit& likelihood = only_the_flow(options) ? analysis.flow : analysis.ridge;
   const bool identified = usable(likelihood.outcome);
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -179,7 +181,7 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOn
       if (all_rules[i] == RuleKind::loo && loo == nullptr)
         rule.reason = "not computed: no probes were kept for it";
       else
-        rule = clock.run(name, 0.7 + 0.05 * static_cast<double>(i), rules[i]);
+        rule = clock.run(name, 0.7 + 0.04 * static_cast<double>(i), rules[i]);
     }
     analysis.rules.push_back(std::move(rule));
   }
@@ -207,7 +209,8 @@ void compare_rules(Analysis& analysis, const LeaveOneOut* loo, const Path& famil
 }
 
 // Standard errors of the times that random probes went into (rule loo has its own).
-void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const StoppingOptions& stopping) {
+void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const RuleOptions& each) {
+  const StoppingOptions& stopping = each.stopping;
   for (StoppingRule& rule : analysis.rules) {
     if (!usable(rule.outcome) || !(rule.time > 0.0) || !std::isfinite(rule.time)) continue;
     const bool flow = stopping.path.kind == PathKind::flow;
@@ -218,6 +221,8 @@ void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const S
       if (rule.kind == RuleKind::gcv) return std::log(gcv_minimiser(data, stopping));
       if (rule.kind == RuleKind::reml_path)
         return std::log(fit_reml(data, stopping.path, stopping.reml).path.time);
+      if (rule.kind == RuleKind::expected_loo)
+        return std::log(expected_loo_time(data, analysis.ridge, each.unbounded));
       return std::log(
           risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}, stopping.reml), stopping));
     });
@@ -260,7 +265,8 @@ void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
         analysis.spectrum.clipped, analysis.spectrum.most_negative, analysis.spectrum.values.maxCoeff()));
   if (analysis.ridge.outcome == Outcome::on_boundary)
     analysis.warnings.push_back("noise variance: " + analysis.ridge.reason);
-  if (analysis.rule().outcome == Outcome::on_boundary && analysis.rule().kind != RuleKind::reml_risk)
+  if (analysis.rule().outcome == Outcome::on_boundary && analysis.rule().kind != RuleKind::reml_risk &&
+      analysis.rule().kind != RuleKind::expected_loo)
     analysis.warnings.push_back(analysis.rule().name + ": " + analysis.rule().reason);
   if (!analysis.krylov) return;
   const KrylovReport& krylov = *analysis.krylov;
@@ -307,7 +313,7 @@ Foundation explore(Analysis& analysis, const Whitened& whitened, const PureError
   });
   analysis.data = foundation.engine->data();
   analysis.krylov = foundation.engine->report();
-  const bool with_loo = !flow_only && (options.krylov.all_rules || options.rule == RuleKind::loo) &&
+  const bool with_loo = !flow_only && (options.krylov.all_rules || options.chosen_rule() == RuleKind::loo) &&
                         options.krylov.loo_probes > 0;
   if (with_loo && (foundation.engine->covered() || !foundation.engine->kept().empty()))
     foundation.loo = std::make_unique<ProbedLeaveOneOut>(*foundation.engine);
@@ -416,19 +422,21 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
     analysis.path = fit_path(analysis, options, reml);
   });
   if (usable(analysis.path.outcome)) stopping.path = analysis.path.path;
-  // Validation has a Krylov space of its own: what the response's resolves is no bound for it.
-  StoppingOptions validation = stopping;
-  validation.reml.largest_shrinkage = options.largest_shrinkage;
+  // Validation has a Krylov space of its own: what the response's resolves is no bound for it. An average has
+  // little weight beyond, and would be biased by what is cut off.
+  StoppingOptions unbounded = stopping;
+  unbounded.reml.largest_shrinkage = options.largest_shrinkage;
   const StoppingProblem problem{whitened.H(), analysis.fixed, whitened.response(), analysis.data,
                                 observations.weights};
   for (std::size_t i = 0; i < all_rules.size(); ++i)
-    if (all_rules[i] == options.rule) analysis.chosen = i;
-  run_rules(analysis, problem, foundation.loo.get(), {stopping, validation}, options, clock);
+    if (all_rules[i] == options.chosen_rule()) analysis.chosen = i;
+  const RuleOptions each{stopping, unbounded};
+  run_rules(analysis, problem, foundation.loo.get(), each, options, clock);
   compare_rules(analysis, foundation.loo.get(), stopping.path, options, reml.largest_shrinkage,
                 whitened.factor());
   clock.run("fit", 0.95, [&] { fit_chosen(analysis, problem, stopping, engine); });
   if (engine != nullptr)
-    clock.run("standard errors", 0.97, [&] { add_standard_errors(analysis, *engine, stopping); });
+    clock.run("standard errors", 0.97, [&] { add_standard_errors(analysis, *engine, each); });
   else
     decorrelate(analysis);
   if (options.diagnostics && engine == nullptr)

@@ -188,7 +188,11 @@ KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need)
   const StoppingOptions stopping{
       .path = options_.path,
       .reml = {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage}};
-  const double t = risk_time(data, ridge, stopping);
+  const StoppingOptions unbounded{
+      .path = options_.path,
+      .reml = {.level = options_.level, .largest_shrinkage = options_.largest_shrinkage}};
+  const double t = options_.chosen_rule() == RuleKind::reml_risk ? risk_time(data, ridge, stopping)
+                                                                 : expected_loo_time(data, ridge, unbounded);
   // The width of the interval: that of ridge's stands for it.
   const double centre = risk_minimiser(data, options_.path, ridge.path.time);
   const double low = risk_minimiser(data, options_.path, ridge.interval.lower);

@@ -38,22 +38,6 @@ double gcv(const SpectralData& data, const Path& path) {
   return data.count() * residual / (left * left);
 }
 
-// Below a percent of N of residual degrees of freedom, tr phi, a criterion that divides by them is 0/0,
-// decided by the eigenvalues that are nearest to rounding; known from probes, they have no small relative
-// error there either.
-double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& options) {
-  const double bound = largest_time(data, options.path, options.reml.largest_shrinkage);
-  const auto left = [&](double time) { return data.count() - data.effective_dof(options.path.at(time)); };
-  const double least = 0.01 * data.count();
-  if (left(bound) >= least) return bound;
-  double low = std::log(bound / options.reml.largest_shrinkage), high = std::log(bound);
-  for (int halving = 0; halving < 30; ++halving) {
-    const double middle = 0.5 * (low + high);
-    (left(std::exp(middle)) >= least ? low : high) = middle;
-  }
-  return std::exp(low);
-}
-
 TimeGrid search_grid(double bound, const StoppingOptions& options, int points) {
   return log_grid(bound / options.reml.largest_shrinkage * 1e-4, bound, points);
 }
@@ -73,6 +57,7 @@ void finish(StoppingRule& rule, const Minimum& minimum, const SpectralData& data
 
 std::string rule_name(RuleKind kind, PathKind path) {
   switch (kind) {
+    case RuleKind::expected_loo: return "expected-loo";
     case RuleKind::reml_risk: return "reml-risk";
     case RuleKind::reml_path: return fmt::format("reml-{}", to_string(path));
     case RuleKind::gcv: return "gcv";
@@ -82,6 +67,23 @@ std::string rule_name(RuleKind kind, PathKind path) {
   throw InternalError("unnamed stopping rule");
 }
 
+double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& options) {
+  const double bound = largest_time(data, options.path, options.reml.largest_shrinkage);
+  const auto left = [&](double time) { return data.count() - data.effective_dof(options.path.at(time)); };
+  const double least = 0.01 * data.count();
+  if (left(bound) >= least) return bound;
+  double low = std::log(bound / options.reml.largest_shrinkage), high = std::log(bound);
+  for (int halving = 0; halving < 30; ++halving) {
+    const double middle = 0.5 * (low + high);
+    (left(std::exp(middle)) >= least ? low : high) = middle;
+  }
+  return std::exp(low);
+}
+
+RuleKind default_rule(PathKind path) {
+  return path == PathKind::flow ? RuleKind::expected_loo : RuleKind::reml_risk;
+}
+
 bool needs_traces(RuleKind kind, PathKind path) {
   return kind != RuleKind::reml_path || path != PathKind::flow;
 }
@@ -89,9 +91,9 @@ bool needs_traces(RuleKind kind, PathKind path) {
 RuleKind parse_rule(const std::string& text, PathKind path) {
   for (const RuleKind kind : all_rules)
     if (text == rule_name(kind, path)) return kind;
-  throw InputError(
-      fmt::format("rule '{}' is not known on path '{}': must be reml-risk, {}, gcv, loo or validation", text,
-                  to_string(path), rule_name(RuleKind::reml_path, path)));
+  throw InputError(fmt::format(
+      "rule '{}' is not known on path '{}': must be expected-loo, reml-risk, {}, gcv, loo or validation",
+      text, to_string(path), rule_name(RuleKind::reml_path, path)));
 }
 
 double expected_risk(const SpectralData& data, const Path& path, const Vector& prior) {

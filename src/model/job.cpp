@@ -104,14 +104,14 @@ std::string fingerprint_of(const PreparedJob& prepared, const AnalysisOptions& o
     print.add(values.data(), static_cast<std::size_t>(values.size()));
   };
   const KrylovOptions& krylov = options.krylov;
-  const std::string text =
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", version,
-                  prepared.H->description(), static_cast<int>(prepared.plan.form),
-                  static_cast<int>(prepared.plan.storage), static_cast<int>(prepared.plan.precision),
-                  krylov.max_steps, krylov.time_tolerance, krylov.fit_tolerance,
-                  static_cast<int>(krylov.basis), krylov.all_rules, krylov.probes, krylov.max_probes,
-                  krylov.loo_probes, static_cast<int>(options.rule), static_cast<int>(options.path.kind),
-                  options.seed, options.level, options.paper, options.validation_fraction);
+  const std::string text = fmt::format(
+      "{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", version, prepared.H->description(),
+      static_cast<int>(prepared.plan.form), static_cast<int>(prepared.plan.storage),
+      static_cast<int>(prepared.plan.precision), krylov.max_steps, krylov.time_tolerance,
+      krylov.fit_tolerance, static_cast<int>(krylov.basis), krylov.all_rules, krylov.probes,
+      krylov.max_probes, krylov.loo_probes, static_cast<int>(options.chosen_rule()),
+      static_cast<int>(options.path.kind), options.seed, options.level, options.paper,
+      options.validation_fraction);
   print.add(text);
   numbers(prepared.observations.y);
   numbers(prepared.observations.f0);
@@ -341,7 +341,7 @@ PreparedJob prepare(const Job& job, std::unique_ptr<TrainingOperator> H, Observa
 }
 
 Question question_of(const Job& job) {
-  const RuleKind rule = job.analysis.rule;
+  const RuleKind rule = job.analysis.chosen_rule();
   if (job.all_rules || rule == RuleKind::loo) return Question::every_rule;
   return needs_traces(rule, job.analysis.path.kind) ? Question::one_traced_rule : Question::one_rule;
 }

@@ -126,6 +126,40 @@ RemlOptions reml_options(const Job& job, const Analysis& analysis) {
                                               : job.analysis.largest_shrinkage};
 }
 
+namespace {
+
+// Expected error of a new response: what reml-risk minimises, where it stops; otherwise what expected-loo
+// does.
+class ExpectedError {
+ public:
+  ExpectedError(const Job& job, const Analysis& analysis, const TwoComponentFit& fit) : data_(analysis.data) {
+    if (analysis.rule().kind == RuleKind::reml_risk) {
+      if (usable(fit.outcome)) prior_ = fit.prior(data_.values);
+      noise_variance_ = fit.noise_variance;
+      in_sample_ = true;
+      return;
+    }
+    const AveragedSignal signal = average_signal(data_, analysis.ridge, reml_options(job, analysis));
+    if (usable(signal.outcome)) prior_ = signal.prior(data_.values);
+    noise_variance_ = signal.noise_variance;
+  }
+
+  double rmse(const Path& path) const {
+    if (prior_.size() == 0 || !prior_.allFinite()) return not_a_number;
+    const double over_noise = in_sample_ ? 1.0 + expected_risk(data_, path, prior_) / data_.count()
+                                         : expected_loo(data_, path, prior_);
+    return std::sqrt(noise_variance_ * over_noise);
+  }
+
+ private:
+  const SpectralData& data_;
+  Vector prior_;
+  double noise_variance_ = not_a_number;
+  bool in_sample_ = false;
+};
+
+}  // namespace
+
 TrainingCurves training_curves(const Job& job, const JobResult& result, const TwoComponentFit& fit) {
   const Analysis& analysis = result.analysis;
   const Path& family = analysis.chosen_path;
@@ -136,19 +170,18 @@ TrainingCurves training_curves(const Job& job, const JobResult& result, const Tw
       time_grid(analysis, largest_time(analysis.data, family, options.largest_shrinkage));
   const auto count = static_cast<Index>(times.size());
   curves.time = Eigen::Map<const Vector>(times.data(), count);
-  curves.expected_rmse = curves.loo_rmse = Vector::Constant(count, not_a_number);
+  curves.loo_rmse = Vector::Constant(count, not_a_number);
+  curves.expected_rmse.resize(count);
   curves.training_rmse.resize(count);
   curves.effective_dof.resize(count);
-  const Vector prior = usable(fit.outcome) ? fit.prior(analysis.data.values) : Vector();
+  const ExpectedError expected(job, analysis, fit);
   const double weight = result.prepared.observations.total_weight();
   std::vector<Path> paths;
   for (Index i = 0; i < count; ++i) {
     const Path path = family.at(times[static_cast<std::size_t>(i)]);
     curves.effective_dof(i) = analysis.data.effective_dof(path);
     curves.training_rmse(i) = training_rmse(analysis, path, weight);
-    if (prior.size() > 0 && prior.allFinite())
-      curves.expected_rmse(i) = std::sqrt(
-          fit.noise_variance * (1.0 + expected_risk(analysis.data, path, prior) / analysis.data.count()));
+    curves.expected_rmse(i) = expected.rmse(path);
     paths.push_back(ridge_with_dof(analysis.data, curves.effective_dof(i), options));
   }
   if (analysis.krylov || analysis.spectrum.basis.size() == 0) return curves;

@@ -100,7 +100,7 @@ TEST(RunDetail, CurvesPassThroughWhatTheRulesSayOfTheirTimes) {
     ASSERT_EQ(curves.time(at), rule.time) << rule.name;
     EXPECT_NEAR(curves.effective_dof(at), rule.effective_dof, 1e-10) << rule.name;
     EXPECT_NEAR(curves.loo_rmse(at), rule.loo_rmse, 1e-10) << rule.name;
-    if (rule.kind == RuleKind::reml_risk) {
+    if (rule.kind == RuleKind::expected_loo) {
       EXPECT_NEAR(curves.expected_rmse(at), rule.estimated_rmse, 1e-10);
     }
   }
@@ -113,7 +113,7 @@ TEST(RunDetail, CurvesFallAndRiseAsTrainingMust) {
 
   Index best = 0;
   curves.expected_rmse.minCoeff(&best);
-  EXPECT_EQ(curves.time(best), run.result.analysis.rules.front().time);
+  EXPECT_EQ(curves.time(best), run.result.analysis.rule().time);
   for (Index i = 1; i < curves.time.size(); ++i) {
     EXPECT_LT(curves.training_rmse(i), curves.training_rmse(i - 1));
     EXPECT_GT(curves.effective_dof(i), curves.effective_dof(i - 1));
@@ -128,12 +128,13 @@ TEST(RunDetail, ProfilesCrossTheirThresholdAtTheEndsOfTheInterval) {
   EXPECT_NEAR(detail.profile_threshold, 3.841458820694124, 1e-12);  // chi2_1, 95 %
   ASSERT_EQ(detail.profiles.size(), 2u);
   const LikelihoodProfile& flow = detail.profiles[1];
-  const StoppingRule& rule = run.result.analysis.rules[1];
+  const StoppingRule& rule = run.result.analysis.rule(RuleKind::reml_path);
   ASSERT_EQ(flow.name, rule.name);
   for (const double end : {rule.interval.lower, rule.interval.upper})
     EXPECT_NEAR(flow.excess(nearest(flow.time, end)), detail.profile_threshold, 1e-5);
   const LikelihoodProfile& risk = detail.profiles[0];
-  const Interval interval = run.result.analysis.rules[0].interval;
+  const Interval interval = run.result.analysis.rule(RuleKind::reml_risk).interval;
+  ASSERT_EQ(risk.name, run.result.analysis.rule(RuleKind::reml_risk).name);
   for (Index i = 0; i < risk.time.size(); ++i)
     EXPECT_EQ(risk.excess(i) <= detail.profile_threshold,
               risk.time(i) >= interval.lower && risk.time(i) <= interval.upper)

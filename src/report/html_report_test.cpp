@@ -280,24 +280,24 @@ TEST(Verdict, SaysWhetherWhenAndWhatTheRulesMean) {
   EXPECT_THAT(agreed.test, HasSubstr("Training is warranted"));
   EXPECT_THAT(agreed.test, HasSubstr("3.2 \u00d7 10\u207b\u00b9\u00b2"));
   EXPECT_EQ(agreed.stop,
-            "Stop gradient flow at t = 11, after 1,100 full-batch steps at learning rate 0.1 (95 % interval "
+            "Stop gradient flow at t = 12, after 1,200 full-batch steps at learning rate 0.1 (95 % interval "
             "8 to 20); "
-            "the 5 rules agree within a factor of 1.4, so the time is well determined.");
+            "the 6 rules agree within a factor of 1.5, so the time is well determined.");
 
   json["rules"]["gcv"]["time"] = 1e4;
   EXPECT_THAT(verdict(json).stop, HasSubstr("look for copied rows"));
   for (auto& rule : json["rules"]) rule["loo_rmse"] = 2.0;
   EXPECT_THAT(verdict(json).stop, HasSubstr("the choice matters little"));
   json["rules"]["gcv"]["time"] = 0.0;
-  EXPECT_THAT(verdict(json).stop, HasSubstr("disagree on whether to train at all (1 of 5 would not)"));
+  EXPECT_THAT(verdict(json).stop, HasSubstr("disagree on whether to train at all (1 of 6 would not)"));
   json["test"]["p_value"] = 0.3;
   EXPECT_THAT(verdict(json).test, HasSubstr("not shown to be warranted"));
   EXPECT_THAT(verdict(json).stop,
-              HasSubstr("Should it be trained all the same, stop gradient flow at t = 11"));
+              HasSubstr("Should it be trained all the same, stop gradient flow at t = 12"));
   json["rules"]["reml-risk"]["time"] = json["rules"]["reml-risk"]["effective_dof"] = 1e-14;
   EXPECT_THAT(verdict(json).stop, HasSubstr("Do not train (rule reml-risk stops at time 1e-14"));
   for (auto& rule : json["rules"]) rule["time"] = 0.0;
-  EXPECT_THAT(verdict(json).stop, HasSubstr("all 5 rules say so"));
+  EXPECT_THAT(verdict(json).stop, HasSubstr("all 6 rules say so"));
   json["rules"]["reml-risk"]["effective_dof"] = 30.0;
   json["rules"]["reml-risk"]["time"] = nullptr;  // how a document writes infinity
   EXPECT_THAT(verdict(json).stop, HasSubstr("Train to convergence"));

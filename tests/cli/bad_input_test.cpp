@@ -246,10 +246,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"SeedNegative", with(stop("good.csv"), {"--seed", "-3"}), 2,
              usage("--seed -3: must be a whole number >= 0", "stop ")},
         Case{"RuleUnknown", with(stop("good.csv"), {"--rule", "aic"}), 2,
-             error("rule 'aic' is not known on path 'flow': must be reml-risk, reml-flow, gcv, loo or "
+             error("rule 'aic' is not known on path 'flow': must be expected-loo, reml-risk, reml-flow, gcv, "
+                   "loo or "
                    "validation")},
         Case{"RuleOfAnotherPath", with(stop("good.csv"), {"--rule", "reml-flow", "--path", "ridge"}), 2,
-             error("rule 'reml-flow' is not known on path 'ridge': must be reml-risk, reml-ridge, gcv, loo "
+             error("rule 'reml-flow' is not known on path 'ridge': must be expected-loo, reml-risk, "
+                   "reml-ridge, gcv, loo "
                    "or validation")},
         Case{"PathUnknown", with(stop("good.csv"), {"--path", "sgd"}), 2,
              error("path 'sgd' is not known: must be flow, ridge, decay, descent or implicit")},

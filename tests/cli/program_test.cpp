@@ -79,10 +79,10 @@ TEST_F(Program, StopReportsTheContractFields) {
 
   for (const char* name : {"p_value", "log10_p_value", "p_value_satterthwaite"})
     EXPECT_TRUE(report["test"][name].is_number());
-  for (const char* rule : {"reml-risk", "reml-flow", "gcv", "loo", "validation"})
+  for (const char* rule : {"expected-loo", "reml-risk", "reml-flow", "gcv", "loo", "validation"})
     EXPECT_TRUE(report["rules"][rule]["time"].is_number()) << rule;
-  EXPECT_EQ(report["chosen"]["rule"], "reml-risk");
-  EXPECT_EQ(report["chosen"]["time"], report["rules"]["reml-risk"]["time"]);
+  EXPECT_EQ(report["chosen"]["rule"], "expected-loo");
+  EXPECT_EQ(report["chosen"]["time"], report["rules"]["expected-loo"]["time"]);
   EXPECT_TRUE(report["noise_variance"].is_number());
   EXPECT_TRUE(report["effective_dof"].is_number());
   EXPECT_EQ(report["n"], 40);

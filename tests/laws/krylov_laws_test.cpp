@@ -25,7 +25,7 @@ struct Case {
   Observations observations;
 };
 
-AnalysisOptions with(Engine engine, RuleKind rule = RuleKind::reml_risk, bool all_rules = true) {
+AnalysisOptions with(Engine engine, RuleKind rule = RuleKind::expected_loo, bool all_rules = true) {
   AnalysisOptions options;
   options.engine = engine;
   options.rule = rule;
@@ -154,7 +154,7 @@ void compare_test(const Analysis& dense, const Analysis& krylov, Deviations& dev
 }
 
 void compare_random_rules(const Analysis& dense, const Analysis& krylov, Deviations& deviations) {
-  for (const RuleKind kind : {RuleKind::reml_risk, RuleKind::gcv}) {
+  for (const RuleKind kind : {RuleKind::expected_loo, RuleKind::reml_risk, RuleKind::gcv}) {
     const StoppingRule &a = rule_of(dense, kind), &b = rule_of(krylov, kind);
     if (a.outcome != Outcome::converged || b.outcome != Outcome::converged) continue;
     const double moved = std::log(b.time / a.time), error = b.log_time_standard_error;

@@ -19,7 +19,7 @@
 namespace gradflow::laws {
 namespace {
 
-AnalysisOptions krylov_options(RuleKind rule = RuleKind::reml_risk, bool all_rules = true) {
+AnalysisOptions krylov_options(RuleKind rule = RuleKind::expected_loo, bool all_rules = true) {
   AnalysisOptions options;
   options.engine = Engine::krylov;
   options.rule = rule;
@@ -52,7 +52,7 @@ void expect_same_bits(const Analysis& one, const Analysis& two) {
 void expect_same_bits_on_one_and_two_threads(const TrainingOperator& H, const Observations& observations) {
   for (const bool all_rules : {true, false}) {
     const AnalysisOptions options =
-        krylov_options(all_rules ? RuleKind::reml_risk : RuleKind::reml_path, all_rules);
+        krylov_options(all_rules ? RuleKind::expected_loo : RuleKind::reml_path, all_rules);
     set_threads(1);
     const Analysis one = analyse(H, observations, options);
     set_threads(2);
@@ -158,8 +158,8 @@ TEST(KrylovSettings, WithoutKeptProbesRuleLooIsNotComputedAndSaysSo) {
   options.krylov.loo_probes = 0;
   const Analysis a = analyse(p.H(), p.observations, options);
 
-  EXPECT_EQ(a.rules[3].outcome, Outcome::not_run);
-  EXPECT_THAT(a.rules[3].reason, testing::HasSubstr("no probes were kept"));
+  EXPECT_EQ(a.rule(RuleKind::loo).outcome, Outcome::not_run);
+  EXPECT_THAT(a.rule(RuleKind::loo).reason, testing::HasSubstr("no probes were kept"));
   EXPECT_TRUE(a.is_usable());
 }
 
@@ -268,7 +268,7 @@ TEST(KrylovCorners, PaperModeAgreesWithTheDenseEngine) {
 TEST(KrylovCorners, EveryPathStopsWhereTheDenseEngineDoes) {
   const Problem p = make_problem(200, 4, 43);
   for (const Path& path : all_paths())
-    for (const RuleKind rule : {RuleKind::reml_risk, RuleKind::reml_path}) {
+    for (const RuleKind rule : {RuleKind::expected_loo, RuleKind::reml_risk, RuleKind::reml_path}) {
       AnalysisOptions dense = dense_options(), krylov = krylov_options(rule);
       dense.path = krylov.path = path;
       dense.rule = rule;

@@ -142,7 +142,7 @@ TEST(Validation, KrylovPathEqualsTheDenseComputationOnTheSameSplit) {
   const Problem p = make_problem(120, 3, 25);
   const DenseOperator H = p.H();
   const Analysis analysis = analyse(H, p.observations, {.seed = 3});
-  const StoppingRule& rule = analysis.rules[4];
+  const StoppingRule& rule = analysis.rule(RuleKind::validation);
   // The documented split: the first 20 % of the seeded permutation are held out.
   const std::vector<Index> order = RandomStream(3, "validation split").permutation(120);
   std::vector<Index> held(order.begin(), order.begin() + 24), train(order.begin() + 24, order.end());

@@ -55,7 +55,9 @@ TEST(Weights, MergedReplicatesSayWhatAllRowsSay) {
   EXPECT_NEAR(merged.ridge.noise_variance, all.ridge.noise_variance, 1e-6 * all.ridge.noise_variance);
   EXPECT_NEAR(merged.rule().time, all.rule().time, 1e-5 * all.rule().time);
   EXPECT_NEAR(merged.effective_dof, all.effective_dof, 1e-5 * all.effective_dof);
-  EXPECT_NEAR(merged.rules[2].time, all.rules[2].time, 1e-3 * all.rules[2].time) << "gcv";
+  EXPECT_NEAR(merged.rule(RuleKind::gcv).time, all.rule(RuleKind::gcv).time,
+              1e-3 * all.rule(RuleKind::gcv).time)
+      << "gcv";
   EXPECT_LT((merged.fit.fitted(r.group) - all.fit.fitted).norm(), 1e-5 * all.fit.fitted.norm());
   EXPECT_LT((merged.fit.beta - all.fit.beta).norm(), 1e-5 * all.fit.beta.norm());
   // At new rows: Theta(x, groups)/40 against Theta(x, all)/n.
@@ -82,7 +84,7 @@ TEST(Weights, KrylovAgreesWithAllRows) {
   EXPECT_NEAR(merged.test.log10_p_value, all.test.log10_p_value,
               4.0 * merged.test.log10_standard_error + 1e-6);
   EXPECT_LT((merged.fit.fitted(r.group) - all.fit.fitted).norm(), 1e-7 * all.fit.fitted.norm());
-  const StoppingRule &risk = merged.rules[0], &exact = all.rules[0];
+  const StoppingRule &risk = merged.rule(), &exact = all.rule();
   EXPECT_NEAR(std::log(risk.time), std::log(exact.time), 4.0 * risk.log_time_standard_error + 1e-6);
 }
 

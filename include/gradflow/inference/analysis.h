@@ -48,7 +48,7 @@ struct AnalysisOptions {
   bool intercept = true;
   bool paper =
       false;  ///< paper-faithful: no fixed effects in the stopping time, f0 as the fixed effect in the test
-  RuleKind rule = RuleKind::reml_risk;
+  std::optional<RuleKind> rule{};          ///< that stops; empty: default_rule() of the path
   Path path{};                             ///< kind and fixed parameters; time is ignored
   bool estimate_second_parameter = false;  ///< d of `decay`, m of `implicit` by REML
   PValueMethod p_value = PValueMethod::exact;
@@ -64,6 +64,7 @@ struct AnalysisOptions {
   /// 2,000 n N flops.
   bool diagnostics = false;
   Progress* progress = nullptr;
+  RuleKind chosen_rule() const { return rule.value_or(default_rule(path.kind)); }
   void check() const;  ///< throws InputError naming the field
   /// Asks of a float32 operator, itself only known to about 1e-6, no more than that: loosens
   /// krylov.time_tolerance to 1e-6, krylov.fit_tolerance to 1e-3 and largest_shrinkage to 1e6, where tighter.
@@ -114,7 +115,7 @@ struct Analysis {
   RemlFit ridge;                    ///< variance components: tau, s2
   RemlFit flow;                     ///< the paper's likelihood
   RemlFit path;                     ///< REML along the chosen path (equal to flow or ridge on those)
-  std::vector<StoppingRule> rules;  ///< all five, in the order of all_rules (not_run: not asked for)
+  std::vector<StoppingRule> rules;  ///< all six, in the order of all_rules (not_run: not asked for)
   std::size_t chosen = 0;           ///< index into rules
   Path chosen_path;                 ///< the path stopped at the chosen time
   double noise_variance =
@@ -135,6 +136,7 @@ struct Analysis {
   std::vector<std::pair<std::string, double>> seconds;  ///< stage, wall time
 
   const StoppingRule& rule() const { return rules[chosen]; }
+  const StoppingRule& rule(RuleKind kind) const { return rules[static_cast<std::size_t>(kind)]; }
   bool is_usable() const { return usable(rules[chosen].outcome); }
 };
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gradflow/inference/averaged_signal.h"
 #include "gradflow/inference/reml.h"
 #include "gradflow/spectrum/projected_spectrum.h"
 
@@ -14,6 +15,9 @@ namespace gradflow {
 
 /// When to stop along a training path.
 ///
+///     expected-loo  minimiser of the leave-one-out error to be expected when the signal's variances are
+///     averaged
+///                 over their posterior (averaged_signal.h); the default on path flow
 ///     reml-risk   minimiser of the expected squared error of the path under two REML components (reml.h)
 ///                 risk(t) = s2 sum_i [ phi_i^2 (tau lambda_i + kappa lambda_i^2) + (1 - phi_i)^2 ];
 ///                 on path `ridge` the REML time itself
@@ -22,11 +26,15 @@ namespace gradflow {
 ///     loo         minimiser of the mean squared leave-one-out residual r_i / (1 - S_ii)
 ///                 (exact for ridge at a fixed operator, approximate on other paths)
 ///     validation  best error on a seeded 20 % of the rows, trained on the others
-enum class RuleKind { reml_risk, reml_path, gcv, loo, validation };
-inline constexpr std::array<RuleKind, 5> all_rules{RuleKind::reml_risk, RuleKind::reml_path, RuleKind::gcv,
-                                                   RuleKind::loo, RuleKind::validation};
+enum class RuleKind { expected_loo, reml_risk, reml_path, gcv, loo, validation };
+inline constexpr std::array<RuleKind, 6> all_rules{RuleKind::expected_loo, RuleKind::reml_risk,
+                                                   RuleKind::reml_path,    RuleKind::gcv,
+                                                   RuleKind::loo,          RuleKind::validation};
 
-/// "reml-risk", "reml-flow" (with the path's name), "gcv", "loo", "validation".
+/// expected_loo on the flow; reml_risk on the other paths.
+RuleKind default_rule(PathKind path);
+
+/// "expected-loo", "reml-risk", "reml-flow" (with the path's name), "gcv", "loo", "validation".
 std::string rule_name(RuleKind kind, PathKind path);
 /// Whether the Krylov engine probes the spectrum for the rule; only the likelihood of the flow does without.
 bool needs_traces(RuleKind kind, PathKind path);
@@ -34,7 +42,7 @@ bool needs_traces(RuleKind kind, PathKind path);
 RuleKind parse_rule(const std::string& text, PathKind path);
 
 struct StoppingRule {
-  RuleKind kind = RuleKind::reml_risk;
+  RuleKind kind = RuleKind::expected_loo;
   std::string name;
   Outcome outcome = Outcome::not_run;
   std::string reason = "not computed";
@@ -87,6 +95,30 @@ double risk_minimiser(const SpectralData& data, const Path& family, const Vector
 double expected_risk(const SpectralData& data, const Path& path, double tau);
 double risk_minimiser(const SpectralData& data, const Path& family, double tau);
 
+/// Bound of the search of a criterion that divides by residual degrees of freedom, tr phi: where a percent of
+/// N is left of them, at most largest_time(). Below, it is 0/0, decided by the eigenvalues that are nearest
+/// to rounding; known from probes, they have no small relative error there either.
+double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& options);
+
+/// What leaving a row out makes of a coordinate, with the divisors of rows replaced by their mean:
+///
+///     G_i = Re sum_k a_k phi_k(lambda_i) / (tr phi_k / N),    phi_k = 1 / (1 + x_i / z_k),   phi = exp(-x)
+///
+/// with exp(-x) = Re sum_k a_k / (1 + x / z_k) to 2e-7 on x >= 0 (six pairs of complex poles). Leave-one-out
+/// residuals of ridge are residuals over divisors, exactly; the flow is a sum of complex ridges, so the same
+/// holds of it term by term. On ridge G = phi / mean phi. On the other paths it is that of the flow of the
+/// operator x(M), held fixed. Costs 60 flops a value.
+Vector leave_one_out_factors(const SpectralData& data, const Path& path);
+
+/// Mean squared leave-one-out residual to be expected over s2 where direction i has signal variance s2
+/// prior_i and noise variance s2: sum_i multiplicity_i G_i^2 (1 + prior_i) / N. Beside expected_risk, a
+/// direction that is fitted for nothing costs what it does at a new point.
+double expected_loo(const SpectralData& data, const Path& path, const Vector& prior);
+
+/// The time of rule expected-loo: the global minimiser of expected_loo under average_signal(); 0 where
+/// `ridge` finds no signal at all.
+double expected_loo_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options);
+
 /// The time of rule reml-risk, from its components or from `ridge`'s fit.
 double risk_time(const SpectralData& data, const TwoComponentFit& fit, const StoppingOptions& options);
 double risk_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options);
@@ -124,6 +156,9 @@ class SpectralLeaveOneOut final : public LeaveOneOut {
 /// where they are more than the bound has.
 Path ridge_with_dof(const SpectralData& data, double effective_dof, const RemlOptions& options);
 
+/// Its interval: quantiles of the posterior distribution of the time that is best under the model.
+StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit& ridge,
+                                  const StoppingOptions& options);
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
                           const StoppingOptions& options);
 StoppingRule stop_by_reml(const StoppingProblem& problem, const RemlFit& fit, const StoppingOptions& options);

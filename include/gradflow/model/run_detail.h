@@ -10,8 +10,9 @@ namespace gradflow {
 
 /// How the fit changes along the chosen path: every member as long as `time`.
 struct TrainingCurves {
-  Vector time;           ///< > 0, ascending; the rules' times and the ends of their intervals are among them
-  Vector expected_rmse;  ///< of a new response: sqrt(s2 (1 + risk(t)/N)), what reml-risk minimises
+  Vector time;  ///< > 0, ascending; the rules' times and the ends of their intervals are among them
+  Vector
+      expected_rmse;  ///< of a new response: what reml-risk minimises where it stops, otherwise expected-loo
   Vector training_rmse;  ///< of the training responses, weighted by row
   Vector loo_rmse;       ///< of ridge with as many effective degrees of freedom, for which it is exact
   Vector effective_dof;

@@ -1,0 +1,250 @@
+#include "gradflow/inference/averaged_signal.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/special_values.h"
+
+namespace gradflow {
+namespace {
+
+constexpr double flow_share = 1.0 / 3.0;  // prior probability
+constexpr double largest_power = 6.0;
+constexpr double least_mean = 1e-8;         // of p over the directions
+constexpr double largest_exponent = 700.0;  // t lambda_1
+constexpr double depth = 13.0;              // log density below the maximum beyond which nothing counts
+constexpr int coarse_scales = 24, fine_scales = 41, enough_scales = 25;
+constexpr int coarse_powers = 9, enough_powers = 6;
+constexpr int most_narrowings = 12;
+
+std::vector<double> grid_over(double low, double high, int points) {
+  std::vector<double> grid(static_cast<std::size_t>(points));
+  for (int i = 0; i < points; ++i)
+    grid[static_cast<std::size_t>(i)] = low + (high - low) * i / (points - 1.0);
+  grid.back() = high;
+  return grid;
+}
+
+// Where the log density is within `depth` of its maximum, and the neighbours.
+struct Range {
+  std::size_t first, last;
+  std::size_t count() const { return last - first + 1; }
+};
+Range range_that_counts(const std::vector<double>& log_density) {
+  const double most = *std::max_element(log_density.begin(), log_density.end());
+  std::size_t first = 0, last = log_density.size() - 1;
+  while (log_density[first] < most - depth) ++first;
+  while (log_density[last] < most - depth) --last;
+  return {first, last};
+}
+
+double trapezoid(std::size_t i, const std::vector<double>& grid) {
+  const double left = i > 0 ? grid[i] - grid[i - 1] : 0.0;
+  const double right = i + 1 < grid.size() ? grid[i + 1] - grid[i] : 0.0;
+  return 0.5 * (left + right);
+}
+
+// The values that a trace sees and those that the response sees: the same from an eigendecomposition, two
+// lists from a Krylov space.
+struct Measures {
+  Eigen::ArrayXd spectrum, multiplicity, response, squares;  // values over lambda_1
+
+  explicit Measures(const SpectralData& data) {
+    const double largest = data.values.maxCoeff();
+    std::vector<Index> counted, seen;
+    for (Index i = 0; i < data.values.size(); ++i) {
+      if (data.multiplicity.size() == 0 || data.multiplicity(i) != 0.0) counted.push_back(i);
+      if (data.z(i) != 0.0) seen.push_back(i);
+    }
+    spectrum = data.values(counted).array() / largest;
+    multiplicity = data.multiplicity.size() == 0 ? Eigen::ArrayXd::Ones(spectrum.size())
+                                                 : Eigen::ArrayXd(data.multiplicity(counted).array());
+    response = data.values(seen).array() / largest;
+    squares = data.z(seen).array().square();
+  }
+};
+
+// One family of models over its log scale, given by its log density (prior, likelihood and, for the flow, the
+// Jacobian from log m) up to a constant common to all.
+class Family {
+ public:
+  Family(const Measures& on, double count, double trace_over_largest, double power, double shrinkage)
+      : on_(on), count_(count), trace_(trace_over_largest), power_(power) {
+    if (power_ > 0.0) {
+      powers_ = on.spectrum.pow(power_);
+      response_powers_ = on.response.pow(power_);
+      mean_ = (on.multiplicity * powers_).sum() / count_;
+      high_ = power_ * std::log(shrinkage);
+    } else {
+      mean_ = trace_ / count_;
+      high_ = std::log(std::min(largest_exponent, shrinkage));
+    }
+    low_ = std::min(std::log(least_mean / mean_), high_ - 1.0);
+  }
+
+  // Models with weight exp(log density - log_total()) times the grid's step, and whether the density still
+  // rises at the largest scale.
+  void integrate() {
+    std::vector<double> grid = grid_over(low_, high_, coarse_scales);
+    for (int narrowing = 0;; ++narrowing) {
+      models_.clear();
+      log_density_.clear();
+      for (const double u : grid) add(u);
+      const Range range = range_that_counts(log_density_);
+      at_bound_ = grid.back() == high_ && range.last + 1 == grid.size() &&
+                  log_density_[range.last] >= log_density_[range.last - 1];
+      if (range.count() >= static_cast<std::size_t>(enough_scales) || narrowing == most_narrowings) break;
+      const std::size_t last = std::min(range.last + 1, grid.size() - 1);
+      grid = grid_over(grid[range.first > 0 ? range.first - 1 : 0], grid[last], fine_scales);
+    }
+    most_ = *std::max_element(log_density_.begin(), log_density_.end());
+    double total = 0.0;
+    for (std::size_t i = 0; i < models_.size(); ++i) {
+      models_[i].weight = trapezoid(i, grid) * std::exp(log_density_[i] - most_);
+      total += models_[i].weight;
+    }
+    for (SignalModel& model : models_) model.weight /= total;
+    log_total_ = most_ + std::log(total);
+  }
+
+  const std::vector<SignalModel>& models() const { return models_; }
+  double log_total() const { return log_total_; }
+  bool at_bound() const { return at_bound_; }
+
+ private:
+  void add(double u) {
+    double log_mean = 0.0, log_jacobian = 0.0, log_determinant = 0.0, squares = 0.0;
+    const double scale = std::exp(u);
+    if (power_ > 0.0) {
+      log_mean = u + std::log(mean_);
+      log_determinant = (on_.multiplicity * (1.0 + scale * powers_).log()).sum();
+      squares = (on_.squares / (1.0 + scale * response_powers_)).sum();
+    } else {
+      // m = mean of exp(t lambda) - 1; d log m / d log t
+      const Eigen::ArrayXd exponent = scale * on_.spectrum;
+      const double m = (on_.multiplicity * exponent.expm1()).sum() / count_;
+      const double slope = (on_.multiplicity * exponent * exponent.exp()).sum() / count_;
+      log_mean = std::log(m);
+      log_jacobian = std::log(slope / m);
+      log_determinant = scale * trace_;
+      squares = (on_.squares * (-scale * on_.response).exp()).sum();
+    }
+    const double noise = squares / count_;
+    const double log_noise_share = log_mean > 0.0 ? -log_mean - std::log1p(std::exp(-log_mean))
+                                                  : -std::log1p(std::exp(log_mean));  // log(1 - h)
+    const double log_prior = log_mean + 1.5 * log_noise_share;
+    log_density_.push_back(log_prior + log_jacobian - 0.5 * (count_ * std::log(noise) + log_determinant));
+    models_.push_back({power_, u, 0.0, noise});
+  }
+
+  const Measures& on_;
+  double count_, trace_, power_;
+  Eigen::ArrayXd powers_, response_powers_;
+  double mean_ = 0.0, low_ = 0.0, high_ = 0.0, most_ = 0.0, log_total_ = 0.0;
+  bool at_bound_ = false;
+  std::vector<SignalModel> models_;
+  std::vector<double> log_density_;
+};
+
+// Simpson's rule for an odd number of points, here where a density ends with the grid.
+double simpson(std::size_t i, const std::vector<double>& grid) {
+  const double third = (grid[1] - grid[0]) / 3.0;
+  if (i == 0 || i + 1 == grid.size()) return third;
+  return (i % 2 == 1 ? 4.0 : 2.0) * third;
+}
+
+// The powers, on a grid in log a that is narrowed likewise; each with its log weight.
+struct WeightedFamily {
+  Family family;
+  double log_weight;
+};
+template <typename Make>
+std::vector<WeightedFamily> over_powers(const Make& make) {
+  const double all = std::log(largest_power);
+  std::vector<double> grid = grid_over(0.0, all, coarse_powers), log_density;
+  std::vector<WeightedFamily> families;
+  for (int narrowing = 0;; ++narrowing) {
+    families.clear();
+    log_density.clear();
+    for (const double log_power : grid) {
+      families.push_back({make(std::exp(log_power)), 0.0});
+      log_density.push_back(families.back().family.log_total());
+    }
+    const Range range = range_that_counts(log_density);
+    if (range.count() >= static_cast<std::size_t>(enough_powers) || narrowing == most_narrowings) break;
+    const std::size_t last = std::min(range.last + 1, grid.size() - 1);
+    grid = grid_over(grid[range.first > 0 ? range.first - 1 : 0], grid[last], coarse_powers);
+  }
+  for (std::size_t i = 0; i < families.size(); ++i)
+    families[i].log_weight = log_density[i] + std::log(simpson(i, grid) / all * (1.0 - flow_share));
+  return families;
+}
+
+// exp(log_scale) (lambda / lambda_1)^a, without overflow.
+Vector power_prior(double power, double log_scale, const Vector& lambda, double largest) {
+  return (lambda.array() > 0.0)
+      .select((log_scale + power * (lambda.array() / largest).max(1e-300).log()).exp(), 0.0);
+}
+
+}  // namespace
+
+Vector SignalModel::prior(const Vector& lambda, double largest) const {
+  if (power > 0.0) return power_prior(power, log_scale, lambda, largest);
+  return (std::exp(log_scale) / largest * lambda.array()).expm1();
+}
+
+Vector AveragedSignal::prior(const Vector& lambda) const {
+  Vector sum = Vector::Zero(lambda.size());
+  for (std::size_t i = 0; i < models.size();) {
+    const SignalModel& model = models[i];
+    if (model.power == 0.0) {
+      sum += model.weight * model.noise_variance * model.prior(lambda, largest);
+      ++i;
+      continue;
+    }
+    // Models of one power differ by a factor.
+    double factor = 0.0;
+    for (; i < models.size() && models[i].power == model.power; ++i)
+      factor += models[i].weight * models[i].noise_variance * std::exp(models[i].log_scale - model.log_scale);
+    sum += factor * model.prior(lambda, largest);
+  }
+  return sum / noise_variance;
+}
+
+AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge, const RemlOptions& options) {
+  AveragedSignal signal;
+  signal.outcome = ridge.outcome;
+  if (!usable(ridge.outcome)) return signal;
+  signal.largest = data.values.maxCoeff();
+  const Measures on(data);
+  const auto family = [&](double power) {
+    Family made(on, data.count(), data.trace_of_M() / signal.largest, power, options.largest_shrinkage);
+    made.integrate();
+    return made;
+  };
+  std::vector<WeightedFamily> families = over_powers(family);
+  families.push_back({family(0.0), 0.0});
+  families.back().log_weight = families.back().family.log_total() + std::log(flow_share);
+  const auto heaviest = std::max_element(families.begin(), families.end(), [](const auto& a, const auto& b) {
+    return a.log_weight < b.log_weight;
+  });
+  double total = 0.0;
+  for (WeightedFamily& each : families) total += std::exp(each.log_weight - heaviest->log_weight);
+  signal.noise_variance = signal.power = signal.flow_probability = 0.0;
+  for (const WeightedFamily& each : families) {
+    const double weight = std::exp(each.log_weight - heaviest->log_weight) / total;
+    if (!(weight > 0.0)) continue;
+    for (SignalModel model : each.family.models()) {
+      model.weight *= weight;
+      signal.noise_variance += model.weight * model.noise_variance;
+      signal.power += model.weight * model.power;
+      if (model.power == 0.0) signal.flow_probability += model.weight;
+      signal.models.push_back(model);
+    }
+  }
+  signal.power /= 1.0 - signal.flow_probability;
+  signal.outcome = heaviest->family.at_bound() ? Outcome::on_boundary : Outcome::converged;
+  return signal;
+}
+
+}  // namespace gradflow
