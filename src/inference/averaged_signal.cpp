@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/special_values.h"
 
@@ -16,6 +17,7 @@ constexpr double depth = 13.0;              // log density below the maximum bey
 constexpr int coarse_scales = 24, fine_scales = 41, enough_scales = 25;
 constexpr int coarse_powers = 9, enough_powers = 6;
 constexpr int most_narrowings = 12;
+constexpr double negligible_weight = 1e-7;  // posterior, of one model
 
 std::vector<double> grid_over(double low, double high, int points) {
   std::vector<double> grid(static_cast<std::size_t>(points));
@@ -229,18 +231,23 @@ AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge, co
     return a.log_weight < b.log_weight;
   });
   double total = 0.0;
-  for (WeightedFamily& each : families) total += std::exp(each.log_weight - heaviest->log_weight);
-  signal.noise_variance = signal.power = signal.flow_probability = 0.0;
+  for (const WeightedFamily& each : families) total += std::exp(each.log_weight - heaviest->log_weight);
   for (const WeightedFamily& each : families) {
     const double weight = std::exp(each.log_weight - heaviest->log_weight) / total;
-    if (!(weight > 0.0)) continue;
     for (SignalModel model : each.family.models()) {
       model.weight *= weight;
-      signal.noise_variance += model.weight * model.noise_variance;
-      signal.power += model.weight * model.power;
-      if (model.power == 0.0) signal.flow_probability += model.weight;
-      signal.models.push_back(model);
+      if (model.weight > negligible_weight) signal.models.push_back(model);
     }
+  }
+  const double kept =
+      std::accumulate(signal.models.begin(), signal.models.end(), 0.0,
+                      [](double sum, const SignalModel& model) { return sum + model.weight; });
+  signal.noise_variance = signal.power = signal.flow_probability = 0.0;
+  for (SignalModel& model : signal.models) {
+    model.weight /= kept;
+    signal.noise_variance += model.weight * model.noise_variance;
+    signal.power += model.weight * model.power;
+    if (model.power == 0.0) signal.flow_probability += model.weight;
   }
   signal.power /= 1.0 - signal.flow_probability;
   signal.outcome = heaviest->family.at_bound() ? Outcome::on_boundary : Outcome::converged;

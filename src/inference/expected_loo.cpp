@@ -1,3 +1,5 @@
+#include "gradflow/inference/expected_loo.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -5,6 +7,7 @@
 #include <utility>
 
 #include "base/special_values.h"
+#include "gradflow/base/linear_algebra.h"
 #include "gradflow/inference/stopping.h"
 #include "inference/search.h"
 
@@ -41,51 +44,42 @@ std::array<Pole, pairs> poles_of_exponential() {
   return poles;
 }
 
-Vector counts_of(const SpectralData& data) {
-  return data.multiplicity.size() == 0 ? Vector(Vector::Ones(data.values.size())) : data.multiplicity;
+// A spectrum that a trace sees, and where functions of it are wanted.
+struct Places {
+  const Vector &values, &multiplicity, &wanted;
+  double count;
+};
+
+double mean(const Places& at, const Eigen::ArrayXd& f) {
+  return (at.multiplicity.array() * f).sum() / at.count;
 }
 
-// The values that a trace sees.
-struct Counted {
-  Vector values, multiplicity;
-  double count;
-
-  explicit Counted(const SpectralData& data) : count(data.count()) {
-    const Vector counts = counts_of(data);
-    std::vector<Index> used;
-    for (Index i = 0; i < counts.size(); ++i)
-      if (counts(i) != 0.0) used.push_back(i);
-    values = data.values(used);
-    multiplicity = counts(used);
+// 1 / (1 + x / z)
+struct Resolvent {
+  Eigen::ArrayXd real, imaginary;
+  Resolvent(const Eigen::ArrayXd& x, std::complex<double> inverse) {
+    const Eigen::ArrayXd above = 1.0 + x * inverse.real(), beside = x * inverse.imag();
+    const Eigen::ArrayXd size = (above.square() + beside.square()).inverse();
+    real = above * size;
+    imaginary = -beside * size;
   }
 };
 
-// G at each value.
-Eigen::ArrayXd factors(const Counted& on, const Path& path) {
+// G where it is wanted.
+Vector factors_at(const Places& at, const Path& path) {
   const bool resolvent =
       path.kind == PathKind::ridge || (path.kind == PathKind::implicit && path.iterations == 1);
-  if (resolvent) {
-    const Eigen::ArrayXd phi = path.phi(on.values).array();
-    return phi * (on.count / (on.multiplicity.array() * phi).sum());
-  }
+  if (resolvent) return path.phi(at.wanted) / mean(at, path.phi(at.values).array());
   static const std::array<Pole, pairs> poles = poles_of_exponential();
-  const Eigen::ArrayXd x = -path.log_phi(on.values).array();
-  Eigen::ArrayXd sum = Eigen::ArrayXd::Zero(x.size());
+  const Eigen::ArrayXd x = -path.log_phi(at.values).array(), x_wanted = -path.log_phi(at.wanted).array();
+  Eigen::ArrayXd sum = Eigen::ArrayXd::Zero(x_wanted.size());
   for (const Pole& pole : poles) {
-    // phi_k = 1 / (1 + x / z_k), its mean over the directions, and the real part of a_k phi_k / mean
-    const Eigen::ArrayXd real = 1.0 + x * pole.inverse.real(), imaginary = x * pole.inverse.imag();
-    const Eigen::ArrayXd size = (real.square() + imaginary.square()).inverse();
-    const Eigen::ArrayXd phi_real = real * size, phi_imaginary = -imaginary * size;
-    const std::complex<double> mean((on.multiplicity.array() * phi_real).sum() / on.count,
-                                    (on.multiplicity.array() * phi_imaginary).sum() / on.count);
-    const std::complex<double> factor = pole.a / mean;
-    sum += factor.real() * phi_real - factor.imag() * phi_imaginary;
+    const Resolvent counted(x, pole.inverse), wanted(x_wanted, pole.inverse);
+    const std::complex<double> factor =
+        pole.a / std::complex<double>(mean(at, counted.real), mean(at, counted.imaginary));
+    sum += factor.real() * wanted.real - factor.imag() * wanted.imaginary;
   }
   return sum;
-}
-
-double criterion(const Counted& on, const Path& path, const Eigen::ArrayXd& variances) {
-  return (on.multiplicity.array() * variances * factors(on, path).square()).sum() / on.count;
 }
 
 // Times between which the least is sought. On the flow a direction is best at log(1 + prior)/lambda in
@@ -93,34 +87,30 @@ double criterion(const Counted& on, const Path& path, const Eigen::ArrayXd& vari
 struct TimeRange {
   double low, high;
 };
-TimeRange range_of(const SpectralData& data, const Counted& on, const Vector& prior,
-                   const StoppingOptions& options) {
+TimeRange range_of(const SpectralData& data, const AveragedSignal& signal, const StoppingOptions& options) {
   // From eigenvectors small divisors are exact.
   const double high = data.multiplicity.size() == 0
                           ? largest_time(data, options.path, options.reml.largest_shrinkage)
                           : largest_time_for_ratios(data, options);
   double low = high;
   const double unit = options.path.kind == PathKind::descent ? options.path.learning_rate : 1.0;
-  for (Index i = 0; i < on.values.size(); ++i)
-    if (on.values(i) > 0.0 && prior(i) > 0.0)
-      low = std::min(low, std::log1p(prior(i)) / (unit * on.values(i)));
+  const Vector prior = signal.prior(data.values);
+  for (Index i = 0; i < data.values.size(); ++i)
+    if (data.values(i) > 0.0 && prior(i) > 0.0)
+      low = std::min(low, std::log1p(prior(i)) / (unit * data.values(i)));
   low = std::max(0.01 * low, smallest_share * high);
   if (options.path.kind == PathKind::descent) low = std::max(1.0, low);
   return {std::min(low, 0.5 * high), high};
 }
 
-Minimum minimise(const SpectralData& data, const Counted& on, const Vector& prior,
-                 const StoppingOptions& options) {
-  const TimeRange range = range_of(data, on, prior, options);
-  const Eigen::ArrayXd variances = 1.0 + prior.array();
-  const auto expected = [&](double time) { return criterion(on, options.path.at(time), variances); };
-  return minimise_over_time(expected, log_grid(range.low, range.high, grid_points),
-                            options.path.kind == PathKind::descent);
+Minimum minimise(const ExpectedLoo& expected, const TimeRange& range, const Path& family) {
+  return minimise_over_time([&](double time) { return expected(family.at(time)); },
+                            log_grid(range.low, range.high, grid_points), family.kind == PathKind::descent);
 }
 
 // Where the least of the values lies on the grid, by the parabola through it and its neighbours in log time:
 // 0 before the first, infinity behind the last.
-double least_between(const TimeGrid& grid, const Vector& values) {
+double least_between(const std::vector<double>& grid, Eigen::Ref<const Vector> values) {
   Index least = 0;
   values.minCoeff(&least);
   if (least == 0) return 0.0;
@@ -152,32 +142,16 @@ double quantile_of(const std::vector<WeightedTime>& sorted, double probability) 
 }
 
 // The time that is best under each model, by its posterior weight: the quantiles of that distribution.
-Interval interval_of(const SpectralData& data, const Counted& on, const AveragedSignal& signal,
+Interval interval_of(const ExpectedLoo& expected, const AveragedSignal& signal, const TimeRange& range,
                      const StoppingOptions& options, double best) {
-  const Path& family = options.path;
   const double level = options.reml.level;
-  const TimeRange range = range_of(data, on, signal.prior(on.values), options);
-  const TimeGrid grid = log_grid(0.1 * range.low, range.high, interval_points);
-  Matrix squares(on.values.size(), interval_points);
-  for (int t = 0; t < interval_points; ++t)
-    squares.col(t) =
-        on.multiplicity.array() * factors(on, family.at(grid[static_cast<std::size_t>(t)])).square();
-  const Vector noise = squares.colwise().sum().transpose();
+  const std::vector<double> at =
+      expected.best_times(log_grid(0.1 * range.low, range.high, interval_points), options.path);
   std::vector<WeightedTime> times;
-  Vector part;  // the signal's, of the first model of each power
-  const SignalModel* first = nullptr;
-  for (const SignalModel& model : signal.models) {
-    if (first == nullptr || model.power == 0.0 || model.power != first->power) {
-      first = &model;
-      part = squares.transpose() * model.prior(on.values, signal.largest);
-    }
-    // Models of one power differ by a factor.
-    const double factor = std::exp(model.power == 0.0 ? 0.0 : model.log_scale - first->log_scale);
-    times.push_back({least_between(grid, noise + factor * part), model.weight});
-  }
+  for (std::size_t c = 0; c < at.size(); ++c) times.push_back({at[c], signal.models[c].weight});
   std::sort(times.begin(), times.end(), [](const auto& a, const auto& b) { return a.time < b.time; });
   Interval interval{quantile_of(times, 0.5 * (1.0 - level)), quantile_of(times, 0.5 * (1.0 + level)), level};
-  if (family.kind == PathKind::descent)
+  if (options.path.kind == PathKind::descent)
     interval = {std::floor(interval.lower), std::ceil(interval.upper), level};
   return {std::min(best, interval.lower), std::max(best, interval.upper), level};
 }
@@ -185,25 +159,76 @@ Interval interval_of(const SpectralData& data, const Counted& on, const Averaged
 }  // namespace
 
 Vector leave_one_out_factors(const SpectralData& data, const Path& path) {
-  const Counted on(data);
-  return factors(on, path);
+  const Vector counts =
+      data.multiplicity.size() == 0 ? Vector(Vector::Ones(data.values.size())) : data.multiplicity;
+  return factors_at({data.values, counts, data.values, data.count()}, path);
 }
 
-double expected_loo(const SpectralData& data, const Path& path, const Vector& prior) {
-  const Counted on(data);
-  const Vector counts = counts_of(data);
-  std::vector<Index> used;
-  for (Index i = 0; i < counts.size(); ++i)
-    if (counts(i) != 0.0) used.push_back(i);
-  return criterion(on, path, 1.0 + prior(used).array());
+ExpectedLoo::ExpectedLoo(const SpectralData& data, const AveragedSignal& signal)
+    : data_(data), signal_(signal) {
+  std::vector<Index> counted, seen;
+  for (Index i = 0; i < data.values.size(); ++i) {
+    if (data.multiplicity.size() == 0 || data.multiplicity(i) != 0.0) counted.push_back(i);
+    if (data.z(i) != 0.0) seen.push_back(i);
+  }
+  values_ = data.values(counted);
+  multiplicity_ =
+      data.multiplicity.size() == 0 ? Vector(Vector::Ones(values_.size())) : data.multiplicity(counted);
+  seen_ = data.values(seen);
+  squares_ = data.z(seen).cwiseAbs2();
+  const Places at{values_, multiplicity_, seen_, data.count()};
+  left_out_.resize(seen_.size(), static_cast<Index>(signal.models.size()));
+  averaged_ = Vector::Zero(seen_.size());
+  const SignalModel* first = nullptr;  // of those of one power, which differ by a factor
+  Eigen::ArrayXd prior, prior_seen;
+  for (Index c = 0; c < left_out_.cols(); ++c) {
+    const SignalModel& model = signal.models[static_cast<std::size_t>(c)];
+    if (first == nullptr || model.power == 0.0 || model.power != first->power) {
+      first = &model;
+      prior = model.prior(values_, signal.largest);
+      prior_seen = model.prior(seen_, signal.largest);
+    }
+    const double factor = model.power == 0.0 ? 1.0 : std::exp(model.log_scale - first->log_scale);
+    const double divisor = mean(at, (1.0 + factor * prior).inverse());
+    left_out_.col(c) = (divisor * (1.0 + factor * prior_seen)).inverse();
+    averaged_ += model.weight * left_out_.col(c);
+    variance_ += model.weight * model.noise_variance / divisor;
+  }
+  for (Index c = 0; c < left_out_.cols(); ++c)
+    variance_ += signal.models[static_cast<std::size_t>(c)].weight *
+                 squares_.dot((left_out_.col(c) - averaged_).cwiseAbs2()) / at.count;
+}
+
+Vector ExpectedLoo::factors(const Path& path) const {
+  return factors_at({values_, multiplicity_, seen_, data_.count()}, path);
+}
+
+double ExpectedLoo::operator()(const Path& path) const {
+  return variance_ + squares_.dot((factors(path) - averaged_).cwiseAbs2()) / data_.count();
+}
+
+std::vector<double> ExpectedLoo::best_times(const std::vector<double>& times, const Path& family) const {
+  const auto count = static_cast<Index>(times.size());
+  Matrix weighted(seen_.size(), count);
+  Vector own(count);
+  for (Index t = 0; t < count; ++t) {
+    const Vector G = factors(family.at(times[static_cast<std::size_t>(t)]));
+    weighted.col(t) = squares_.cwiseProduct(G);
+    own(t) = weighted.col(t).dot(G);
+  }
+  // sum z^2 (G - R_c)^2 less what does not depend on the time
+  Matrix distances = multiply(weighted, Transpose::yes, left_out_, Transpose::no);
+  distances = (-2.0 * distances).colwise() + own;
+  std::vector<double> best;
+  for (Index c = 0; c < distances.cols(); ++c) best.push_back(least_between(times, distances.col(c)));
+  return best;
 }
 
 double expected_loo_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options) {
   if (ridge.outcome == Outcome::at_zero) return 0.0;
   const AveragedSignal signal = average_signal(data, ridge, options.reml);
   if (!usable(signal.outcome)) return not_a_number;
-  const Counted on(data);
-  return minimise(data, on, signal.prior(on.values), options).time;
+  return minimise(ExpectedLoo(data, signal), range_of(data, signal, options), options.path).time;
 }
 
 StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit& ridge,
@@ -217,17 +242,19 @@ StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit&
   rule.outcome = signal.outcome;
   rule.reason = ridge.reason;
   if (!usable(signal.outcome)) return rule;
-  const Counted on(data);
-  const Vector prior = signal.prior(on.values);
-  const Minimum minimum = minimise(data, on, prior, options);
+  const ExpectedLoo expected(data, signal);
+  const TimeRange range = range_of(data, signal, options);
+  const Minimum minimum = minimise(expected, range, options.path);
   rule.time = minimum.time;
-  if (minimum.at_bound) rule.outcome = Outcome::on_boundary;
   rule.reason = fmt::format(
-      "expected leave-one-out error, signal averaged over its posterior (powers of M: {:.2f} on average; "
+      "expected leave-one-out error, averaged over models of the signal (powers of M: {:.2f} on average; "
       "probability of the flow's own covariance: {:.2f})",
       signal.power, signal.flow_probability);
-  if (minimum.at_bound) rule.reason += ": still falling at the largest time that was searched";
-  rule.interval = interval_of(data, on, signal, options, rule.time);
+  if (minimum.at_bound) {
+    rule.outcome = Outcome::on_boundary;
+    rule.reason += ": still falling at the largest time that was searched";
+  }
+  rule.interval = interval_of(expected, signal, range, options, rule.time);
   if (ridge.outcome == Outcome::at_zero) {
     rule.outcome = Outcome::at_zero;
     rule.reason = "REML finds no signal along M: " + ridge.reason;
@@ -235,7 +262,7 @@ StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit&
   }
   const Path path = options.path.at(rule.time);
   rule.effective_dof = data.effective_dof(path);
-  rule.estimated_rmse = std::sqrt(signal.noise_variance * criterion(on, path, 1.0 + prior.array()));
+  rule.estimated_rmse = std::sqrt(expected(path));
   return rule;
 }
 

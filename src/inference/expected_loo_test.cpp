@@ -1,4 +1,8 @@
+#include "gradflow/inference/expected_loo.h"
+
 #include <gtest/gtest.h>
+
+#include <Eigen/Dense>
 
 #include <cmath>
 #include <limits>
@@ -60,31 +64,46 @@ SpectralData planted(Index n, double power, double scale, std::uint64_t seed) {
 
 RemlFit ridge_on(const SpectralData& data) { return fit_reml(data, Path{.kind = PathKind::ridge}); }
 
-TEST(ExpectedLoo, WithManyDirectionsToSpareItIsTheRiskInSample) {
-  // Next to no degrees of freedom are used of N: no divisor differs from one.
-  SpectralData data = planted(20, 1.0, 5.0, 2);
-  data.multiplicity = Vector::Ones(20);
-  const double spare = 1e8;
-  data = data.with(PureError{.squares = spare, .dof = static_cast<Index>(spare)});
-  Vector prior = 5.0 * data.values;
-  for (const double time : {0.1, 1.0, 10.0}) {
-    const Path path{.time = time};
-    const double beyond = data.count() * (expected_loo(data, path, prior) - 1.0);
-    // sum G^2 (1 + prior) - N, G = phi (1 + (1 - tr phi / N) + ...): the spare ones pay 2 tr (1 - phi)
-    EXPECT_NEAR(beyond, expected_risk(data, path, prior), 1e-3 * expected_risk(data, path, prior)) << time;
+TEST(ExpectedLoo, FactorsAddUpToTheNumberOfDirections) {
+  const SpectralData data = planted(70, 1.0, 5.0, 2);
+  for (const PathKind kind : {PathKind::flow, PathKind::ridge, PathKind::decay})
+    for (const double time : {0.0, 0.1, 1.0, 10.0, 1e4})
+      EXPECT_NEAR(leave_one_out_factors(data, {.kind = kind, .time = time, .decay = 0.2}).sum(), 70.0, 1e-10);
+}
+
+// One model alone: given the others, y_i has the model's leave-one-out prediction as its mean.
+TEST(ExpectedLoo, OfOneModelIsItsPredictiveVarianceAndTheDistanceFromItsPrediction) {
+  const Index n = 20;
+  const Matrix H = circle_kernel(n);
+  const Vector y = RandomStream(3, "y").normals(n);
+  const DenseOperator whole(H);
+  const ProjectedSpectrum spectrum = project(whole, FixedEffects::none(n));
+  const SpectralData data{.values = spectrum.values, .z = spectrum.coordinates(y)};
+  const double tau = 8.0, noise = 0.7, largest = spectrum.values(0);
+  const AveragedSignal signal{.outcome = Outcome::converged,
+                              .largest = largest,
+                              .noise_variance = noise,
+                              .models = {{1.0, std::log(tau * largest), 1.0, noise}}};
+  const Path flow{.time = 5.0}, blup{.kind = PathKind::ridge, .time = tau};
+  double expected = 0.0;
+  for (Index i = 0; i < n; ++i) {
+    const double model = residual_without(H, y, i, blup), path = residual_without(H, y, i, flow);
+    const Matrix covariance = noise * (Matrix::Identity(n, n) + tau * H);
+    const double variance = 1.0 / covariance.inverse()(i, i);
+    expected += (variance + (model - path) * (model - path)) / static_cast<double>(n);
   }
+  EXPECT_NEAR(ExpectedLoo(data, signal)(flow), expected, 1e-5 * expected);
 }
 
 TEST(ExpectedLoo, ItsTimeBeatsAFineGridOfTimes) {
   const SpectralData data = planted(90, 1.0, 10.0, 3);
   const AveragedSignal signal = average_signal(data, ridge_on(data));
-  const Vector prior = signal.prior(data.values);
+  const ExpectedLoo expected(data, signal);
   for (const PathKind kind : {PathKind::flow, PathKind::ridge, PathKind::implicit}) {
     const Path family{.kind = kind, .iterations = 3};
-    const double time = expected_loo_time(data, ridge_on(data), {.path = family});
-    const double least = expected_loo(data, family.at(time), prior);
+    const double least = expected(family.at(expected_loo_time(data, ridge_on(data), {.path = family})));
     for (double x = -12.0; x < 12.0; x += 0.01)
-      EXPECT_LE(least, expected_loo(data, family.at(std::exp(x)), prior) * (1.0 + 1e-7)) << to_string(kind);
+      EXPECT_LE(least, expected(family.at(std::exp(x))) * (1.0 + 1e-7)) << to_string(kind);
   }
 }
 

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <boost/math/distributions/chi_squared.hpp>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "base/special_values.h"
+#include "gradflow/inference/expected_loo.h"
 #include "model/run_detail.h"
 
 namespace gradflow {
@@ -132,30 +134,26 @@ namespace {
 // does.
 class ExpectedError {
  public:
-  ExpectedError(const Job& job, const Analysis& analysis, const TwoComponentFit& fit) : data_(analysis.data) {
-    if (analysis.rule().kind == RuleKind::reml_risk) {
-      if (usable(fit.outcome)) prior_ = fit.prior(data_.values);
-      noise_variance_ = fit.noise_variance;
-      in_sample_ = true;
-      return;
-    }
-    const AveragedSignal signal = average_signal(data_, analysis.ridge, reml_options(job, analysis));
-    if (usable(signal.outcome)) prior_ = signal.prior(data_.values);
-    noise_variance_ = signal.noise_variance;
+  ExpectedError(const Job& job, const Analysis& analysis, const TwoComponentFit& fit)
+      : data_(analysis.data), fit_(fit) {
+    if (analysis.rule().kind == RuleKind::reml_risk) return;
+    signal_ = average_signal(data_, analysis.ridge, reml_options(job, analysis));
+    if (usable(signal_.outcome)) expected_.emplace(data_, signal_);
   }
+  ExpectedError(const ExpectedError&) = delete;
 
   double rmse(const Path& path) const {
-    if (prior_.size() == 0 || !prior_.allFinite()) return not_a_number;
-    const double over_noise = in_sample_ ? 1.0 + expected_risk(data_, path, prior_) / data_.count()
-                                         : expected_loo(data_, path, prior_);
-    return std::sqrt(noise_variance_ * over_noise);
+    if (usable(signal_.outcome)) return std::sqrt((*expected_)(path));
+    if (!usable(fit_.outcome) || std::isinf(fit_.tau)) return not_a_number;
+    const double risk = expected_risk(data_, path, fit_.prior(data_.values)) / data_.count();
+    return std::sqrt(fit_.noise_variance * (1.0 + risk));
   }
 
  private:
   const SpectralData& data_;
-  Vector prior_;
-  double noise_variance_ = not_a_number;
-  bool in_sample_ = false;
+  const TwoComponentFit& fit_;
+  AveragedSignal signal_;
+  std::optional<ExpectedLoo> expected_;
 };
 
 }  // namespace

@@ -319,7 +319,7 @@ INSTANTIATE_TEST_SUITE_P(
              {"predict", "truncated.model", "new_good.csv"},
              2,
              error("truncated.model is not a gradflow model, or a damaged one (not a usable safetensors "
-                   "file: its header of 1848 bytes ends beyond the file of 1532 bytes)")},
+                   "file: its header of 1856 bytes ends beyond the file of 1536 bytes)")},
         Case{"ModelOfFiveBytes",
              {"predict", "stub.model", "new_good.csv"},
              2,

@@ -199,7 +199,7 @@ TEST_F(Scale, OnlyTheChosenRuleRunsWhereOneIsAskedFor) {
   const ProgramResult result = run(with(question, {"--json", "run.json"}));
 
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_NE(result.out.find("gcv              NA     NA      NA"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("gcv                NA     NA      NA"), std::string::npos) << result.out;
   EXPECT_EQ(result.out.find("NA %"), std::string::npos) << result.out;
   const json report = parse_json(folder.read("run.json"));
   for (const char* rule : {"expected-loo", "reml-risk", "gcv", "loo", "validation"}) {

@@ -17,7 +17,7 @@ namespace gradflow {
 ///
 ///     expected-loo  minimiser of the leave-one-out error to be expected when the signal's variances are
 ///     averaged
-///                 over their posterior (averaged_signal.h); the default on path flow
+///                 by their likelihood (expected_loo.h); the default on path flow
 ///     reml-risk   minimiser of the expected squared error of the path under two REML components (reml.h)
 ///                 risk(t) = s2 sum_i [ phi_i^2 (tau lambda_i + kappa lambda_i^2) + (1 - phi_i)^2 ];
 ///                 on path `ridge` the REML time itself
@@ -99,21 +99,6 @@ double risk_minimiser(const SpectralData& data, const Path& family, double tau);
 /// N is left of them, at most largest_time(). Below, it is 0/0, decided by the eigenvalues that are nearest
 /// to rounding; known from probes, they have no small relative error there either.
 double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& options);
-
-/// What leaving a row out makes of a coordinate, with the divisors of rows replaced by their mean:
-///
-///     G_i = Re sum_k a_k phi_k(lambda_i) / (tr phi_k / N),    phi_k = 1 / (1 + x_i / z_k),   phi = exp(-x)
-///
-/// with exp(-x) = Re sum_k a_k / (1 + x / z_k) to 2e-7 on x >= 0 (six pairs of complex poles). Leave-one-out
-/// residuals of ridge are residuals over divisors, exactly; the flow is a sum of complex ridges, so the same
-/// holds of it term by term. On ridge G = phi / mean phi. On the other paths it is that of the flow of the
-/// operator x(M), held fixed. Costs 60 flops a value.
-Vector leave_one_out_factors(const SpectralData& data, const Path& path);
-
-/// Mean squared leave-one-out residual to be expected over s2 where direction i has signal variance s2
-/// prior_i and noise variance s2: sum_i multiplicity_i G_i^2 (1 + prior_i) / N. Beside expected_risk, a
-/// direction that is fitted for nothing costs what it does at a new point.
-double expected_loo(const SpectralData& data, const Path& path, const Vector& prior);
 
 /// The time of rule expected-loo: the global minimiser of expected_loo under average_signal(); 0 where
 /// `ridge` finds no signal at all.
