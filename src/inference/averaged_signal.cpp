@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "base/special_values.h"
 
@@ -14,10 +15,18 @@ constexpr double largest_power = 6.0;
 constexpr double least_mean = 1e-8;         // of p over the directions
 constexpr double largest_exponent = 700.0;  // t lambda_1
 constexpr double depth = 13.0;              // log density below the maximum beyond which nothing counts
-constexpr int coarse_scales = 24, fine_scales = 41, enough_scales = 25;
-constexpr int coarse_powers = 9, enough_powers = 6;
-constexpr int most_narrowings = 12;
 constexpr double negligible_weight = 1e-7;  // posterior, of one model
+
+// How finely a density has to be followed: a normal one by nine points within `depth` is integrated to 2e-5.
+struct Resolution {
+  int coarse;          // points at first
+  std::size_t enough;  // points that count
+  double coarsest;     // step
+  int fewest = 15;     // points afterwards
+};
+constexpr Resolution of_scales{.coarse = 24, .enough = 12, .coarsest = 0.5};
+constexpr Resolution of_powers{.coarse = 9, .enough = 9, .coarsest = 0.25, .fewest = 13};
+constexpr int most_narrowings = 12;
 
 std::vector<double> grid_over(double low, double high, int points) {
   std::vector<double> grid(static_cast<std::size_t>(points));
@@ -27,23 +36,60 @@ std::vector<double> grid_over(double low, double high, int points) {
   return grid;
 }
 
-// Where the log density is within `depth` of its maximum, and the neighbours.
-struct Range {
-  std::size_t first, last;
-  std::size_t count() const { return last - first + 1; }
+struct Span {
+  double low, high;
 };
-Range range_that_counts(const std::vector<double>& log_density) {
-  const double most = *std::max_element(log_density.begin(), log_density.end());
-  std::size_t first = 0, last = log_density.size() - 1;
-  while (log_density[first] < most - depth) ++first;
-  while (log_density[last] < most - depth) --last;
-  return {first, last};
-}
 
-double trapezoid(std::size_t i, const std::vector<double>& grid) {
-  const double left = i > 0 ? grid[i] - grid[i - 1] : 0.0;
-  const double right = i + 1 < grid.size() ? grid[i + 1] - grid[i] : 0.0;
-  return 0.5 * (left + right);
+// A grid and the log density on it.
+struct Followed {
+  std::vector<double> at, log_density;
+  std::size_t first = 0, last = 0;  // within `depth` of the maximum
+
+  void find_what_counts() {
+    const double most = *std::max_element(log_density.begin(), log_density.end());
+    first = 0;
+    last = at.size() - 1;
+    while (log_density[first] < most - depth) ++first;
+    while (log_density[last] < most - depth) --last;
+  }
+  double step() const { return at[1] - at[0]; }
+  // What counts and the neighbours.
+  Span around() const { return {at[first > 0 ? first - 1 : 0], at[std::min(last + 1, at.size() - 1)]}; }
+  bool cut_off(Span whole) const {
+    return (first == 0 && at.front() > whole.low) || (last + 1 == at.size() && at.back() < whole.high);
+  }
+  // Gregory's weights: the trapezoidal rule, corrected where the density ends with the grid.
+  double weight(std::size_t i) const {
+    constexpr double ends[] = {3.0 / 8.0, 7.0 / 6.0, 23.0 / 24.0};
+    const std::size_t from_end = std::min(i, at.size() - 1 - i);
+    return step() * (from_end < 3 ? ends[from_end] : 1.0);
+  }
+};
+
+// Grids within `whole`, from the coarse one or one over `guess`, narrowed until they follow the density.
+// `density` is asked for a grid at a time.
+template <typename Density>
+Followed follow(const Density& density, Span whole, const Resolution& resolution,
+                const Span* guess = nullptr) {
+  const auto over = [&](Span span) {
+    const double points = std::ceil((span.high - span.low) / (0.8 * resolution.coarsest)) + 1.0;
+    return grid_over(span.low, span.high,
+                     static_cast<int>(std::clamp(points, 1.0 * resolution.fewest, 60.0)));
+  };
+  Followed followed;
+  if (guess != nullptr)
+    followed.at = over({std::max(guess->low, whole.low), std::min(guess->high, whole.high)});
+  else
+    followed.at = grid_over(whole.low, whole.high, resolution.coarse);
+  for (int narrowing = 0;; ++narrowing) {
+    followed.log_density = density(followed.at);
+    followed.find_what_counts();
+    if (guess != nullptr && followed.cut_off(whole)) return follow(density, whole, resolution);
+    const bool fine =
+        followed.last - followed.first + 1 >= resolution.enough && followed.step() <= resolution.coarsest;
+    if (fine || narrowing == most_narrowings) return followed;
+    followed.at = over(followed.around());
+  }
 }
 
 // The values that a trace sees and those that the response sees: the same from an eigendecomposition, two
@@ -84,34 +130,39 @@ class Family {
     low_ = std::min(std::log(least_mean / mean_), high_ - 1.0);
   }
 
-  // Models with weight exp(log density - log_total()) times the grid's step, and whether the density still
-  // rises at the largest scale.
-  void integrate() {
-    std::vector<double> grid = grid_over(low_, high_, coarse_scales);
-    for (int narrowing = 0;; ++narrowing) {
+  // Models whose weights sum to one, the log of their density's integral, and whether it still rises at the
+  // largest scale. `guess`: where log m is looked for first.
+  void integrate(const Span* guess) {
+    const auto density = [&](const std::vector<double>& grid) {
       models_.clear();
       log_density_.clear();
       for (const double u : grid) add(u);
-      const Range range = range_that_counts(log_density_);
-      at_bound_ = grid.back() == high_ && range.last + 1 == grid.size() &&
-                  log_density_[range.last] >= log_density_[range.last - 1];
-      if (range.count() >= static_cast<std::size_t>(enough_scales) || narrowing == most_narrowings) break;
-      const std::size_t last = std::min(range.last + 1, grid.size() - 1);
-      grid = grid_over(grid[range.first > 0 ? range.first - 1 : 0], grid[last], fine_scales);
-    }
-    most_ = *std::max_element(log_density_.begin(), log_density_.end());
+      return log_density_;
+    };
+    const Span whole{low_, high_};
+    const double shift = std::log(mean_);  // log m less u of a power
+    const Span shifted = guess != nullptr ? Span{guess->low - shift, guess->high - shift} : whole;
+    const bool usable_guess = guess != nullptr && shifted.high > low_ + 1.0 && shifted.low < high_ - 1.0;
+    const Followed followed = follow(density, whole, of_scales, usable_guess ? &shifted : nullptr);
+    at_bound_ = followed.at.back() == high_ && followed.last + 1 == followed.at.size() &&
+                log_density_[followed.last] >= log_density_[followed.last - 1];
+    const Span around = followed.around();
+    const double margin = 0.25 * (around.high - around.low);
+    log_mean_ = {around.low - margin + shift, around.high + margin + shift};
+    const double most = *std::max_element(log_density_.begin(), log_density_.end());
     double total = 0.0;
     for (std::size_t i = 0; i < models_.size(); ++i) {
-      models_[i].weight = trapezoid(i, grid) * std::exp(log_density_[i] - most_);
+      models_[i].weight = followed.weight(i) * std::exp(log_density_[i] - most);
       total += models_[i].weight;
     }
     for (SignalModel& model : models_) model.weight /= total;
-    log_total_ = most_ + std::log(total);
+    log_total_ = most + std::log(total);
   }
 
   const std::vector<SignalModel>& models() const { return models_; }
   double log_total() const { return log_total_; }
   bool at_bound() const { return at_bound_; }
+  Span log_mean() const { return log_mean_; }  // of a power, where the next may look
 
  private:
   void add(double u) {
@@ -142,20 +193,14 @@ class Family {
   const Measures& on_;
   double count_, trace_, power_;
   Eigen::ArrayXd powers_, response_powers_;
-  double mean_ = 0.0, low_ = 0.0, high_ = 0.0, most_ = 0.0, log_total_ = 0.0;
+  double mean_ = 0.0, low_ = 0.0, high_ = 0.0, log_total_ = 0.0;
+  Span log_mean_{0.0, 0.0};
   bool at_bound_ = false;
   std::vector<SignalModel> models_;
   std::vector<double> log_density_;
 };
 
-// Simpson's rule for an odd number of points, here where a density ends with the grid.
-double simpson(std::size_t i, const std::vector<double>& grid) {
-  const double third = (grid[1] - grid[0]) / 3.0;
-  if (i == 0 || i + 1 == grid.size()) return third;
-  return (i % 2 == 1 ? 4.0 : 2.0) * third;
-}
-
-// The powers, on a grid in log a that is narrowed likewise; each with its log weight.
+// The powers, on a grid in log a; each with its log weight.
 struct WeightedFamily {
   Family family;
   double log_weight;
@@ -163,22 +208,23 @@ struct WeightedFamily {
 template <typename Make>
 std::vector<WeightedFamily> over_powers(const Make& make) {
   const double all = std::log(largest_power);
-  std::vector<double> grid = grid_over(0.0, all, coarse_powers), log_density;
   std::vector<WeightedFamily> families;
-  for (int narrowing = 0;; ++narrowing) {
+  const auto density = [&](const std::vector<double>& grid) {
+    std::vector<double> log_density;
+    std::optional<Span> guess;
+    if (!families.empty()) guess = families[families.size() / 2].family.log_mean();
     families.clear();
-    log_density.clear();
     for (const double log_power : grid) {
-      families.push_back({make(std::exp(log_power)), 0.0});
+      families.push_back({make(std::exp(log_power), guess ? &*guess : nullptr), 0.0});
       log_density.push_back(families.back().family.log_total());
+      guess = families.back().family.log_mean();
     }
-    const Range range = range_that_counts(log_density);
-    if (range.count() >= static_cast<std::size_t>(enough_powers) || narrowing == most_narrowings) break;
-    const std::size_t last = std::min(range.last + 1, grid.size() - 1);
-    grid = grid_over(grid[range.first > 0 ? range.first - 1 : 0], grid[last], coarse_powers);
-  }
+    return log_density;
+  };
+  const Followed followed = follow(density, {0.0, all}, of_powers);
   for (std::size_t i = 0; i < families.size(); ++i)
-    families[i].log_weight = log_density[i] + std::log(simpson(i, grid) / all * (1.0 - flow_share));
+    families[i].log_weight =
+        followed.log_density[i] + std::log(followed.weight(i) / all * (1.0 - flow_share));
   return families;
 }
 
@@ -219,13 +265,13 @@ AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge, co
   if (!usable(ridge.outcome)) return signal;
   signal.largest = data.values.maxCoeff();
   const Measures on(data);
-  const auto family = [&](double power) {
+  const auto family = [&](double power, const Span* guess) {
     Family made(on, data.count(), data.trace_of_M() / signal.largest, power, options.largest_shrinkage);
-    made.integrate();
+    made.integrate(guess);
     return made;
   };
   std::vector<WeightedFamily> families = over_powers(family);
-  families.push_back({family(0.0), 0.0});
+  families.push_back({family(0.0, nullptr), 0.0});
   families.back().log_weight = families.back().family.log_total() + std::log(flow_share);
   const auto heaviest = std::max_element(families.begin(), families.end(), [](const auto& a, const auto& b) {
     return a.log_weight < b.log_weight;

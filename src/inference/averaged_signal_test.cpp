@@ -138,6 +138,20 @@ TEST(AveragedSignal, TakesTheTwoListsOfAKrylovSpaceForWhatTheyStandFor) {
   EXPECT_LT((other.prior(data.values) - one.prior(data.values)).norm(), 1e-8 * one.prior(data.values).norm());
 }
 
+// However narrow the posterior, the grids follow it: nothing may jump with the data.
+TEST(AveragedSignal, MovesSmoothlyWithTheData) {
+  for (const Index n : {300, 4000}) {
+    SpectralData data = drawn_from({1.6, std::log(1e4)}, n, 8);
+    std::vector<double> log_prior;
+    for (int k = 0; k <= 20; ++k) {
+      log_prior.push_back(std::log(averaged(data).prior(Vector{{0.1}})(0)));
+      data.z(0) *= 1.01;
+    }
+    for (std::size_t k = 1; k + 1 < log_prior.size(); ++k)
+      EXPECT_NEAR(log_prior[k - 1] - 2.0 * log_prior[k] + log_prior[k + 1], 0.0, 2e-4) << n << " " << k;
+  }
+}
+
 TEST(AveragedSignal, SaysWhenTheScaleEndsAtItsBound) {
   const SpectralData data = drawn_from({1.0, std::log(1e5)}, 50, 6);
   const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge});

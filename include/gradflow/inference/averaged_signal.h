@@ -44,11 +44,11 @@ struct AveragedSignal {
   Vector prior(const Vector& lambda) const;
 };
 
-/// By the trapezoidal rule in log scale and Simpson's in log a, on grids that are narrowed until they follow
-/// the posterior down to exp(-13) of its maximum; scales up to options.largest_shrinkage^a, where the outcome
-/// is on_boundary if the posterior still rises. `ridge`, from fit_reml on the same data: where it is not
-/// usable its outcome is returned and nothing is averaged. Cost: about 2,000 evaluations of Q, N flops and a
-/// logarithm each.
+/// By the trapezoidal rule with corrected ends in log scale and log a, on grids that are narrowed until they
+/// follow the posterior down to exp(-13) of its maximum; scales up to options.largest_shrinkage^a, where the
+/// outcome is on_boundary if the posterior still rises. `ridge`, from fit_reml on the same data: where it is
+/// not usable its outcome is returned and nothing is averaged. Cost: about 2,000 evaluations of Q, N flops
+/// and a logarithm each.
 AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge,
                               const RemlOptions& options = {});
 
