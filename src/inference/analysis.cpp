@@ -210,7 +210,9 @@ void compare_rules(Analysis& analysis, const LeaveOneOut* loo, const Path& famil
 
 // Standard errors of the times that random probes went into (rule loo has its own).
 void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const RuleOptions& each) {
-  const StoppingOptions& stopping = each.stopping;
+  StoppingOptions stopping = each.stopping;
+  stopping.reml.interval = false;
+  const AveragedSignal signal = average_signal(analysis.data, analysis.ridge, each.unbounded.reml);
   for (StoppingRule& rule : analysis.rules) {
     if (!usable(rule.outcome) || !(rule.time > 0.0) || !std::isfinite(rule.time)) continue;
     const bool flow = stopping.path.kind == PathKind::flow;
@@ -222,7 +224,7 @@ void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const R
       if (rule.kind == RuleKind::reml_path)
         return std::log(fit_reml(data, stopping.path, stopping.reml).path.time);
       if (rule.kind == RuleKind::expected_loo)
-        return std::log(expected_loo_time(data, analysis.ridge, each.unbounded));
+        return std::log(expected_loo_time(data, signal, rule.time, each.unbounded));
       return std::log(
           risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}, stopping.reml), stopping));
     });

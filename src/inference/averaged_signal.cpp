@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
 
 #include "base/special_values.h"
@@ -97,8 +96,7 @@ Followed follow(const Density& density, Span whole, const Resolution& resolution
 struct Measures {
   Eigen::ArrayXd spectrum, multiplicity, response, squares;  // values over lambda_1
 
-  explicit Measures(const SpectralData& data) {
-    const double largest = data.values.maxCoeff();
+  Measures(const SpectralData& data, double largest) {
     std::vector<Index> counted, seen;
     for (Index i = 0; i < data.values.size(); ++i) {
       if (data.multiplicity.size() == 0 || data.multiplicity(i) != 0.0) counted.push_back(i);
@@ -111,6 +109,23 @@ struct Measures {
     squares = data.z(seen).array().square();
   }
 };
+
+struct Likelihood {
+  double criterion, noise_variance;  // Q, s2
+};
+
+// Of a power: its values on the spectrum and the response.
+Likelihood likelihood_of(const Measures& on, double count, double scale, const Eigen::ArrayXd& powers,
+                         const Eigen::ArrayXd& response_powers) {
+  const double noise = (on.squares / (1.0 + scale * response_powers)).sum() / count;
+  return {count * std::log(noise) + (on.multiplicity * (1.0 + scale * powers).log()).sum(), noise};
+}
+
+// Of the flow's own covariance; `trace` is tr M / lambda_1.
+Likelihood flow_likelihood(const Measures& on, double count, double scale, double trace) {
+  const double noise = (on.squares * (-scale * on.response).exp()).sum() / count;
+  return {count * std::log(noise) + scale * trace, noise};
+}
 
 // One family of models over its log scale, given by its log density (prior, likelihood and, for the flow, the
 // Jacobian from log m) up to a constant common to all.
@@ -166,12 +181,12 @@ class Family {
 
  private:
   void add(double u) {
-    double log_mean = 0.0, log_jacobian = 0.0, log_determinant = 0.0, squares = 0.0;
+    double log_mean = 0.0, log_jacobian = 0.0;
+    Likelihood likelihood{};
     const double scale = std::exp(u);
     if (power_ > 0.0) {
       log_mean = u + std::log(mean_);
-      log_determinant = (on_.multiplicity * (1.0 + scale * powers_).log()).sum();
-      squares = (on_.squares / (1.0 + scale * response_powers_)).sum();
+      likelihood = likelihood_of(on_, count_, scale, powers_, response_powers_);
     } else {
       // m = mean of exp(t lambda) - 1; d log m / d log t
       const Eigen::ArrayXd exponent = scale * on_.spectrum;
@@ -179,15 +194,13 @@ class Family {
       const double slope = (on_.multiplicity * exponent * exponent.exp()).sum() / count_;
       log_mean = std::log(m);
       log_jacobian = std::log(slope / m);
-      log_determinant = scale * trace_;
-      squares = (on_.squares * (-scale * on_.response).exp()).sum();
+      likelihood = flow_likelihood(on_, count_, scale, trace_);
     }
-    const double noise = squares / count_;
     const double log_noise_share = log_mean > 0.0 ? -log_mean - std::log1p(std::exp(-log_mean))
                                                   : -std::log1p(std::exp(log_mean));  // log(1 - h)
     const double log_prior = log_mean + 1.5 * log_noise_share;
-    log_density_.push_back(log_prior + log_jacobian - 0.5 * (count_ * std::log(noise) + log_determinant));
-    models_.push_back({power_, u, 0.0, noise});
+    log_density_.push_back(log_prior + log_jacobian - 0.5 * likelihood.criterion);
+    models_.push_back({power_, u, 0.0, likelihood.noise_variance, likelihood.criterion});
   }
 
   const Measures& on_;
@@ -228,6 +241,20 @@ std::vector<WeightedFamily> over_powers(const Make& make) {
   return families;
 }
 
+// Weights to sum to one, and the means over them.
+void summarise(AveragedSignal& signal) {
+  double total = 0.0;
+  for (const SignalModel& model : signal.models) total += model.weight;
+  signal.noise_variance = signal.power = signal.flow_probability = 0.0;
+  for (SignalModel& model : signal.models) {
+    model.weight /= total;
+    signal.noise_variance += model.weight * model.noise_variance;
+    signal.power += model.weight * model.power;
+    if (model.power == 0.0) signal.flow_probability += model.weight;
+  }
+  signal.power /= 1.0 - signal.flow_probability;
+}
+
 // exp(log_scale) (lambda / lambda_1)^a, without overflow.
 Vector power_prior(double power, double log_scale, const Vector& lambda, double largest) {
   return (lambda.array() > 0.0)
@@ -259,12 +286,42 @@ Vector AveragedSignal::prior(const Vector& lambda) const {
   return sum / noise_variance;
 }
 
+AveragedSignal AveragedSignal::weighted_by(const SpectralData& data) const {
+  AveragedSignal signal = *this;
+  const Measures on(data, largest);
+  const double N = data.count(), trace = data.trace_of_M() / largest;
+  Eigen::ArrayXd powers, response_powers;
+  double present = 0.0, most = -infinity;
+  std::vector<double> gains;
+  for (SignalModel& model : signal.models) {
+    const double scale = std::exp(model.log_scale);
+    Likelihood likelihood{};
+    if (model.power > 0.0) {
+      if (model.power != present) {
+        present = model.power;
+        powers = on.spectrum.pow(present);
+        response_powers = on.response.pow(present);
+      }
+      likelihood = likelihood_of(on, N, scale, powers, response_powers);
+    } else {
+      likelihood = flow_likelihood(on, N, scale, trace);
+    }
+    gains.push_back(0.5 * (model.criterion - likelihood.criterion));
+    most = std::max(most, gains.back());
+    model.noise_variance = likelihood.noise_variance;
+    model.criterion = likelihood.criterion;
+  }
+  for (std::size_t i = 0; i < gains.size(); ++i) signal.models[i].weight *= std::exp(gains[i] - most);
+  summarise(signal);
+  return signal;
+}
+
 AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge, const RemlOptions& options) {
   AveragedSignal signal;
   signal.outcome = ridge.outcome;
   if (!usable(ridge.outcome)) return signal;
   signal.largest = data.values.maxCoeff();
-  const Measures on(data);
+  const Measures on(data, signal.largest);
   const auto family = [&](double power, const Span* guess) {
     Family made(on, data.count(), data.trace_of_M() / signal.largest, power, options.largest_shrinkage);
     made.integrate(guess);
@@ -285,17 +342,7 @@ AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge, co
       if (model.weight > negligible_weight) signal.models.push_back(model);
     }
   }
-  const double kept =
-      std::accumulate(signal.models.begin(), signal.models.end(), 0.0,
-                      [](double sum, const SignalModel& model) { return sum + model.weight; });
-  signal.noise_variance = signal.power = signal.flow_probability = 0.0;
-  for (SignalModel& model : signal.models) {
-    model.weight /= kept;
-    signal.noise_variance += model.weight * model.noise_variance;
-    signal.power += model.weight * model.power;
-    if (model.power == 0.0) signal.flow_probability += model.weight;
-  }
-  signal.power /= 1.0 - signal.flow_probability;
+  summarise(signal);
   signal.outcome = heaviest->family.at_bound() ? Outcome::on_boundary : Outcome::converged;
   return signal;
 }

@@ -15,6 +15,8 @@ namespace gradflow {
 namespace {
 
 constexpr int grid_points = 120, interval_points = 240;
+constexpr double nearby = 1.5;  // factor of a time that resampled data are searched within first
+constexpr int nearby_points = 7;
 constexpr double smallest_share = 1e-14;  // of the largest time, below which none is sought
 
 // exp(-x) = Re sum_k a_k / (1 + x / z_k), x >= 0, to 2e-7: the midpoint rule with twelve nodes, in conjugate
@@ -229,6 +231,20 @@ double expected_loo_time(const SpectralData& data, const RemlFit& ridge, const S
   const AveragedSignal signal = average_signal(data, ridge, options.reml);
   if (!usable(signal.outcome)) return not_a_number;
   return minimise(ExpectedLoo(data, signal), range_of(data, signal, options), options.path).time;
+}
+
+double expected_loo_time(const SpectralData& data, const AveragedSignal& signal, double time,
+                         const StoppingOptions& options) {
+  const AveragedSignal weighted = signal.weighted_by(data);
+  const ExpectedLoo expected(data, weighted);
+  const TimeRange whole = range_of(data, weighted, options),
+                  near{time / nearby, std::min(time * nearby, whole.high)};
+  if (!(near.high > near.low)) return minimise(expected, whole, options.path).time;
+  const Minimum minimum = minimise_over_time([&](double t) { return expected(options.path.at(t)); },
+                                             log_grid(near.low, near.high, nearby_points),
+                                             options.path.kind == PathKind::descent);
+  const bool inside = !minimum.at_zero && !minimum.at_bound && minimum.time > near.low;
+  return inside ? minimum.time : minimise(expected, whole, options.path).time;
 }
 
 StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit& ridge,

@@ -12,7 +12,7 @@ namespace {
 
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
-constexpr Index rough_probes = 4, rough_steps = 12;
+constexpr Index rough_probes = 4, rough_steps = 8;
 constexpr double criterion_tolerance = 0.002;  // in Q: a shift of the estimate by less than 1 % of its
                                                // interval, also where two components trade off
 constexpr double risk_fit_tolerance = 1e-6;    // error of the fit at the time of reml-risk, of |w|
@@ -176,28 +176,57 @@ double KrylovEngine::quadratic() const {
   return space_.steps() > 0 ? w_.squaredNorm() * space_.tridiagonal().diagonal(0) : 0.0;
 }
 
-KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need) const {
+RemlFit KrylovEngine::fit_ridge(const SpectralData& data, bool interval) const {
+  return fit_reml(
+      data, Path{.kind = PathKind::ridge},
+      {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage, .interval = interval});
+}
+
+double KrylovEngine::log10_p(const SpectralData& data) const {
   const ScoreTest test = test_of(data);
-  const double log10_p = std::isfinite(test.log10_p_value) ? test.log10_p_value : 0.0;
-  const double for_p = std::max(0.01, 1e-3 * std::abs(log10_p)) / 2.0;
-  if (need != Need::every_rule) return {Vector{{log10_p}}, Vector{{for_p}}};
-  const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge},
-                                 {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage});
-  if (!usable(ridge.outcome) || !(ridge.path.time > 0.0))
-    return {Vector{{log10_p, 0.0}}, Vector{{for_p, 1.0}}};
-  const StoppingOptions stopping{
-      .path = options_.path,
-      .reml = {.level = options_.level, .largest_shrinkage = report_.resolved_shrinkage}};
-  const StoppingOptions unbounded{
-      .path = options_.path,
-      .reml = {.level = options_.level, .largest_shrinkage = options_.largest_shrinkage}};
-  const double t = options_.chosen_rule() == RuleKind::reml_risk ? risk_time(data, ridge, stopping)
-                                                                 : expected_loo_time(data, ridge, unbounded);
+  return std::isfinite(test.log10_p_value) ? test.log10_p_value : 0.0;
+}
+
+StoppingOptions KrylovEngine::stopping() const {
+  const bool bounded = options_.chosen_rule() == RuleKind::reml_risk;
+  return {.path = options_.path,
+          .reml = {.level = options_.level,
+                   .largest_shrinkage = bounded ? report_.resolved_shrinkage : options_.largest_shrinkage,
+                   .interval = false}};
+}
+
+// log10 p and, where rules are asked for, the log time of the one that stops.
+KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need) const {
+  Decision decision;
+  const double p = log10_p(data), for_p = std::max(0.01, 1e-3 * std::abs(p)) / 2.0;
+  decision.value = Vector{{p}};
+  decision.tolerance = Vector{{for_p}};
+  if (need != Need::every_rule) return decision;
+  const RemlFit ridge = decision.ridge = fit_ridge(data, true);
+  if (!usable(ridge.outcome) || !(ridge.path.time > 0.0)) return decision;
+  double t = 0.0;
+  if (options_.chosen_rule() == RuleKind::reml_risk) {
+    t = risk_time(data, ridge, stopping());
+  } else {
+    decision.signal = average_signal(data, ridge, stopping().reml);
+    t = expected_loo_time(data, ridge, stopping());
+  }
   // The width of the interval: that of ridge's stands for it.
   const double centre = risk_minimiser(data, options_.path, ridge.path.time);
   const double low = risk_minimiser(data, options_.path, ridge.interval.lower);
   const double width = low > 0.0 ? 2.0 * std::log(centre / low) : 1.0;  // the upper end may be infinite
-  return {Vector{{log10_p, std::log(t)}}, Vector{{for_p, std::max(least_time_tolerance, 0.01 * width)}}};
+  decision.value = Vector{{p, std::log(t)}};
+  decision.tolerance = Vector{{for_p, std::max(least_time_tolerance, 0.01 * width)}};
+  return decision;
+}
+
+Vector KrylovEngine::decided(const SpectralData& data, const Decision& all) const {
+  const double p = log10_p(data);
+  if (all.value.size() == 1) return Vector{{p}};
+  const double t = options_.chosen_rule() == RuleKind::reml_risk
+                       ? risk_time(data, fit_ridge(data, false), stopping())
+                       : expected_loo_time(data, all.signal, std::exp(all.value(1)), stopping());
+  return Vector{{p, std::log(t)}};
 }
 
 // The values with a multiplicity are those of the spectrum; the others are the response's.

@@ -48,6 +48,8 @@ class KrylovEngine {
  private:
   struct Decision {
     Vector value, tolerance;
+    RemlFit ridge;
+    AveragedSignal signal;  // rule expected-loo
   };
   struct ProbeRules {
     std::vector<Quadrature> probes, all;  // all: with those of the moment probes; empty where there are none
@@ -87,6 +89,10 @@ class KrylovEngine {
   Index fewer_steps() const;
   void settle_steps(Need need);
   Decision decide(const SpectralData& data, Need need) const;
+  Vector decided(const SpectralData& data, const Decision& all) const;  // the values, of part of the probes
+  double log10_p(const SpectralData& data) const;
+  StoppingOptions stopping() const;
+  RemlFit fit_ridge(const SpectralData& data, bool interval) const;
   Spread jackknife(const std::function<Vector(const SpectralData&)>& estimate) const;
   ProbeRules rules_of(Index steps) const;
   SpectralData data_from(const ProbeRules& rules) const;

@@ -13,7 +13,8 @@ namespace {
 
 constexpr Index first_probe_steps = 3, more_probe_steps = 2;       // where only log10 p asks for probes
 constexpr Index first_rule_steps = 4, more_rule_steps = 4;         // where rules do
-constexpr Index first_deflation = 256, first_test_deflation = 64;  // vectors of a random block, likewise
+constexpr Index first_deflation = 160, first_test_deflation = 64;  // vectors of a random block, likewise
+constexpr Index small = 1024, small_deflation = 256;               // dimensions of which it soon covers all
 constexpr Index most_probe_steps = 200;
 constexpr int most_regrowths = 4;  // of the space, by half, where eigenpairs are cheaper than probes
 constexpr Index first_probes = 4;  // to decide by what is to be enlarged
@@ -109,9 +110,9 @@ void KrylovEngine::settle_steps(Need need) {
     // A fit at the end of what the space resolves says nothing of the fit, nor of how sharp it has to be.
     if (need == Need::every_rule) settle_space();
     const Index steps = probe_steps();
-    const Decision now = decide(data(), need), earlier = decide(data_from(rules_of(fewer_steps())), need);
-    report_.decision_movement =
-        ((now.value - earlier.value).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
+    const Decision now = decide(data(), need);
+    const Vector earlier = decided(data_from(rules_of(fewer_steps())), now);
+    report_.decision_movement = ((now.value - earlier).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
     if (!(report_.decision_movement > settled) ||
         steps >= std::min(options_.krylov.max_steps, most_probe_steps))
       return;
@@ -175,8 +176,9 @@ void KrylovEngine::sharpen_probes(Need need) {
   const Index least = wanted_at_least(need);
   const Index most = options_.krylov.probes > 0 ? least : std::max(least, options_.krylov.max_probes);
   while (!covered()) {  // a regrown space may leave nothing to probe
-    const Vector tolerance = decide(data(), need).tolerance;
-    const Spread spread = jackknife([&](const SpectralData& data) { return decide(data, need).value; });
+    const Decision all = decide(data(), need);
+    const Vector& tolerance = all.tolerance;
+    const Spread spread = jackknife([&](const SpectralData& data) { return decided(data, all); });
     const double worst = (spread.error().array() / tolerance.array()).maxCoeff();
     const Wanted enough = wanted(spread, tolerance);
     const bool sharp = !(worst > 1.0);
@@ -225,7 +227,8 @@ bool KrylovEngine::deflate(Need need) {
         [this](Block X) { M_.project(X); });
   }
   const Index before = deflation_->size();
-  const Index least = need == Need::every_rule ? first_deflation : first_test_deflation;
+  const Index rules = M_.dimension() <= small ? small_deflation : first_deflation;
+  const Index least = need == Need::every_rule ? rules : first_test_deflation;
   deflation_->extend(std::max(least, before + before / 2));
   progress(fmt::format("{} vectors for the leading eigenvalues", deflation_->size()), 0.5);
   return deflation_->size() > before;

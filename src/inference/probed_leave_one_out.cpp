@@ -1,6 +1,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -49,6 +50,12 @@ Matrix row_features(const Vector& identity, const Vector& diagonal, const Vector
   return features;
 }
 
+void each_in_parallel(Index count, const std::function<void(Index)>& body) {
+  parallel_for(count, 1, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) body(i);
+  });
+}
+
 // Residuals over divisors of which `known` is exact and the probes' mean estimates the rest, without bias but
 // noisily. The rest is first predicted by its regression on the rows' features; what a row's estimate adds to
 // that is believed by the share of its spread that is not error. Given all that, E[1/d^2] is 1/mean^2 (1 + 3
@@ -59,11 +66,14 @@ struct Quotients {
       relative_error;  // of their root mean square: near interpolation a few small divisors make most of it
 };
 
-Quotients divide(const Vector& residual, const Vector& known, const std::vector<Vector>& probed,
+using Column = Eigen::Map<const Vector>;
+Column column_of(const Matrix& matrix, Index j) { return {matrix.col(j).data(), matrix.rows()}; }
+
+Quotients divide(ConstVector residual, ConstVector known, const std::vector<Column>& probed,
                  const Matrix& features) {
   const auto R = static_cast<double>(probed.size());
   Vector estimate = Vector::Zero(known.size()), squares = Vector::Zero(known.size());
-  for (const Vector& x : probed) {
+  for (const Column& x : probed) {
     estimate += x / R;
     squares += x.cwiseAbs2();
   }
@@ -155,17 +165,21 @@ ProbedLeaveOneOut::Divisors ProbedLeaveOneOut::divisors(const std::vector<Path>&
   }
   result.identity = std::move(identity);
   result.diagonal = std::move(diagonal);
+  std::vector<std::pair<const SpectralProbes*, Index>> probes;
   for (const SpectralProbes* batch : engine_.kept())
-    for (Index j = 0; j < batch->count(); ++j) {
-      const Vector theta = batch->ritz_of(j).values.cwiseMax(0.0);
-      if (theta.size() == 0) continue;
-      Matrix rho(theta.size(), columns);
-      for (Index p = 0; p < columns; ++p) {
-        const Line& line = lines[static_cast<std::size_t>(p)];
-        rho.col(p) = paths[static_cast<std::size_t>(p)].phi(theta).array() - line.a - line.b * theta.array();
-      }
-      result.probed.emplace_back(batch->starts().col(j).asDiagonal() * batch->combine(j, rho));
+    for (Index j = 0; j < batch->count(); ++j)
+      if (batch->ritz_of(j).values.size() > 0) probes.emplace_back(batch, j);
+  result.probed.resize(probes.size());
+  each_in_parallel(static_cast<Index>(probes.size()), [&](Index i) {
+    const auto [batch, j] = probes[static_cast<std::size_t>(i)];
+    const Vector theta = batch->ritz_of(j).values.cwiseMax(0.0);
+    Matrix rho(theta.size(), columns);
+    for (Index p = 0; p < columns; ++p) {
+      const Line& line = lines[static_cast<std::size_t>(p)];
+      rho.col(p) = paths[static_cast<std::size_t>(p)].phi(theta).array() - line.a - line.b * theta.array();
     }
+    result.probed[static_cast<std::size_t>(i)] = batch->starts().col(j).asDiagonal() * batch->combine(j, rho);
+  });
   return result;
 }
 
@@ -181,16 +195,16 @@ Matrix ProbedLeaveOneOut::residuals_along(const std::vector<Path>& paths) const 
                                  paths.begin() + static_cast<std::ptrdiff_t>(last));
     const Divisors d = divisors(some);
     const Matrix r = fitted_residuals(some);
-    for (Index p = 0; p < r.cols(); ++p) {
-      std::vector<Vector> probed;
-      for (const Matrix& x : d.probed) probed.emplace_back(x.col(p));
+    each_in_parallel(r.cols(), [&](Index p) {
+      std::vector<Column> probed;
+      for (const Matrix& x : d.probed) probed.push_back(column_of(x, p));
       const Quotients quotients =
           divide(r.col(p), d.known.col(p), probed, row_features(d.identity, d.diagonal, r.col(p)));
       if (quotients.relative_error > largest_relative_error)
         all.col(static_cast<Index>(first) + p).setConstant(std::numeric_limits<double>::quiet_NaN());
       else
         all.col(static_cast<Index>(first) + p) = quotients.residuals;
-    }
+    });
   }
   return all;
 }
@@ -219,13 +233,13 @@ double ProbedLeaveOneOut::log_time_standard_error(const Path& path) const {
   for (Index p = 0; p < r.cols(); ++p) features.push_back(row_features(d.identity, d.diagonal, r.col(p)));
   const auto mean_squares = [&](auto&& keeps) {
     Vector value(r.cols());
-    for (Index p = 0; p < r.cols(); ++p) {
-      std::vector<Vector> probed;
+    each_in_parallel(r.cols(), [&](Index p) {
+      std::vector<Column> probed;
       for (std::size_t j = 0; j < R; ++j)
-        if (keeps(j)) probed.emplace_back(d.probed[j].col(p));
+        if (keeps(j)) probed.push_back(column_of(d.probed[j], p));
       const Matrix& known_of_rows = features[static_cast<std::size_t>(p)];
       value(p) = divide(r.col(p), d.known.col(p), probed, known_of_rows).residuals.cwiseAbs2().mean();
-    }
+    });
     return value;
   };
   const Vector all = mean_squares([](std::size_t) { return true; });

@@ -123,6 +123,7 @@ RemlFit fit_flow(const SpectralData& data, const Path& family, const RemlOptions
     fit.path = family.at(flow_root(data, fit));
   }
   describe(data, fit);
+  if (!options.interval) return fit;
   const double reference = std::max(fit.path.time, 1.0 / data.values.maxCoeff());
   const TimeGrid grid = log_grid(1e-6 * reference, 1e6 * reference, 200);
   fit.interval = profile_interval([&](double t) { return reml_criterion(data, family.at(t)); }, grid,
@@ -182,6 +183,7 @@ RemlFit from_minimum(const SpectralData& data, const Path& family, const Minimum
         "interpolate, and the noise variance is not identified",
         options.largest_shrinkage, bound);
   describe(data, fit);
+  if (!options.interval) return fit;
   fit.interval = profile_interval([&](double t) { return reml_criterion(data, family.at(t)); }, minimum.grid,
                                   time, fit.criterion, drop_at(options.level), options.level);
   return fit;
@@ -228,6 +230,7 @@ double flow_time(const SpectralData& data) {
 double flow_slope(const SpectralData& data, double t) { return flow_derivatives(data, t).first; }
 
 double reml_criterion(const SpectralData& data, const Path& path) {
+  if (path.kind == PathKind::ridge) return two_component_criterion(data, path.time, 0.0);
   const Vector log_phi = path.log_phi(data.values);
   const Eigen::ArrayXd square = data.z.array().square();
   const double shift =

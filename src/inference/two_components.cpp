@@ -103,9 +103,12 @@ TwoComponentFit TwoComponentFit::of(const RemlFit& ridge) {
 
 double two_component_criterion(const SpectralData& data, double tau, double kappa) {
   const Eigen::ArrayXd lambda = data.values.array();
-  const Vector log_variance = (lambda * (tau + kappa * lambda)).log1p();
-  return data.count() * std::log(signal_free_squares(data, tau, kappa) / data.count()) +
-         data.trace_of(log_variance);
+  const Eigen::ArrayXd variance = 1.0 + lambda * (tau + kappa * lambda);
+  // A sum of logarithms around 1: its rounding is that of the variances, and log is vectorised where log1p is
+  // not.
+  const Vector log_variance = variance.log();
+  const double squares = (data.z.array().square() / variance).sum();
+  return data.count() * std::log(squares / data.count()) + data.trace_of(log_variance);
 }
 
 TwoComponentFit fit_two_components(const SpectralData& data, const RemlFit& ridge,
@@ -123,6 +126,7 @@ TwoComponentFit fit_two_components(const SpectralData& data, const RemlFit& ridg
   fit.noise_variance = signal_free_squares(data, fit.tau, fit.kappa) / data.count();
   const auto criterion = [&](double c) { return two_component_criterion(data, c * fit.tau, c * fit.kappa); };
   const double drop = boost::math::quantile(boost::math::chi_squared(1.0), options.level);
+  if (!options.interval) return fit;
   fit.scale =
       profile_interval(criterion, log_grid(direction.low / scale.time, direction.bound / scale.time, 200),
                        1.0, fit.criterion, drop, options.level);

@@ -59,15 +59,24 @@ class HeldOutPath {
     ritz_ = ritz(krylov_->tridiagonal());
   }
 
-  double mean_squared_error(const Path& path) const {
-    Vector prediction = base_;
+  double mean_squared_error(const Path& path) const { return mean_squared_errors({path}).front(); }
+
+  std::vector<double> mean_squared_errors(const std::vector<Path>& paths) const {
+    const auto count = static_cast<Index>(paths.size());
+    Matrix left = (truth_ - base_).replicate(1, count);
     if (krylov_->steps() > 0) {
       const Vector theta = ritz_.values.cwiseMax(0.0);
-      const Vector c = ritz_.vectors * path.dual(theta).cwiseProduct(ritz_.vectors.row(0).transpose());
-      for (std::size_t j = 0; j < held_.size(); ++j)
-        prediction += krylov_->start_norm() * c(static_cast<Index>(j)) * held_[j];
+      Matrix dual(theta.size(), count);
+      for (Index p = 0; p < count; ++p) dual.col(p) = paths[static_cast<std::size_t>(p)].dual(theta);
+      const SerialBlas serial;  // the same bits for any number of threads
+      const Matrix c = multiply(ritz_.vectors, Transpose::no,
+                                Matrix(ritz_.vectors.row(0).transpose().asDiagonal() * dual), Transpose::no);
+      multiply(held_.leftCols(theta.size()), Transpose::no, c, Transpose::no, left, -krylov_->start_norm(),
+               1.0);
     }
-    return (truth_ - prediction).squaredNorm() / held_weight_;
+    std::vector<double> errors;
+    for (Index p = 0; p < count; ++p) errors.push_back(left.col(p).squaredNorm() / held_weight_);
+    return errors;
   }
 
   const KrylovSpace& krylov() const { return *krylov_; }
@@ -88,8 +97,10 @@ class HeldOutPath {
     padded_.col(0)(split_.train) = x;
     problem_.H.apply(padded_, product_);
     out = rescale_ * product_.col(0)(split_.train);
-    held_.emplace_back(rescale_ * product_.col(0)(split_.held_out) -
-                       X_held_ * fixed_.coefficients(out).col(0));
+    if (held_count_ == held_.cols())
+      held_.conservativeResize(truth_.size(), std::max<Index>(32, 2 * held_.cols()));
+    held_.col(held_count_++) =
+        rescale_ * product_.col(0)(split_.held_out) - X_held_ * fixed_.coefficients(out).col(0);
     project(out);
   }
 
@@ -100,7 +111,8 @@ class HeldOutPath {
   Matrix Q1_, X_held_;
   Vector truth_, base_;
   Matrix padded_, product_;
-  std::vector<Vector> held_;  // one per step
+  Matrix held_;  // a column a step, and room for more
+  Index held_count_ = 0;
   std::unique_ptr<KrylovSpace> krylov_;
   Ritz ritz_;
 };
@@ -116,14 +128,19 @@ Best best_on_path(HeldOutPath& path, const StoppingOptions& options) {
   // number of threads.
   const double shrinkage = options.reml.largest_shrinkage;
   const double bound = largest_time({path.ritz_values(), Vector()}, options.path, shrinkage);
-  const TimeGrid grid = log_grid(bound / shrinkage * 1e-4, bound, 160);
+  TimeGrid grid = log_grid(bound / shrinkage * 1e-4, bound, 160);
   const bool whole = options.path.kind == PathKind::descent;
   const auto error = [&](double time) { return path.mean_squared_error(options.path.at(time)); };
+  std::vector<Path> on_grid;
+  for (double& time : grid) {
+    if (whole) time = std::max(1.0, std::round(time));
+    on_grid.push_back(options.path.at(time));
+  }
   Best best;
   double previous = -1.0;
-  for (Index steps = 24; !best.converged; steps += steps / 4) {
+  for (Index steps = 24; !best.converged; steps += steps / 10) {
     path.extend(steps);
-    best.minimum = minimise_over_time(error, grid, whole);
+    best.minimum = refine_minimum(error, grid, path.mean_squared_errors(on_grid), error(0.0), whole);
     const double later = error(std::min(bound, 10.0 * best.minimum.time));
     const double moved = std::abs(best.minimum.value + later - previous);
     best.converged = path.krylov().exhausted() || moved <= 1e-6 * best.minimum.value;

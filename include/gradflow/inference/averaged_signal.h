@@ -17,7 +17,8 @@ struct SignalModel {
   double log_scale = 0.0;
   double weight = 0.0;  ///< posterior, all summing to one
   double noise_variance =
-      std::numeric_limits<double>::quiet_NaN();  ///< s2 given the model, squared units of w
+      std::numeric_limits<double>::quiet_NaN();                 ///< s2 given the model, squared units of w
+  double criterion = std::numeric_limits<double>::quiet_NaN();  ///< Q of the model
 
   /// p at each lambda; `largest` is lambda_1.
   Vector prior(const Vector& lambda, double largest) const;
@@ -39,6 +40,10 @@ struct AveragedSignal {
   double power = std::numeric_limits<double>::quiet_NaN();             ///< E[a] of the powers
   double flow_probability = std::numeric_limits<double>::quiet_NaN();  ///< of the flow's covariance
   std::vector<SignalModel> models{};                                   ///< what was averaged over
+
+  /// The same models weighted by what other data, close to these, make of their likelihoods: for the spread
+  /// over resampled data, at a seventh of the cost.
+  AveragedSignal weighted_by(const SpectralData& data) const;
 
   /// E[s2 p(lambda)] / E[s2]: the signal's variance over the noise's in directions of eigenvalue lambda.
   Vector prior(const Vector& lambda) const;

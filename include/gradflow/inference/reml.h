@@ -49,7 +49,8 @@ double reml_noise_variance(const SpectralData& data, const Path& path);
 struct RemlOptions {
   double level = 0.95;  ///< of the profile interval, in (0, 1)
   double largest_shrinkage =
-      1e8;  ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
+      1e8;               ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
+  bool interval = true;  ///< false: it is not computed (NaN), which halves the cost
   void check() const;
 };
 

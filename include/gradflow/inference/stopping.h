@@ -103,6 +103,10 @@ double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& 
 /// The time of rule expected-loo: the global minimiser of expected_loo under average_signal(); 0 where
 /// `ridge` finds no signal at all.
 double expected_loo_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options);
+/// The same for data close to those of which `signal` is the average and `time` > 0 the time, by the same
+/// models weighted anew and a search around that time: a tenth of the cost.
+double expected_loo_time(const SpectralData& data, const AveragedSignal& signal, double time,
+                         const StoppingOptions& options);
 
 /// The time of rule reml-risk, from its components or from `ridge`'s fit.
 double risk_time(const SpectralData& data, const TwoComponentFit& fit, const StoppingOptions& options);
