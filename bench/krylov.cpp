@@ -37,7 +37,7 @@ Json at(Index n) {
   const KernelOperator H(InfiniteArchitecture{}, data.X, {.storage = KernelStorage::float64});
   Json json{{"n", n}};
   json["reml_flow"] = analyse_with(H, data.y, false, 3);
-  json["all_rules"] = analyse_with(H, data.y, true, 2);
+  json["all_rules"] = analyse_with(H, data.y, true, 5);
   Matrix vectors = H.matrix();
   Vector values(n);
   json["dsyevd_seconds"] = bench::timing_of(n <= 4000 ? 3 : 1, [&] {

@@ -129,9 +129,10 @@ double KrylovEngine::resolved_shrinkage() const {
 }
 
 // The space grows until it resolves the likelihood of ridge up to the end of its interval, judged with a few
-// rough probes of the spectrum.
+// rough probes of the spectrum. Where its eigenpairs are not those of the probes, the first of these judge it.
 void KrylovEngine::solve_ridge() {
   pairs_ = found_pairs();
+  if (deflation_ && !covered()) return;
   if (!covered()) add_probes(rough_probes, rough_steps, false);
   settle_space();
   batches_.clear();

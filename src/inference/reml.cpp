@@ -261,7 +261,9 @@ RemlFit fit_reml(const SpectralData& data, const Path& family, const RemlOptions
   check_descent(data, family);
   if (family.kind == PathKind::flow) return fit_flow(data, family, options);
   const double bound = largest_time(data, family, options.largest_shrinkage);
-  return from_minimum(data, family, minimise(data, family, bound, 400), bound, options);
+  // The interval is sought on the same grid.
+  return from_minimum(data, family, minimise(data, family, bound, options.interval ? 400 : 120), bound,
+                      options);
 }
 
 RemlFit fit_reml_two_parameters(const SpectralData& data, PathKind kind, const RemlOptions& options) {

@@ -13,7 +13,7 @@ namespace {
 // Of kappa lambda_1 / tau: besides these, 0 is the ridge fit and infinity is M^2 alone.
 constexpr int ratios = 25;
 constexpr double smallest_ratio = 0.1, largest_ratio = 1e6;
-constexpr int scales = 60;
+constexpr int scales = 40;
 constexpr double smallest_scale = 1e-7;
 
 // (tau, kappa) = u (first, second), u in (0, bound].

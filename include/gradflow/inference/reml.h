@@ -77,8 +77,8 @@ struct RemlFit {
 ///
 /// `flow`: Q is convex in t; t = 0 exactly when N w'Mw/w'w <= tr M, infinite when w has weight only where
 /// lambda >= tr M / N; otherwise a safeguarded Newton iteration to full precision. Needs no log-determinant.
-/// Others: Q need not be unimodal; 400 log-spaced points, then Brent's method around the best.
-/// `descent`: k is a whole number, and eta lambda_1 < 1 is required (InputError otherwise).
+/// Others: Q need not be unimodal; 400 log-spaced points (120 without an interval), then Brent's method
+/// around the best. `descent`: k is a whole number, and eta lambda_1 < 1 is required (InputError otherwise).
 /// The interval is {time : Q - Q_min <= chi2_1 quantile}, its outermost ends.
 RemlFit fit_reml(const SpectralData& data, const Path& family, const RemlOptions& options = {});
 
@@ -111,10 +111,10 @@ struct TwoComponentFit {
 double two_component_criterion(const SpectralData& data, double tau, double kappa);
 
 /// Minimises Q over 27 shares of kappa, between none and all of the signal; for each, over the scale of both
-/// by a search along 60 log-spaced values and Brent's method; then by Brent's method over the share. `ridge`,
+/// by a search along 40 log-spaced values and Brent's method; then by Brent's method over the share. `ridge`,
 /// from fit_reml on the same data, is where kappa = 0, and is returned as it is where it is not usable. The
 /// bound of tau is ridge's, options.largest_shrinkage / lambda_1; that of kappa is its square. Cost: about
-/// 4,000 evaluations of Q, N flops each.
+/// 2,800 evaluations of Q, N flops each.
 TwoComponentFit fit_two_components(const SpectralData& data, const RemlFit& ridge,
                                    const RemlOptions& options = {});
 
