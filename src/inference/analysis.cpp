@@ -155,6 +155,7 @@ bool asked_for(const AnalysisOptions& options, RuleKind kind) {
 
 struct RuleOptions {
   StoppingOptions stopping, unbounded;  // the second: not by what the space resolves
+  StoppingOptions reached;              // by what it resolves of the path squared
 };
 
 void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOneOut* loo,
@@ -165,8 +166,8 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOn
       [&] { return stop_by_expected_loo(problem, analysis.ridge, each.unbounded); },
       [&] { return stop_by_risk(problem, analysis.ridge, stopping); },
       [&] { return stop_by_reml(problem, analysis.path, stopping); },
-      [&] { return stop_by_gcv(problem, stopping); },
-      [&] { return stop_by_loo(problem, *loo, stopping); },
+      [&] { return stop_by_gcv(problem, each.reached); },
+      [&] { return stop_by_loo(problem, *loo, each.reached); },
       [&] { return stop_by_validation(problem, each.unbounded); }};
   const RemlFit& likelihood = only_the_flow(options) ? analysis.flow : analysis.ridge;
   const bool identified = usable(likelihood.outcome);
@@ -220,7 +221,7 @@ void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const R
         (rule.kind == RuleKind::reml_path && flow))
       continue;
     rule.log_time_standard_error = engine.standard_error([&](const SpectralData& data) {
-      if (rule.kind == RuleKind::gcv) return std::log(gcv_minimiser(data, stopping));
+      if (rule.kind == RuleKind::gcv) return std::log(gcv_minimiser(data, each.reached));
       if (rule.kind == RuleKind::reml_path)
         return std::log(fit_reml(data, stopping.path, stopping.reml).path.time);
       if (rule.kind == RuleKind::expected_loo)
@@ -267,8 +268,7 @@ void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
         analysis.spectrum.clipped, analysis.spectrum.most_negative, analysis.spectrum.values.maxCoeff()));
   if (analysis.ridge.outcome == Outcome::on_boundary)
     analysis.warnings.push_back("noise variance: " + analysis.ridge.reason);
-  if (analysis.rule().outcome == Outcome::on_boundary && analysis.rule().kind != RuleKind::reml_risk &&
-      analysis.rule().kind != RuleKind::expected_loo)
+  if (analysis.rule().outcome == Outcome::on_boundary && analysis.rule().kind != RuleKind::reml_risk)
     analysis.warnings.push_back(analysis.rule().name + ": " + analysis.rule().reason);
   if (!analysis.krylov) return;
   const KrylovReport& krylov = *analysis.krylov;
@@ -432,7 +432,9 @@ Analysis analyse(const TrainingOperator& H, const Observations& observations,
                                 observations.weights};
   for (std::size_t i = 0; i < all_rules.size(); ++i)
     if (all_rules[i] == options.chosen_rule()) analysis.chosen = i;
-  const RuleOptions each{stopping, unbounded};
+  StoppingOptions reached = stopping;
+  if (engine != nullptr) unbounded.reach = reached.reml.largest_shrinkage = engine->reach();
+  const RuleOptions each{stopping, unbounded, reached};
   run_rules(analysis, problem, foundation.loo.get(), each, options, clock);
   compare_rules(analysis, foundation.loo.get(), stopping.path, options, reml.largest_shrinkage,
                 whitened.factor());

@@ -12,7 +12,7 @@ namespace {
 constexpr double flow_share = 1.0 / 3.0;  // prior probability
 constexpr double largest_power = 6.0;
 constexpr double least_mean = 1e-8;         // of p over the directions
-constexpr double largest_exponent = 700.0;  // t lambda_1
+constexpr double largest_exponent = 500.0;  // t lambda_1: exp(-500) squares of 1e-90 are still numbers
 constexpr double depth = 13.0;              // log density below the maximum beyond which nothing counts
 constexpr double negligible_weight = 1e-7;  // posterior, of one model
 

@@ -90,10 +90,11 @@ struct TimeRange {
   double low, high;
 };
 TimeRange range_of(const SpectralData& data, const AveragedSignal& signal, const StoppingOptions& options) {
-  // From eigenvectors small divisors are exact.
-  const double high = data.multiplicity.size() == 0
-                          ? largest_time(data, options.path, options.reml.largest_shrinkage)
-                          : largest_time_for_ratios(data, options);
+  // Beyond 99 % of N degrees of freedom more training changes next to nothing, and the time is not
+  // determined.
+  StoppingOptions within = options;
+  within.reml.largest_shrinkage = std::min(options.reml.largest_shrinkage, options.reach);
+  const double high = largest_time_for_ratios(data, within);
   double low = high;
   const double unit = options.path.kind == PathKind::descent ? options.path.learning_rate : 1.0;
   const Vector prior = signal.prior(data.values);
@@ -166,8 +167,7 @@ Vector leave_one_out_factors(const SpectralData& data, const Path& path) {
   return factors_at({data.values, counts, data.values, data.count()}, path);
 }
 
-ExpectedLoo::ExpectedLoo(const SpectralData& data, const AveragedSignal& signal)
-    : data_(data), signal_(signal) {
+ExpectedLoo::ExpectedLoo(const SpectralData& data, const AveragedSignal& signal) : data_(data) {
   std::vector<Index> counted, seen;
   for (Index i = 0; i < data.values.size(); ++i) {
     if (data.multiplicity.size() == 0 || data.multiplicity(i) != 0.0) counted.push_back(i);
@@ -266,9 +266,14 @@ StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit&
       "expected leave-one-out error, averaged over models of the signal (powers of M: {:.2f} on average; "
       "probability of the flow's own covariance: {:.2f})",
       signal.power, signal.flow_probability);
+  if (signal.outcome == Outcome::on_boundary)
+    rule.reason += ": the signal's likelihood still rises at its bound";
   if (minimum.at_bound) {
     rule.outcome = Outcome::on_boundary;
-    rule.reason += ": still falling at the largest time that was searched";
+    rule.reason += fmt::format(
+        ": still falling at the largest time that was searched ({:.4g}; 99 % of N degrees of freedom at "
+        "most)",
+        range.high);
   }
   rule.interval = interval_of(expected, signal, range, options, rule.time);
   if (ridge.outcome == Outcome::at_zero) {

@@ -129,7 +129,8 @@ double KrylovEngine::resolved_shrinkage() const {
 }
 
 // The space grows until it resolves the likelihood of ridge up to the end of its interval, judged with a few
-// rough probes of the spectrum. Where its eigenpairs are not those of the probes, the first of these judge it.
+// rough probes of the spectrum. Where its eigenpairs are not those of the probes, the first of these judge
+// it.
 void KrylovEngine::solve_ridge() {
   pairs_ = found_pairs();
   if (deflation_ && !covered()) return;
@@ -188,12 +189,20 @@ double KrylovEngine::log10_p(const SpectralData& data) const {
   return std::isfinite(test.log10_p_value) ? test.log10_p_value : 0.0;
 }
 
+// A Krylov space of k steps knows exp(-2 t lambda) where k^2 is 2 t lambda_1 log(1/error), and 1/(1 + tau
+// lambda) where it is tau lambda_1 log(1/error)^2 / 4: to 1e-6, further by a factor.
+double KrylovEngine::reach() const {
+  const double factor = options_.path.kind == PathKind::flow ? 1.75 : 1.0;
+  return std::min(options_.largest_shrinkage, factor * report_.resolved_shrinkage);
+}
+
 StoppingOptions KrylovEngine::stopping() const {
   const bool bounded = options_.chosen_rule() == RuleKind::reml_risk;
   return {.path = options_.path,
           .reml = {.level = options_.level,
                    .largest_shrinkage = bounded ? report_.resolved_shrinkage : options_.largest_shrinkage,
-                   .interval = false}};
+                   .interval = false},
+          .reach = reach()};
 }
 
 // log10 p and, where rules are asked for, the log time of the one that stops.

@@ -34,6 +34,8 @@ class KrylovEngine {
   const KrylovReport& report() const noexcept { return report_; }
   /// Largest shrinkage (tau lambda_1) that the likelihood may be searched to.
   double largest_shrinkage() const noexcept { return report_.resolved_shrinkage; }
+  /// The same for the path and its square.
+  double reach() const;
 
   SpectralData data() const { return data_from(rules_of(probe_steps())); }
   ScoreTest test() const;

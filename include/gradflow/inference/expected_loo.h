@@ -30,7 +30,7 @@ Vector leave_one_out_factors(const SpectralData& data, const Path& path);
 /// Its expectation over the response is, up to a constant, s2/N sum_i G_i^2 (1 + p_i).
 class ExpectedLoo {
  public:
-  /// `signal` of these data; both outlive this. Costs N flops and a logarithm per model.
+  /// `signal` of these data, which outlive this. Costs N flops and a logarithm per model.
   ExpectedLoo(const SpectralData& data, const AveragedSignal& signal);
 
   double operator()(const Path& path) const;  ///< squared units of the response
@@ -43,7 +43,6 @@ class ExpectedLoo {
   Vector factors(const Path& path) const;  // G at the response's values
 
   const SpectralData& data_;
-  const AveragedSignal& signal_;
   Vector values_, multiplicity_;  // those that a trace sees
   Vector seen_, squares_;         // those that the response sees, and z^2
   Matrix left_out_;               // R_c, a column a model, at seen_

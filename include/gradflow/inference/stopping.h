@@ -76,6 +76,8 @@ struct StoppingOptions {
   Path path{};  ///< the family: kind, decay, learning_rate, iterations
   RemlOptions reml{};
   double validation_fraction = 0.2;  ///< in (0, 1)
+  /// psi(0) lambda_1 up to which rule expected-loo looks for its time, at most reml.largest_shrinkage.
+  double reach = std::numeric_limits<double>::infinity();
   std::uint64_t seed = 1;
 };
 
