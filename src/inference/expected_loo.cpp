@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/special_values.h"
+#include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/inference/stopping.h"
 #include "inference/search.h"
