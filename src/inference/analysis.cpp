@@ -162,13 +162,16 @@ void run_rules(Analysis& analysis, const StoppingProblem& problem, const LeaveOn
                const RuleOptions& each, const AnalysisOptions& options, StageClock& clock) {
   using Rule = std::function<StoppingRule()>;
   const StoppingOptions& stopping = each.stopping;
-  const std::array<Rule, 6> rules{
-      [&] { return stop_by_expected_loo(problem, analysis.ridge, each.unbounded); },
-      [&] { return stop_by_risk(problem, analysis.ridge, stopping); },
-      [&] { return stop_by_reml(problem, analysis.path, stopping); },
-      [&] { return stop_by_gcv(problem, each.reached); },
-      [&] { return stop_by_loo(problem, *loo, each.reached); },
-      [&] { return stop_by_validation(problem, each.unbounded); }};
+  const std::array<Rule, 6> rules{[&] {
+                                    analysis.signal =
+                                        average_signal(analysis.data, analysis.ridge, each.unbounded.reml);
+                                    return stop_by_expected_loo(problem, analysis.signal, each.unbounded);
+                                  },
+                                  [&] { return stop_by_risk(problem, analysis.ridge, stopping); },
+                                  [&] { return stop_by_reml(problem, analysis.path, stopping); },
+                                  [&] { return stop_by_gcv(problem, each.reached); },
+                                  [&] { return stop_by_loo(problem, *loo, each.reached); },
+                                  [&] { return stop_by_validation(problem, each.unbounded); }};
   const RemlFit& likelihood = only_the_flow(options) ? analysis.flow : analysis.ridge;
   const bool identified = usable(likelihood.outcome);
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -213,7 +216,6 @@ void compare_rules(Analysis& analysis, const LeaveOneOut* loo, const Path& famil
 void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const RuleOptions& each) {
   StoppingOptions stopping = each.stopping;
   stopping.reml.interval = false;
-  const AveragedSignal signal = average_signal(analysis.data, analysis.ridge, each.unbounded.reml);
   for (StoppingRule& rule : analysis.rules) {
     if (!usable(rule.outcome) || !(rule.time > 0.0) || !std::isfinite(rule.time)) continue;
     const bool flow = stopping.path.kind == PathKind::flow;
@@ -225,7 +227,7 @@ void add_standard_errors(Analysis& analysis, const KrylovEngine& engine, const R
       if (rule.kind == RuleKind::reml_path)
         return std::log(fit_reml(data, stopping.path, stopping.reml).path.time);
       if (rule.kind == RuleKind::expected_loo)
-        return std::log(expected_loo_time(data, signal, rule.time, each.unbounded));
+        return std::log(expected_loo_time(data, analysis.signal, rule.time, each.unbounded));
       return std::log(
           risk_time(data, fit_reml(data, Path{.kind = PathKind::ridge}, stopping.reml), stopping));
     });

@@ -5,6 +5,8 @@
 #include <optional>
 
 #include "base/special_values.h"
+#include "gradflow/base/error.h"
+#include "inference/measures.h"
 
 namespace gradflow {
 namespace {
@@ -91,22 +93,16 @@ Followed follow(const Density& density, Span whole, const Resolution& resolution
   }
 }
 
-// The values that a trace sees and those that the response sees: the same from an eigendecomposition, two
-// lists from a Krylov space.
-struct Measures {
-  Eigen::ArrayXd spectrum, multiplicity, response, squares;  // values over lambda_1
+// Values over lambda_1.
+struct Scaled {
+  Eigen::ArrayXd spectrum, multiplicity, response, squares;
 
-  Measures(const SpectralData& data, double largest) {
-    std::vector<Index> counted, seen;
-    for (Index i = 0; i < data.values.size(); ++i) {
-      if (data.multiplicity.size() == 0 || data.multiplicity(i) != 0.0) counted.push_back(i);
-      if (data.z(i) != 0.0) seen.push_back(i);
-    }
-    spectrum = data.values(counted).array() / largest;
-    multiplicity = data.multiplicity.size() == 0 ? Eigen::ArrayXd::Ones(spectrum.size())
-                                                 : Eigen::ArrayXd(data.multiplicity(counted).array());
-    response = data.values(seen).array() / largest;
-    squares = data.z(seen).array().square();
+  Scaled(const SpectralData& data, double largest) {
+    const Measures measures(data);
+    spectrum = measures.values.array() / largest;
+    multiplicity = measures.multiplicity;
+    response = measures.seen.array() / largest;
+    squares = measures.squares;
   }
 };
 
@@ -115,14 +111,14 @@ struct Likelihood {
 };
 
 // Of a power: its values on the spectrum and the response.
-Likelihood likelihood_of(const Measures& on, double count, double scale, const Eigen::ArrayXd& powers,
+Likelihood likelihood_of(const Scaled& on, double count, double scale, const Eigen::ArrayXd& powers,
                          const Eigen::ArrayXd& response_powers) {
   const double noise = (on.squares / (1.0 + scale * response_powers)).sum() / count;
   return {count * std::log(noise) + (on.multiplicity * (1.0 + scale * powers).log()).sum(), noise};
 }
 
 // Of the flow's own covariance; `trace` is tr M / lambda_1.
-Likelihood flow_likelihood(const Measures& on, double count, double scale, double trace) {
+Likelihood flow_likelihood(const Scaled& on, double count, double scale, double trace) {
   const double noise = (on.squares * (-scale * on.response).exp()).sum() / count;
   return {count * std::log(noise) + scale * trace, noise};
 }
@@ -131,7 +127,7 @@ Likelihood flow_likelihood(const Measures& on, double count, double scale, doubl
 // Jacobian from log m) up to a constant common to all.
 class Family {
  public:
-  Family(const Measures& on, double count, double trace_over_largest, double power, double shrinkage)
+  Family(const Scaled& on, double count, double trace_over_largest, double power, double shrinkage)
       : on_(on), count_(count), trace_(trace_over_largest), power_(power) {
     if (power_ > 0.0) {
       powers_ = on.spectrum.pow(power_);
@@ -203,7 +199,7 @@ class Family {
     models_.push_back({power_, u, 0.0, likelihood.noise_variance, likelihood.criterion});
   }
 
-  const Measures& on_;
+  const Scaled& on_;
   double count_, trace_, power_;
   Eigen::ArrayXd powers_, response_powers_;
   double mean_ = 0.0, low_ = 0.0, high_ = 0.0, log_total_ = 0.0;
@@ -288,7 +284,7 @@ Vector AveragedSignal::prior(const Vector& lambda) const {
 
 AveragedSignal AveragedSignal::weighted_by(const SpectralData& data) const {
   AveragedSignal signal = *this;
-  const Measures on(data, largest);
+  const Scaled on(data, largest);
   const double N = data.count(), trace = data.trace_of_M() / largest;
   Eigen::ArrayXd powers, response_powers;
   double present = 0.0, most = -infinity;
@@ -319,9 +315,10 @@ AveragedSignal AveragedSignal::weighted_by(const SpectralData& data) const {
 AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge, const RemlOptions& options) {
   AveragedSignal signal;
   signal.outcome = ridge.outcome;
+  signal.reason = ridge.reason;
   if (!usable(ridge.outcome)) return signal;
   signal.largest = data.values.maxCoeff();
-  const Measures on(data, signal.largest);
+  const Scaled on(data, signal.largest);
   const auto family = [&](double power, const Span* guess) {
     Family made(on, data.count(), data.trace_of_M() / signal.largest, power, options.largest_shrinkage);
     made.integrate(guess);
@@ -343,7 +340,16 @@ AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge, co
     }
   }
   summarise(signal);
+  if (signal.outcome == Outcome::at_zero) {
+    signal.reason = "REML finds no signal along M: " + ridge.reason;
+    return signal;
+  }
   signal.outcome = heaviest->family.at_bound() ? Outcome::on_boundary : Outcome::converged;
+  signal.reason = fmt::format(
+      "averaged over models of the signal (powers of M: {:.2f} on average; probability of the flow's own "
+      "covariance: {:.2f})",
+      signal.power, signal.flow_probability);
+  if (signal.outcome == Outcome::on_boundary) signal.reason += ", their likelihood still rising at its bound";
   return signal;
 }
 

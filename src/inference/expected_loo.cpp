@@ -10,6 +10,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/inference/stopping.h"
+#include "inference/measures.h"
 #include "inference/search.h"
 
 namespace gradflow {
@@ -163,23 +164,17 @@ Interval interval_of(const ExpectedLoo& expected, const AveragedSignal& signal, 
 }  // namespace
 
 Vector leave_one_out_factors(const SpectralData& data, const Path& path) {
-  const Vector counts =
-      data.multiplicity.size() == 0 ? Vector(Vector::Ones(data.values.size())) : data.multiplicity;
-  return factors_at({data.values, counts, data.values, data.count()}, path);
+  const Measures on(data);
+  return factors_at({on.values, on.multiplicity, data.values, data.count()}, path);
 }
 
-ExpectedLoo::ExpectedLoo(const SpectralData& data, const AveragedSignal& signal) : data_(data) {
-  std::vector<Index> counted, seen;
-  for (Index i = 0; i < data.values.size(); ++i) {
-    if (data.multiplicity.size() == 0 || data.multiplicity(i) != 0.0) counted.push_back(i);
-    if (data.z(i) != 0.0) seen.push_back(i);
-  }
-  values_ = data.values(counted);
-  multiplicity_ =
-      data.multiplicity.size() == 0 ? Vector(Vector::Ones(values_.size())) : data.multiplicity(counted);
-  seen_ = data.values(seen);
-  squares_ = data.z(seen).cwiseAbs2();
-  const Places at{values_, multiplicity_, seen_, data.count()};
+ExpectedLoo::ExpectedLoo(const SpectralData& data, const AveragedSignal& signal) : count_(data.count()) {
+  Measures on(data);
+  values_ = std::move(on.values);
+  multiplicity_ = std::move(on.multiplicity);
+  seen_ = std::move(on.seen);
+  squares_ = std::move(on.squares);
+  const Places at{values_, multiplicity_, seen_, count_};
   left_out_.resize(seen_.size(), static_cast<Index>(signal.models.size()));
   averaged_ = Vector::Zero(seen_.size());
   const SignalModel* first = nullptr;  // of those of one power, which differ by a factor
@@ -203,11 +198,11 @@ ExpectedLoo::ExpectedLoo(const SpectralData& data, const AveragedSignal& signal)
 }
 
 Vector ExpectedLoo::factors(const Path& path) const {
-  return factors_at({values_, multiplicity_, seen_, data_.count()}, path);
+  return factors_at({values_, multiplicity_, seen_, count_}, path);
 }
 
 double ExpectedLoo::operator()(const Path& path) const {
-  return variance_ + squares_.dot((factors(path) - averaged_).cwiseAbs2()) / data_.count();
+  return variance_ + squares_.dot((factors(path) - averaged_).cwiseAbs2()) / count_;
 }
 
 std::vector<double> ExpectedLoo::best_times(const std::vector<double>& times, const Path& family) const {
@@ -227,10 +222,10 @@ std::vector<double> ExpectedLoo::best_times(const std::vector<double>& times, co
   return best;
 }
 
-double expected_loo_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options) {
-  if (ridge.outcome == Outcome::at_zero) return 0.0;
-  const AveragedSignal signal = average_signal(data, ridge, options.reml);
+double expected_loo_time(const SpectralData& data, const AveragedSignal& signal,
+                         const StoppingOptions& options) {
   if (!usable(signal.outcome)) return not_a_number;
+  if (signal.outcome == Outcome::at_zero) return 0.0;
   return minimise(ExpectedLoo(data, signal), range_of(data, signal, options), options.path).time;
 }
 
@@ -248,27 +243,20 @@ double expected_loo_time(const SpectralData& data, const AveragedSignal& signal,
   return inside ? minimum.time : minimise(expected, whole, options.path).time;
 }
 
-StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit& ridge,
+StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const AveragedSignal& signal,
                                   const StoppingOptions& options) {
   StoppingRule rule;
   rule.kind = RuleKind::expected_loo;
   rule.name = rule_name(rule.kind, options.path.kind);
   rule.interval.level = options.reml.level;
-  const SpectralData& data = problem.data;
-  const AveragedSignal signal = average_signal(data, ridge, options.reml);
   rule.outcome = signal.outcome;
-  rule.reason = ridge.reason;
+  rule.reason = "expected leave-one-out error: " + signal.reason;
   if (!usable(signal.outcome)) return rule;
+  const SpectralData& data = problem.data;
   const ExpectedLoo expected(data, signal);
   const TimeRange range = range_of(data, signal, options);
   const Minimum minimum = minimise(expected, range, options.path);
   rule.time = minimum.time;
-  rule.reason = fmt::format(
-      "expected leave-one-out error, averaged over models of the signal (powers of M: {:.2f} on average; "
-      "probability of the flow's own covariance: {:.2f})",
-      signal.power, signal.flow_probability);
-  if (signal.outcome == Outcome::on_boundary)
-    rule.reason += ": the signal's likelihood still rises at its bound";
   if (minimum.at_bound) {
     rule.outcome = Outcome::on_boundary;
     rule.reason += fmt::format(
@@ -277,9 +265,8 @@ StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit&
         range.high);
   }
   rule.interval = interval_of(expected, signal, range, options, rule.time);
-  if (ridge.outcome == Outcome::at_zero) {
+  if (minimum.at_zero || signal.outcome == Outcome::at_zero) {
     rule.outcome = Outcome::at_zero;
-    rule.reason = "REML finds no signal along M: " + ridge.reason;
     rule.time = rule.interval.lower = 0.0;
   }
   const Path path = options.path.at(rule.time);

@@ -10,6 +10,7 @@
 #include "gradflow/base/random.h"
 #include "gradflow/inference/stopping.h"
 #include "gradflow/operators/dense_operator.h"
+#include "inference/test_signals.h"
 
 namespace gradflow {
 namespace {
@@ -25,6 +26,18 @@ Matrix circle_kernel(Index n) {
   return H;
 }
 
+struct Circle {
+  explicit Circle(Index n, std::uint64_t seed)
+      : H(circle_kernel(n)),
+        y(RandomStream(seed, "y").normals(n)),
+        spectrum(project(DenseOperator(H), FixedEffects::none(n))),
+        data{.values = spectrum.values, .z = spectrum.coordinates(y)} {}
+  Matrix H;
+  Vector y;
+  ProjectedSpectrum spectrum;
+  SpectralData data;
+};
+
 // Residual at row i of the path trained on the others, with the operator's entries as they are.
 double residual_without(const Matrix& H, const Vector& y, Index i, const Path& path) {
   std::vector<Index> others;
@@ -39,30 +52,26 @@ double residual_without(const Matrix& H, const Vector& y, Index i, const Path& p
 
 TEST(ExpectedLoo, FactorsAreThoseOfRefittingWithoutEachRow) {
   const Index n = 24;
-  const Matrix H = circle_kernel(n);
-  const Vector y = RandomStream(1, "y").normals(n);
-  const DenseOperator whole(H);
-  const ProjectedSpectrum spectrum = project(whole, FixedEffects::none(n));
-  const SpectralData data{.values = spectrum.values, .z = spectrum.coordinates(y)};
+  const Circle circle(n, 1);
   for (const PathKind kind : {PathKind::flow, PathKind::ridge})
     for (const double time : {0.3, 3.0, 30.0, 300.0}) {
       const Path path{.kind = kind, .time = time};
-      const Vector residuals = spectrum.basis * leave_one_out_factors(data, path).cwiseProduct(data.z);
+      const Vector residuals =
+          circle.spectrum.basis * leave_one_out_factors(circle.data, path).cwiseProduct(circle.data.z);
       for (Index i = 0; i < n; ++i)
-        EXPECT_NEAR(residuals(i), residual_without(H, y, i, path), 2e-5) << to_string(kind) << " " << time;
+        EXPECT_NEAR(residuals(i), residual_without(circle.H, circle.y, i, path), 2e-5)
+            << to_string(kind) << " " << time;
     }
 }
 
+// Var(z_i) = 1 + scale lambda_i^power.
 SpectralData planted(Index n, double power, double scale, std::uint64_t seed) {
-  SpectralData data{.values = Vector(n), .z = RandomStream(seed, "z").normals(n)};
-  for (Index i = 0; i < n; ++i) {
-    data.values(i) = 2.0 / static_cast<double>(i + 1);
-    data.z(i) *= std::sqrt(1.0 + scale * std::pow(data.values(i), power));
-  }
-  return data;
+  return drawn_from({power, std::log(scale) + power * std::log(2.0)}, n, seed);
 }
 
-RemlFit ridge_on(const SpectralData& data) { return fit_reml(data, Path{.kind = PathKind::ridge}); }
+AveragedSignal averaged_on(const SpectralData& data) {
+  return average_signal(data, fit_reml(data, Path{.kind = PathKind::ridge}));
+}
 
 TEST(ExpectedLoo, FactorsAddUpToTheNumberOfDirections) {
   const SpectralData data = planted(70, 1.0, 5.0, 2);
@@ -74,12 +83,8 @@ TEST(ExpectedLoo, FactorsAddUpToTheNumberOfDirections) {
 // One model alone: given the others, y_i has the model's leave-one-out prediction as its mean.
 TEST(ExpectedLoo, OfOneModelIsItsPredictiveVarianceAndTheDistanceFromItsPrediction) {
   const Index n = 20;
-  const Matrix H = circle_kernel(n);
-  const Vector y = RandomStream(3, "y").normals(n);
-  const DenseOperator whole(H);
-  const ProjectedSpectrum spectrum = project(whole, FixedEffects::none(n));
-  const SpectralData data{.values = spectrum.values, .z = spectrum.coordinates(y)};
-  const double tau = 8.0, noise = 0.7, largest = spectrum.values(0);
+  const Circle circle(n, 3);
+  const double tau = 8.0, noise = 0.7, largest = circle.data.values(0);
   const AveragedSignal signal{.outcome = Outcome::converged,
                               .largest = largest,
                               .noise_variance = noise,
@@ -87,21 +92,22 @@ TEST(ExpectedLoo, OfOneModelIsItsPredictiveVarianceAndTheDistanceFromItsPredicti
   const Path flow{.time = 5.0}, blup{.kind = PathKind::ridge, .time = tau};
   double expected = 0.0;
   for (Index i = 0; i < n; ++i) {
-    const double model = residual_without(H, y, i, blup), path = residual_without(H, y, i, flow);
-    const Matrix covariance = noise * (Matrix::Identity(n, n) + tau * H);
+    const double model = residual_without(circle.H, circle.y, i, blup),
+                 path = residual_without(circle.H, circle.y, i, flow);
+    const Matrix covariance = noise * (Matrix::Identity(n, n) + tau * circle.H);
     const double variance = 1.0 / covariance.inverse()(i, i);
     expected += (variance + (model - path) * (model - path)) / static_cast<double>(n);
   }
-  EXPECT_NEAR(ExpectedLoo(data, signal)(flow), expected, 1e-5 * expected);
+  EXPECT_NEAR(ExpectedLoo(circle.data, signal)(flow), expected, 1e-5 * expected);
 }
 
 TEST(ExpectedLoo, ItsTimeBeatsAFineGridOfTimes) {
   const SpectralData data = planted(90, 1.0, 10.0, 3);
-  const AveragedSignal signal = average_signal(data, ridge_on(data));
+  const AveragedSignal signal = averaged_on(data);
   const ExpectedLoo expected(data, signal);
   for (const PathKind kind : {PathKind::flow, PathKind::ridge, PathKind::implicit}) {
     const Path family{.kind = kind, .iterations = 3};
-    const double least = expected(family.at(expected_loo_time(data, ridge_on(data), {.path = family})));
+    const double least = expected(family.at(expected_loo_time(data, signal, {.path = family})));
     for (double x = -12.0; x < 12.0; x += 0.01)
       EXPECT_LE(least, expected(family.at(std::exp(x))) * (1.0 + 1e-7)) << to_string(kind);
   }
@@ -110,9 +116,9 @@ TEST(ExpectedLoo, ItsTimeBeatsAFineGridOfTimes) {
 TEST(ExpectedLoo, SmallStepsOfDescentStopWhereTheFlowDoes) {
   const SpectralData data = planted(90, 1.0, 10.0, 4);
   const double rate = 1e-5;
-  const double flow = expected_loo_time(data, ridge_on(data), {});
-  const double steps =
-      expected_loo_time(data, ridge_on(data), {.path = {.kind = PathKind::descent, .learning_rate = rate}});
+  const double flow = expected_loo_time(data, averaged_on(data), {});
+  const double steps = expected_loo_time(data, averaged_on(data),
+                                         {.path = {.kind = PathKind::descent, .learning_rate = rate}});
   EXPECT_EQ(steps, std::round(steps));
   EXPECT_NEAR(steps * rate, flow, 1e-4 * flow);
 }
@@ -121,7 +127,7 @@ StoppingRule rule_on(const SpectralData& data) {
   const DenseOperator unused(Matrix::Identity(2, 2));
   const FixedEffects none = FixedEffects::none(2);
   const Vector response = Vector::Zero(2);
-  return stop_by_expected_loo({unused, none, response, data}, ridge_on(data), {});
+  return stop_by_expected_loo({unused, none, response, data}, averaged_on(data), {});
 }
 
 TEST(ExpectedLoo, IntervalHoldsTheTimeAndNarrowsWithTheData) {
@@ -156,7 +162,7 @@ TEST(ExpectedLoo, NothingToLearnGivesTimeZero) {
   EXPECT_EQ(rule.time, 0.0);
   EXPECT_EQ(rule.interval.lower, 0.0);
   EXPECT_GT(rule.interval.upper, 0.0);
-  EXPECT_EQ(expected_loo_time(data, ridge_on(data), {}), 0.0);
+  EXPECT_EQ(expected_loo_time(data, averaged_on(data), {}), 0.0);
 }
 
 // The error that it promises is the one that is met: data drawn from the model that was averaged over,

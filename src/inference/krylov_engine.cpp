@@ -212,15 +212,16 @@ KrylovEngine::Decision KrylovEngine::decide(const SpectralData& data, Need need)
   decision.value = Vector{{p}};
   decision.tolerance = Vector{{for_p}};
   if (need != Need::every_rule) return decision;
-  const RemlFit ridge = decision.ridge = fit_ridge(data, true);
+  const RemlFit ridge = fit_ridge(data, true);
   if (!usable(ridge.outcome) || !(ridge.path.time > 0.0)) return decision;
   double t = 0.0;
   if (options_.chosen_rule() == RuleKind::reml_risk) {
     t = risk_time(data, ridge, stopping());
   } else {
     decision.signal = average_signal(data, ridge, stopping().reml);
-    t = expected_loo_time(data, ridge, stopping());
+    t = expected_loo_time(data, decision.signal, stopping());
   }
+  if (!(t > 0.0)) return decision;
   // The width of the interval: that of ridge's stands for it.
   const double centre = risk_minimiser(data, options_.path, ridge.path.time);
   const double low = risk_minimiser(data, options_.path, ridge.interval.lower);

@@ -50,7 +50,6 @@ class KrylovEngine {
  private:
   struct Decision {
     Vector value, tolerance;
-    RemlFit ridge;
     AveragedSignal signal;  // rule expected-loo
   };
   struct ProbeRules {

@@ -1,7 +1,6 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <utility>
 
@@ -48,12 +47,6 @@ Matrix row_features(const Vector& identity, const Vector& diagonal, const Vector
   Matrix features(residual.size(), 9);
   features << Vector::Ones(residual.size()), a, a * a, b, b * b, a * b, r, r * r, r * b;
   return features;
-}
-
-void each_in_parallel(Index count, const std::function<void(Index)>& body) {
-  parallel_for(count, 1, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) body(i);
-  });
 }
 
 // Residuals over divisors of which `known` is exact and the probes' mean estimates the rest, without bias but
@@ -165,14 +158,20 @@ ProbedLeaveOneOut::Divisors ProbedLeaveOneOut::divisors(const std::vector<Path>&
   }
   result.identity = std::move(identity);
   result.diagonal = std::move(diagonal);
-  std::vector<std::pair<const SpectralProbes*, Index>> probes;
+  struct Probe {
+    const SpectralProbes* batch;
+    Index number;
+    Vector theta;
+  };
+  std::vector<Probe> probes;
   for (const SpectralProbes* batch : engine_.kept())
-    for (Index j = 0; j < batch->count(); ++j)
-      if (batch->ritz_of(j).values.size() > 0) probes.emplace_back(batch, j);
+    for (Index j = 0; j < batch->count(); ++j) {
+      Vector theta = batch->ritz_of(j).values.cwiseMax(0.0);
+      if (theta.size() > 0) probes.push_back({batch, j, std::move(theta)});
+    }
   result.probed.resize(probes.size());
-  each_in_parallel(static_cast<Index>(probes.size()), [&](Index i) {
-    const auto [batch, j] = probes[static_cast<std::size_t>(i)];
-    const Vector theta = batch->ritz_of(j).values.cwiseMax(0.0);
+  parallel_for(static_cast<Index>(probes.size()), 1, [&](Index i, Index) {
+    const auto& [batch, j, theta] = probes[static_cast<std::size_t>(i)];
     Matrix rho(theta.size(), columns);
     for (Index p = 0; p < columns; ++p) {
       const Line& line = lines[static_cast<std::size_t>(p)];
@@ -195,7 +194,7 @@ Matrix ProbedLeaveOneOut::residuals_along(const std::vector<Path>& paths) const 
                                  paths.begin() + static_cast<std::ptrdiff_t>(last));
     const Divisors d = divisors(some);
     const Matrix r = fitted_residuals(some);
-    each_in_parallel(r.cols(), [&](Index p) {
+    parallel_for(r.cols(), 1, [&](Index p, Index) {
       std::vector<Column> probed;
       for (const Matrix& x : d.probed) probed.push_back(column_of(x, p));
       const Quotients quotients =
@@ -233,7 +232,7 @@ double ProbedLeaveOneOut::log_time_standard_error(const Path& path) const {
   for (Index p = 0; p < r.cols(); ++p) features.push_back(row_features(d.identity, d.diagonal, r.col(p)));
   const auto mean_squares = [&](auto&& keeps) {
     Vector value(r.cols());
-    each_in_parallel(r.cols(), [&](Index p) {
+    parallel_for(r.cols(), 1, [&](Index p, Index) {
       std::vector<Column> probed;
       for (std::size_t j = 0; j < R; ++j)
         if (keeps(j)) probed.push_back(column_of(d.probed[j], p));

@@ -124,9 +124,9 @@ TwoComponentFit fit_two_components(const SpectralData& data, const RemlFit& ridg
   fit.kappa = scale.time * direction.second;
   fit.criterion = scale.value;
   fit.noise_variance = signal_free_squares(data, fit.tau, fit.kappa) / data.count();
-  const auto criterion = [&](double c) { return two_component_criterion(data, c * fit.tau, c * fit.kappa); };
-  const double drop = boost::math::quantile(boost::math::chi_squared(1.0), options.level);
   if (!options.interval) return fit;
+  const double drop = boost::math::quantile(boost::math::chi_squared(1.0), options.level);
+  const auto criterion = [&](double c) { return two_component_criterion(data, c * fit.tau, c * fit.kappa); };
   fit.scale =
       profile_interval(criterion, log_grid(direction.low / scale.time, direction.bound / scale.time, 200),
                        1.0, fit.criterion, drop, options.level);

@@ -65,6 +65,28 @@ double training_rmse(const Analysis& analysis, const Path& path, double weight) 
   return residual.norm() / std::sqrt(weight);
 }
 
+// Expected error of a new response: what reml-risk minimises, where it stops; otherwise what expected-loo
+// does, or again reml-risk where that was not asked for.
+class ExpectedError {
+ public:
+  ExpectedError(const Analysis& analysis, const TwoComponentFit& fit) : data_(analysis.data), fit_(fit) {
+    if (analysis.rule().kind != RuleKind::reml_risk && usable(analysis.signal.outcome))
+      expected_.emplace(data_, analysis.signal);
+  }
+
+  double rmse(const Path& path) const {
+    if (expected_) return std::sqrt((*expected_)(path));
+    if (!usable(fit_.outcome) || std::isinf(fit_.tau)) return not_a_number;
+    const double risk = expected_risk(data_, path, fit_.prior(data_.values)) / data_.count();
+    return std::sqrt(fit_.noise_variance * (1.0 + risk));
+  }
+
+ private:
+  const SpectralData& data_;
+  const TwoComponentFit& fit_;
+  std::optional<ExpectedLoo> expected_;
+};
+
 // Q - Q_min of the components of reml-risk, their scale varied, against the time that each scale stops at.
 LikelihoodProfile risk_profile(const Job& job, const Analysis& analysis, const TwoComponentFit& fit,
                                const TrainingCurves& curves) {
@@ -128,36 +150,6 @@ RemlOptions reml_options(const Job& job, const Analysis& analysis) {
                                               : job.analysis.largest_shrinkage};
 }
 
-namespace {
-
-// Expected error of a new response: what reml-risk minimises, where it stops; otherwise what expected-loo
-// does.
-class ExpectedError {
- public:
-  ExpectedError(const Job& job, const Analysis& analysis, const TwoComponentFit& fit)
-      : data_(analysis.data), fit_(fit) {
-    if (analysis.rule().kind == RuleKind::reml_risk) return;
-    signal_ = average_signal(data_, analysis.ridge, reml_options(job, analysis));
-    if (usable(signal_.outcome)) expected_.emplace(data_, signal_);
-  }
-  ExpectedError(const ExpectedError&) = delete;
-
-  double rmse(const Path& path) const {
-    if (usable(signal_.outcome)) return std::sqrt((*expected_)(path));
-    if (!usable(fit_.outcome) || std::isinf(fit_.tau)) return not_a_number;
-    const double risk = expected_risk(data_, path, fit_.prior(data_.values)) / data_.count();
-    return std::sqrt(fit_.noise_variance * (1.0 + risk));
-  }
-
- private:
-  const SpectralData& data_;
-  const TwoComponentFit& fit_;
-  AveragedSignal signal_;
-  std::optional<ExpectedLoo> expected_;
-};
-
-}  // namespace
-
 TrainingCurves training_curves(const Job& job, const JobResult& result, const TwoComponentFit& fit) {
   const Analysis& analysis = result.analysis;
   const Path& family = analysis.chosen_path;
@@ -172,7 +164,7 @@ TrainingCurves training_curves(const Job& job, const JobResult& result, const Tw
   curves.expected_rmse.resize(count);
   curves.training_rmse.resize(count);
   curves.effective_dof.resize(count);
-  const ExpectedError expected(job, analysis, fit);
+  const ExpectedError expected(analysis, fit);
   const double weight = result.prepared.observations.total_weight();
   std::vector<Path> paths;
   for (Index i = 0; i < count; ++i) {

@@ -65,7 +65,8 @@ struct PlantedProblem {
     const Index N = lambda.size() - 1;
     const SpectralData data{lambda.tail(N), z.tail(N), {}, lambda.tail(N).sum()};
     const RemlFit ridge = fit_reml(data, Path{.kind = PathKind::ridge});
-    return rule == RuleKind::reml_risk ? risk_time(data, ridge, {}) : expected_loo_time(data, ridge, {});
+    return rule == RuleKind::reml_risk ? risk_time(data, ridge, {})
+                                       : expected_loo_time(data, average_signal(data, ridge), {});
   }
   Vector lambda, z;
 };

@@ -115,6 +115,7 @@ struct Analysis {
   RemlFit ridge;                    ///< variance components: tau, s2
   RemlFit flow;                     ///< the paper's likelihood
   RemlFit path;                     ///< REML along the chosen path (equal to flow or ridge on those)
+  AveragedSignal signal;            ///< of rule expected-loo; not_run where it was not asked for
   std::vector<StoppingRule> rules;  ///< all six, in the order of all_rules (not_run: not asked for)
   std::size_t chosen = 0;           ///< index into rules
   Path chosen_path;                 ///< the path stopped at the chosen time

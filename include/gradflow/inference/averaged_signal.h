@@ -35,6 +35,7 @@ struct SignalModel {
 /// (a = 1) to next to nothing beyond the leading eigenvectors, where linear functions live.
 struct AveragedSignal {
   Outcome outcome = Outcome::not_run;
+  std::string reason = "not asked for";
   double largest = std::numeric_limits<double>::quiet_NaN();           ///< lambda_1
   double noise_variance = std::numeric_limits<double>::quiet_NaN();    ///< E[s2]
   double power = std::numeric_limits<double>::quiet_NaN();             ///< E[a] of the powers
@@ -42,7 +43,7 @@ struct AveragedSignal {
   std::vector<SignalModel> models{};                                   ///< what was averaged over
 
   /// The same models weighted by what other data, close to these, make of their likelihoods: for the spread
-  /// over resampled data, at a seventh of the cost.
+  /// over resampled data. One evaluation of Q a model.
   AveragedSignal weighted_by(const SpectralData& data) const;
 
   /// E[s2 p(lambda)] / E[s2]: the signal's variance over the noise's in directions of eigenvalue lambda.
@@ -52,8 +53,9 @@ struct AveragedSignal {
 /// By the trapezoidal rule with corrected ends in log scale and log a, on grids that are narrowed until they
 /// follow the posterior down to exp(-13) of its maximum; scales up to options.largest_shrinkage^a, where the
 /// outcome is on_boundary if the posterior still rises. `ridge`, from fit_reml on the same data: where it is
-/// not usable its outcome is returned and nothing is averaged. Cost: about 2,000 evaluations of Q, N flops
-/// and a logarithm each.
+/// not usable its outcome is returned and nothing is averaged, and where it is zero the outcome is at_zero
+/// beside the average. Cost: an evaluation of Q, N flops and a logarithm each, for every scale of every
+/// power.
 AveragedSignal average_signal(const SpectralData& data, const RemlFit& ridge,
                               const RemlOptions& options = {});
 

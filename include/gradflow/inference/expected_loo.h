@@ -14,7 +14,7 @@ namespace gradflow {
 /// with exp(-x) = Re sum_k a_k / (1 + x / z_k) to 2e-7 on x >= 0 (six pairs of complex poles; Weideman 2006).
 /// Leave-one-out residuals of ridge are residuals over divisors, exactly; the flow is a sum of complex
 /// ridges, so the same holds of it term by term. On ridge G = phi / mean phi. On the other paths it is that
-/// of the flow of the operator x(M), held fixed. The factors add up to N. Costs 60 flops a value.
+/// of the flow of the operator x(M), held fixed. The factors add up to N.
 Vector leave_one_out_factors(const SpectralData& data, const Path& path);
 
 /// The mean squared leave-one-out error to be expected of a path, given what the other rows say.
@@ -30,7 +30,7 @@ Vector leave_one_out_factors(const SpectralData& data, const Path& path);
 /// Its expectation over the response is, up to a constant, s2/N sum_i G_i^2 (1 + p_i).
 class ExpectedLoo {
  public:
-  /// `signal` of these data, which outlive this. Costs N flops and a logarithm per model.
+  /// `signal` of these data. Costs N flops per model and an exponential per power.
   ExpectedLoo(const SpectralData& data, const AveragedSignal& signal);
 
   double operator()(const Path& path) const;  ///< squared units of the response
@@ -42,7 +42,7 @@ class ExpectedLoo {
  private:
   Vector factors(const Path& path) const;  // G at the response's values
 
-  const SpectralData& data_;
+  double count_;                  // N
   Vector values_, multiplicity_;  // those that a trace sees
   Vector seen_, squares_;         // those that the response sees, and z^2
   Matrix left_out_;               // R_c, a column a model, at seen_

@@ -50,7 +50,7 @@ struct RemlOptions {
   double level = 0.95;  ///< of the profile interval, in (0, 1)
   double largest_shrinkage =
       1e8;               ///< bound of the search: psi(0) lambda_1 <= this (for descent: steps likewise)
-  bool interval = true;  ///< false: it is not computed (NaN), which halves the cost
+  bool interval = true;  ///< false: it is not computed (NaN)
   void check() const;
 };
 
@@ -113,8 +113,8 @@ double two_component_criterion(const SpectralData& data, double tau, double kapp
 /// Minimises Q over 27 shares of kappa, between none and all of the signal; for each, over the scale of both
 /// by a search along 40 log-spaced values and Brent's method; then by Brent's method over the share. `ridge`,
 /// from fit_reml on the same data, is where kappa = 0, and is returned as it is where it is not usable. The
-/// bound of tau is ridge's, options.largest_shrinkage / lambda_1; that of kappa is its square. Cost: about
-/// 2,800 evaluations of Q, N flops each.
+/// bound of tau is ridge's, options.largest_shrinkage / lambda_1; that of kappa is its square. Cost: 27
+/// such searches and those of the last one, N flops an evaluation of Q.
 TwoComponentFit fit_two_components(const SpectralData& data, const RemlFit& ridge,
                                    const RemlOptions& options = {});
 

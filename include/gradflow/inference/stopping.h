@@ -15,18 +15,19 @@ namespace gradflow {
 
 /// When to stop along a training path.
 ///
-///     expected-loo  minimiser of the leave-one-out error to be expected when the signal's variances are
+///     expected-loo  minimiser of the leave-one-out error to be expected when models of the signal are
 ///     averaged
-///                 by their likelihood (expected_loo.h); the default on path flow
-///     reml-risk   minimiser of the expected squared error of the path under two REML components (reml.h)
-///                 risk(t) = s2 sum_i [ phi_i^2 (tau lambda_i + kappa lambda_i^2) + (1 - phi_i)^2 ];
-///                 on path `ridge` the REML time itself
-///     reml-flow   REML of the path itself (the paper's rule for `flow`; on another path: reml-ridge, ...)
-///     gcv         minimiser of N sum phi^2 z^2 / (sum phi)^2
-///     loo         minimiser of the mean squared leave-one-out residual r_i / (1 - S_ii)
-///                 (exact for ridge at a fixed operator, approximate on other paths)
-///     validation  best error on a seeded 20 % of the rows, trained on the others
+///                   by their likelihood (expected_loo.h); the default on path flow
+///     reml-risk     minimiser of the expected squared error of the path under two REML components (reml.h)
+///                   risk(t) = s2 sum_i [ phi_i^2 (tau lambda_i + kappa lambda_i^2) + (1 - phi_i)^2 ];
+///                   on path `ridge` the REML time itself
+///     reml-flow     REML of the path itself (the paper's rule for `flow`; on another path: reml-ridge, ...)
+///     gcv           minimiser of N sum phi^2 z^2 / (sum phi)^2
+///     loo           minimiser of the mean squared leave-one-out residual r_i / (1 - S_ii)
+///                   (exact for ridge at a fixed operator, approximate on other paths)
+///     validation    best error on a seeded 20 % of the rows, trained on the others
 enum class RuleKind { expected_loo, reml_risk, reml_path, gcv, loo, validation };
+/// In the order of the enumerators.
 inline constexpr std::array<RuleKind, 6> all_rules{RuleKind::expected_loo, RuleKind::reml_risk,
                                                    RuleKind::reml_path,    RuleKind::gcv,
                                                    RuleKind::loo,          RuleKind::validation};
@@ -102,11 +103,12 @@ double risk_minimiser(const SpectralData& data, const Path& family, double tau);
 /// to rounding; known from probes, they have no small relative error there either.
 double largest_time_for_ratios(const SpectralData& data, const StoppingOptions& options);
 
-/// The time of rule expected-loo: the global minimiser of expected_loo under average_signal(); 0 where
-/// `ridge` finds no signal at all.
-double expected_loo_time(const SpectralData& data, const RemlFit& ridge, const StoppingOptions& options);
+/// The time of rule expected-loo: the global minimiser of ExpectedLoo; 0 where the average's outcome is
+/// at_zero, NaN where it is not usable.
+double expected_loo_time(const SpectralData& data, const AveragedSignal& signal,
+                         const StoppingOptions& options);
 /// The same for data close to those of which `signal` is the average and `time` > 0 the time, by the same
-/// models weighted anew and a search around that time: a tenth of the cost.
+/// models weighted anew and a search around that time.
 double expected_loo_time(const SpectralData& data, const AveragedSignal& signal, double time,
                          const StoppingOptions& options);
 
@@ -148,7 +150,7 @@ class SpectralLeaveOneOut final : public LeaveOneOut {
 Path ridge_with_dof(const SpectralData& data, double effective_dof, const RemlOptions& options);
 
 /// Its interval: quantiles of the posterior distribution of the time that is best under the model.
-StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const RemlFit& ridge,
+StoppingRule stop_by_expected_loo(const StoppingProblem& problem, const AveragedSignal& signal,
                                   const StoppingOptions& options);
 StoppingRule stop_by_risk(const StoppingProblem& problem, const RemlFit& ridge,
                           const StoppingOptions& options);

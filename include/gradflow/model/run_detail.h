@@ -11,8 +11,8 @@ namespace gradflow {
 /// How the fit changes along the chosen path: every member as long as `time`.
 struct TrainingCurves {
   Vector time;  ///< > 0, ascending; the rules' times and the ends of their intervals are among them
-  Vector
-      expected_rmse;  ///< of a new response: what reml-risk minimises where it stops, otherwise expected-loo
+  /// Of a new response: what reml-risk minimises where it stops, otherwise what expected-loo does.
+  Vector expected_rmse;
   Vector training_rmse;  ///< of the training responses, weighted by row
   Vector loo_rmse;       ///< of ridge with as many effective degrees of freedom, for which it is exact
   Vector effective_dof;
