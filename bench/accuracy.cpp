@@ -129,10 +129,15 @@ Json pair(const Mean& mean) { return Json{mean.mean, mean.standard_error}; }
 
 Json run_method(const DataSet& data, const std::string& method, int splits, const std::string& scratch) {
   std::vector<Score> scores;
-  Json kernels = Json::array();
+  Json each = Json::array();
   for (int split = 0; split < splits; ++split) {
     scores.push_back(score(data, method, split, scratch));
-    kernels.push_back(scores.back().kernel);
+    const Score& last = scores.back();
+    each.push_back({{"rmse", last.rmse},
+                    {"log_density", last.log_density},
+                    {"coverage", last.coverage},
+                    {"seconds", last.seconds},
+                    {"kernel", last.kernel}});
   }
   const Mean rmse = mean_of(scores, [](const Score&s) { return s.rmse; }),
              density = mean_of(scores, [](const Score&s) { return s.log_density; }),
@@ -142,9 +147,13 @@ Json run_method(const DataSet& data, const std::string& method, int splits, cons
              rmse.mean, rmse.standard_error, density.mean, density.standard_error, coverage.mean,
              seconds.mean);
   std::fflush(stdout);
-  return {{"rmse", pair(rmse)},      {"log_density", pair(density)},  {"coverage", pair(coverage)},
-          {"seconds", seconds.mean}, {"train", scores.front().train}, {"splits", splits},
-          {"kernels", kernels}};
+  return {{"rmse", pair(rmse)},
+          {"log_density", pair(density)},
+          {"coverage", pair(coverage)},
+          {"seconds", seconds.mean},
+          {"train", scores.front().train},
+          {"splits", splits},
+          {"each", each}};
 }
 
 void print_peers(const Json& peers, const std::string& name) {

@@ -65,6 +65,7 @@ Json whole_run(RuleKind rule, double noise) {
     json["probes"] = report.probes;
     json["probe_steps"] = report.probe_steps;
     json["products"] = report.products;
+    json["decision_movement"] = report.decision_movement;
     json["bracket_width"] = report.bracket.relative_width();
     json["prediction_sd"] = std::sqrt((prediction.array() - prediction.mean()).square().mean());
   });

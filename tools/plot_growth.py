@@ -1,6 +1,6 @@
 """docs/growth.svg from what `./x bench growth` wrote: time and memory against n, on log axes.
 
-    python3 tools/plot_growth.py out/bench/growth.json docs/growth.svg        needs matplotlib
+    python3 tools/plot_growth.py out/bench/growth.json docs/growth.svg        needs matplotlib 3.7
 """
 
 import argparse

@@ -276,7 +276,7 @@ void warn(Analysis& analysis, double fit_tolerance, double largest_shrinkage) {
   const KrylovReport& krylov = *analysis.krylov;
   if (krylov.decision_movement > 1.0)
     analysis.warnings.push_back(fmt::format(
-        "{} steps of the spectrum's probes were not enough: the last ones moved a result by {:.2g} times its "
+        "{} steps of the spectrum's probes were not enough: more could move a result by {:.2g} times its "
         "tolerance (raise the limit of Krylov steps)",
         krylov.probe_steps, krylov.decision_movement));
   // Where the interval ends before, the search went as far as it had to.

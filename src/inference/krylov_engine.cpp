@@ -13,6 +13,7 @@ namespace {
 constexpr Index first_steps = 8;  // of the response's space, before the first look at its bounds
 constexpr Index test_steps = 32;  // before the first probes: the eigenpairs found spare the test probes
 constexpr Index rough_probes = 4, rough_steps = 8;
+constexpr double near_fit = 4.0;               // times its tolerance: the next looks are a step apart
 constexpr double criterion_tolerance = 0.002;  // in Q: a shift of the estimate by less than 1 % of its
                                                // interval, also where two components trade off
 constexpr double risk_fit_tolerance = 1e-6;    // error of the fit at the time of reml-risk, of |w|
@@ -83,7 +84,8 @@ void KrylovEngine::progress(const std::string& stage, double fraction) const {
 
 void KrylovEngine::solve_flow() {
   const double mass = w_.squaredNorm();
-  for (Index steps = first_steps;; steps += std::max<Index>(2, steps / 16)) {
+  bool near = false;
+  for (Index steps = first_steps;; steps += near ? 1 : std::max<Index>(2, steps / 16)) {
     space_.extend(steps);
     const Tridiagonal T = space_.tridiagonal();
     // Every bracket holds the root, and so does what they have in common.
@@ -103,6 +105,7 @@ void KrylovEngine::solve_flow() {
     const bool still = report_.fit_error <= 0.01 * options_.krylov.fit_tolerance &&
                        std::abs(time - last_time) <= 0.01 * options_.krylov.time_tolerance * time;
     if ((certain && fitted) || still || space_.at_limit()) return;
+    near = report_.fit_error <= near_fit * options_.krylov.fit_tolerance;
   }
 }
 

@@ -37,14 +37,14 @@ class KrylovEngine {
   /// The same for the path and its square.
   double reach() const;
 
-  SpectralData data() const { return data_from(rules_of(probe_steps())); }
+  SpectralData data() const { return data_from(rules()); }
   ScoreTest test() const;
   /// Values at the end of data() that stand for replicates: 1 or 0.
   Index replicate_values() const noexcept { return pure_.dof > 0 ? 1 : 0; }
 
   /// Standard error of an estimate by leaving out one probe, or one of sixteen groups of probes, at a time,
-  /// and with it what the last quarter of the probes' steps moved. 0 where no direction was left for probes;
-  /// NaN where one probe is all there is.
+  /// and with it the difference to the probes' other rule, Gauss-Radau's. 0 where no direction was left for
+  /// probes; NaN where one probe is all there is.
   double standard_error(const std::function<double(const SpectralData&)>& estimate) const;
 
  private:
@@ -87,7 +87,6 @@ class KrylovEngine {
   void add_moment_probes(Index count);
   Index probes() const;
   Index moment_probes() const { return static_cast<Index>(moment_rules_.size()); }
-  Index fewer_steps() const;
   void settle_steps(Need need);
   Decision decide(const SpectralData& data, Need need) const;
   Vector decided(const SpectralData& data, const Decision& all) const;  // the values, of part of the probes
@@ -95,7 +94,9 @@ class KrylovEngine {
   StoppingOptions stopping() const;
   RemlFit fit_ridge(const SpectralData& data, bool interval) const;
   Spread jackknife(const std::function<Vector(const SpectralData&)>& estimate) const;
-  ProbeRules rules_of(Index steps) const;
+  ProbeRules rules() const { return rules_by(&SpectralProbes::rule); }
+  ProbeRules radau_rules() const { return rules_by(&SpectralProbes::radau); }  // they bound the steps' error
+  ProbeRules rules_by(Quadrature (SpectralProbes::*rule)(Index) const) const;
   SpectralData data_from(const ProbeRules& rules) const;
   ScoreTest test_of(const SpectralData& data) const;
   double count() const;      // N, with the directions of replicates

@@ -11,7 +11,7 @@
 namespace gradflow {
 namespace {
 
-constexpr Index first_probe_steps = 3, more_probe_steps = 2;       // where only log10 p asks for probes
+constexpr Index first_probe_steps = 1, more_probe_steps = 1;       // where only log10 p asks for probes
 constexpr Index first_rule_steps = 4, more_rule_steps = 4;         // where rules do
 constexpr Index first_deflation = 160, first_test_deflation = 64;  // vectors of a random block, likewise
 constexpr Index small = 1024, small_deflation = 256;               // dimensions of which it soon covers all
@@ -24,7 +24,7 @@ constexpr double bin_width = 0.03;                 // relative: nodes merged for
 constexpr double regrow_beyond = 1.5;              // times the least probes: where a larger space is cheaper
 constexpr double helped = 0.8;  // of the probes wanted before: what a larger space has to leave
 constexpr Index jackknife_groups = 16;
-constexpr double settled = 0.25;  // of a tolerance: the last steps' movement that ends the growing
+constexpr double settled = 0.5;  // of a tolerance: the difference of the rules that ends the steps' growing
 constexpr Index moment_steps = 5, first_moment_probes = 12;
 constexpr Index most_moment_probes = 4;  // for each probe that there may be
 constexpr Index most_growth = 4;  // of their number at once: the spread that asks for it is an estimate
@@ -95,24 +95,23 @@ void KrylovEngine::add_moment_probes(Index count) {
     SpectralProbes batch(
         M_, pairs_, random_signs(M_.rows(), options_.seed, moment_probes(), columns, "moment probe"), false);
     batch.extend(moment_steps);
-    for (Index j = 0; j < columns; ++j) moment_rules_.push_back(batch.rule(j, moment_steps));
+    for (Index j = 0; j < columns; ++j) moment_rules_.push_back(batch.rule(j));
     products_ += columns * moment_steps;
     count -= columns;
     progress(fmt::format("moment probe {} of the spectrum", moment_probes()), 0.5);
   }
 }
 
-// All but the last quarter.
-Index KrylovEngine::fewer_steps() const { return probe_steps() - std::max<Index>(1, probe_steps() / 4); }
-
+// Whatever is a mean of completely monotone functions lies between the Gauss and the Gauss-Radau rules'
+// values: what the decisions differ by stands for what more steps could move.
 void KrylovEngine::settle_steps(Need need) {
   for (;;) {
     // A fit at the end of what the space resolves says nothing of the fit, nor of how sharp it has to be.
     if (need == Need::every_rule) settle_space();
     const Index steps = probe_steps();
     const Decision now = decide(data(), need);
-    const Vector earlier = decided(data_from(rules_of(fewer_steps())), now);
-    report_.decision_movement = ((now.value - earlier).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
+    const Vector other = decided(data_from(radau_rules()), now);
+    report_.decision_movement = ((now.value - other).cwiseAbs().array() / now.tolerance.array()).maxCoeff();
     if (!(report_.decision_movement > settled) ||
         steps >= std::min(options_.krylov.max_steps, most_probe_steps))
       return;
@@ -266,10 +265,10 @@ bool KrylovEngine::regrow(Need need) {
   return true;
 }
 
-KrylovEngine::ProbeRules KrylovEngine::rules_of(Index steps) const {
+KrylovEngine::ProbeRules KrylovEngine::rules_by(Quadrature (SpectralProbes::*rule)(Index) const) const {
   ProbeRules rules;
   for (const auto& batch : batches_)
-    for (Index j = 0; j < batch->count(); ++j) rules.probes.push_back(batch->rule(j, steps));
+    for (Index j = 0; j < batch->count(); ++j) rules.probes.push_back((*batch.*rule)(j));
   if (moment_rules_.empty()) return rules;
   rules.all = rules.probes;
   rules.all.insert(rules.all.end(), moment_rules_.begin(), moment_rules_.end());
@@ -278,7 +277,7 @@ KrylovEngine::ProbeRules KrylovEngine::rules_of(Index steps) const {
 
 KrylovEngine::Spread KrylovEngine::jackknife(
     const std::function<Vector(const SpectralData&)>& estimate) const {
-  const ProbeRules rules = rules_of(probe_steps());
+  const ProbeRules rules = this->rules();
   const auto in_groups = [](const std::vector<Quadrature>& each) {
     return bin(each, std::min<Index>(static_cast<Index>(each.size()), jackknife_groups), bin_width);
   };
@@ -308,8 +307,8 @@ double KrylovEngine::standard_error(const std::function<double(const SpectralDat
   if (probes() < 2) return std::numeric_limits<double>::quiet_NaN();
   const double error =
       jackknife([&](const SpectralData& data) { return Vector{{estimate(data)}}; }).error()(0);
-  // What the probes' last steps moved stands for the bias that is left.
-  const double shift = estimate(data()) - estimate(data_from(rules_of(fewer_steps())));
+  // The bias that the probes' steps leave is bounded by what their two rules differ by.
+  const double shift = estimate(data()) - estimate(data_from(radau_rules()));
   return std::hypot(error, std::isfinite(shift) ? shift : 0.0);
 }
 

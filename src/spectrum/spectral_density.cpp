@@ -182,9 +182,9 @@ void SpectralProbes::extend(Index steps) {
   }
 }
 
-Tridiagonal SpectralProbes::tridiagonal(Index probe, Index steps) const {
+Tridiagonal SpectralProbes::tridiagonal(Index probe) const {
   Index k = 0;
-  while (k < std::min(steps, steps_) && (k == 0 || beta_[static_cast<std::size_t>(k - 1)](probe) > 0.0)) ++k;
+  while (k < steps_ && (k == 0 || beta_[static_cast<std::size_t>(k - 1)](probe) > 0.0)) ++k;
   if (norms_(probe) == 0.0) k = 0;
   Tridiagonal T{Vector(k), Vector(std::max<Index>(0, k - 1)), 0.0};
   for (Index i = 0; i < k; ++i) {
@@ -194,11 +194,12 @@ Tridiagonal SpectralProbes::tridiagonal(Index probe, Index steps) const {
   return T;
 }
 
-Quadrature SpectralProbes::rule(Index probe, Index steps) const {
-  return gauss_rule(tridiagonal(probe, steps), 1.0);
+Quadrature SpectralProbes::rule(Index probe) const { return gauss_rule(tridiagonal(probe), 1.0); }
+Quadrature SpectralProbes::radau(Index probe) const {
+  const Tridiagonal T = tridiagonal(probe);
+  return first_moment(T).size() == T.size() ? radau_rule(T, 1.0) : gauss_rule(T, 1.0);
 }
-
-Ritz SpectralProbes::ritz_of(Index probe) const { return ritz(tridiagonal(probe, steps_)); }
+Ritz SpectralProbes::ritz_of(Index probe) const { return ritz(tridiagonal(probe)); }
 
 Matrix SpectralProbes::combine(Index probe, const Matrix& values_on_ritz) const {
   require(!vectors_.empty(), "SpectralProbes::combine vectors", vectors_.size(), "must have been kept");

@@ -58,7 +58,7 @@ class Planted {
     SpectralProbes probes(M_, pairs, random_signs(rows(), seed, 0, count));
     probes.extend(steps);
     std::vector<Quadrature> rules;
-    for (Index j = 0; j < count; ++j) rules.push_back(probes.rule(j, steps));
+    for (Index j = 0; j < count; ++j) rules.push_back(probes.rule(j));
     return rules;
   }
 
@@ -277,10 +277,52 @@ TEST(SpectralProbes, ExtendingGivesTheSameBitsAsAllStepsAtOnce) {
   twice.extend(9);
   twice.extend(20);
   for (Index j = 0; j < 4; ++j) {
-    EXPECT_EQ(once.rule(j, 20).nodes, twice.rule(j, 20).nodes);
-    EXPECT_EQ(once.rule(j, 20).weights, twice.rule(j, 20).weights);
-    EXPECT_EQ(once.rule(j, 9).nodes, twice.rule(j, 9).nodes);
+    EXPECT_EQ(once.rule(j).nodes, twice.rule(j).nodes);
+    EXPECT_EQ(once.rule(j).weights, twice.rule(j).weights);
+    EXPECT_EQ(once.radau(j).nodes, twice.radau(j).nodes);
   }
+}
+
+// exp(-20 x) is completely monotone, the other functions' derivatives are: their Gauss rule is above. What
+// the eigenpairs leave of M is an operator of its own, to the square of their residuals.
+TEST(SpectralProbes, TheirTwoRulesHaveTheQuadraticFormBetweenThemAndCloseUponIt) {
+  for (const double power : {0.5, 1.0, 2.0}) {
+    const Planted planted(decaying(149, power), 7, 25);
+    const Eigenpairs pairs = converged_pairs(planted.space());
+    SpectralProbes probes(planted.M(), pairs, random_signs(planted.rows(), 5, 0, 3));
+    Matrix starts = random_signs(planted.rows(), 5, 0, 3);
+    planted.M().project(starts);
+    pairs.project_off(starts);
+    const Matrix shares = (planted.basis().transpose() * starts.colwise().normalized()).cwiseAbs2();
+    double first = 0.0, last = 0.0;  // largest differences of the two rules
+    for (const Index steps : {1, 2, 5, 12, 30}) {
+      probes.extend(steps);
+      last = 0.0;
+      for (Index j = 0; j < probes.count(); ++j)
+        for (const Smooth& f : smooth_functions) {
+          const double exact = shares.col(j).dot(planted.values().unaryExpr(f.at));
+          const double sign = f.name.starts_with("exp") ? 1.0 : -1.0;
+          const double gauss = sum_of(probes.rule(j), f), radau = sum_of(probes.radau(j), f);
+
+          EXPECT_LE(sign * (gauss - exact), 1e-9) << f.name << ", power " << power << ", " << steps;
+          EXPECT_LE(sign * (exact - radau), 1e-9) << f.name << ", power " << power << ", " << steps;
+          last = std::max(last, std::abs(radau - gauss));
+        }
+      if (steps == 1) first = last;
+    }
+    EXPECT_LT(last, 1e-3 * first) << "power " << power;
+  }
+}
+
+TEST(SpectralProbes, OfAnOperatorWithoutAPositiveEigenvalueBothRulesAreTheNullVectors) {
+  const Planted planted(Vector::Zero(40), 8, 1);
+  SpectralProbes probes(planted.M(), {}, random_signs(planted.rows(), 5, 0, 2));
+  probes.extend(4);
+  for (const Smooth& f : smooth_functions)
+    for (Index j = 0; j < 2; ++j) {
+      EXPECT_NEAR(sum_of(probes.rule(j), f), f.at(0.0), 1e-12) << f.name;
+      EXPECT_NEAR(sum_of(probes.radau(j), f), f.at(0.0), 1e-12) << f.name;
+    }
 }
 
 TEST(SpectralProbes, KeptVectorsGiveTheFunctionOfTheOperatorOnTheStartToFloat32) {

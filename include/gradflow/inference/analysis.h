@@ -105,8 +105,9 @@ struct KrylovReport {
   Index probes = 0, probe_steps = 0;
   Index moment_probes = 0;          ///< of five steps each, which only sharpen the probes' first moments
   double resolved_shrinkage = 0.0;  ///< largest tau lambda_1 that the space resolves, at most the bound
-  double decision_movement = 0.0;   ///< of the decisions over the probes' last steps, in tolerances
-  Index products = 0;               ///< columns that H was applied to
+  double decision_movement =
+      0.0;             ///< that more steps of the probes could bring to the decisions, in tolerances
+  Index products = 0;  ///< columns that H was applied to
 };
 
 /// Everything one run says, in units of y.

@@ -48,8 +48,12 @@ class SpectralProbes {
   void extend(Index steps);
   Index count() const noexcept { return current_.cols(); }
   Index steps() const noexcept { return steps_; }
-  /// Gauss rule of probe j after its first `steps` steps; the weights sum to one. Empty where |x_j| = 0.
-  Quadrature rule(Index probe, Index steps) const;
+  /// Gauss rule of probe j; the weights sum to one. Empty where |x_j| = 0.
+  Quadrature rule(Index probe) const;
+  /// Its Gauss-Radau rule with a node at 0. What x_j'f(M)x_j is lies between the two for completely monotone
+  /// f, so that their difference bounds the error of either. The Gauss rule itself where an eigenvalue of
+  /// T is 0 in floating point.
+  Quadrature radau(Index probe) const;
 
   const Matrix& starts() const noexcept { return starts_; }  ///< s_j, n x R; kept with the vectors only
   Ritz ritz_of(Index probe) const;
@@ -58,7 +62,7 @@ class SpectralProbes {
   Matrix combine(Index probe, const Matrix& values_on_ritz) const;
 
  private:
-  Tridiagonal tridiagonal(Index probe, Index steps) const;
+  Tridiagonal tridiagonal(Index probe) const;
 
   const ProjectedOperator& M_;
   Eigenpairs pairs_;
