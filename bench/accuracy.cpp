@@ -1,10 +1,11 @@
 // ./x bench accuracy [OUT.json] [--splits N] [--method NAME]... [--data FOLDER]... [--peers FILE.json]
+// [--as-is]
 //
 // Test error and log density of `gradflow fit` and `predict` on standard splits, as a user runs them: the
 // same options for every data set. A folder holds data.csv (header; the last column is the response) and
 // splits.json
 // ("train" and "test": lists of 0-based rows). Rows equal to an earlier one count in the tables twice: as
-// they are, and with copies kept once in the whole table.
+// they are, and with copies kept once in the whole table; with --as-is only the former.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,6 +35,7 @@ struct Settings {
   std::string out = "out/bench/accuracy.json", peers;
   std::vector<std::string> folders, methods;
   int splits = 20;
+  bool as_is = false;  // not once more with copies kept once
 };
 
 struct DataSet {
@@ -208,8 +210,10 @@ Settings parse(int argc, char** argv) {
       settings.folders.push_back(value());
     else if (argument == "--peers")
       settings.peers = value();
+    else if (argument == "--as-is")
+      settings.as_is = true;
     else if (argument.starts_with("-"))
-      throw std::runtime_error(argument + ": there are --splits, --method, --data and --peers");
+      throw std::runtime_error(argument + ": there are --splits, --method, --data, --peers and --as-is");
     else
       settings.out = argument;
   }
@@ -240,7 +244,7 @@ int main(int argc, char** argv) {
       }
       DataSet data = load(folder);
       all[data.name] = run_set(data, settings, peers, scratch);
-      if (data.copies.empty()) continue;
+      if (data.copies.empty() || settings.as_is) continue;
       data.once = true;
       all[data.name + ", copies once"] = run_set(data, settings, peers, scratch);
     }

@@ -85,9 +85,15 @@ double ScaleMixture::quantile(double probability, double dof) const {
 
 std::string ErrorCalibration::sentence() const {
   if (!known()) return fmt::format("Errors of predictions were not calibrated: {}.", reason);
-  const std::string size = fmt::format(
+  std::string size = fmt::format(
       "Errors of {} rows, each predicted from the others: {:.3g} times the model's standard deviations", rows,
-      factor);
+      folds > 0 ? factor * factor / left_out_factor : factor);
+  if (folds > 0)
+    size += fmt::format(
+        " by the kernel that was chosen with all rows, {:.3g} times by those chosen without their fold of "
+        "{}, "
+        "of which the geometric mean is taken",
+        left_out_factor, folds);
   if (shape.is_single())
     return fmt::format("{}, and normal (a mixture of scales gains at most {:g} in log-likelihood).", size,
                        least_gain);
@@ -95,6 +101,13 @@ std::string ErrorCalibration::sentence() const {
       "{}, and not normal: half are within {:.3g} of them, 95 % within {:.3g} (normal: 0.674 and 1.96); a "
       "mixture of {} scales gains {:.1f} in log-likelihood.",
       size, half_width(0.5, infinity), half_width(0.95, infinity), shape.weights.size(), gain);
+}
+
+void ErrorCalibration::allow_for_choice(const ErrorCalibration& left_out, int of_folds) {
+  if (!known() || !left_out.known()) return;
+  folds = of_folds;
+  left_out_factor = left_out.factor;
+  factor = std::sqrt(factor * left_out_factor);
 }
 
 ErrorCalibration calibrate(const Vector& errors) {
@@ -148,6 +161,11 @@ Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData
   return z;
 }
 
+Vector standardised_errors(const Analysis& analysis) {
+  const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);
+  return standardised_errors(analysis.spectrum, analysis.data, analysis.ridge, std::isfinite(sd) ? sd : 0.0);
+}
+
 ErrorCalibration calibrate(const Analysis& analysis) {
   ErrorCalibration unknown;
   if (analysis.krylov) {
@@ -165,9 +183,7 @@ ErrorCalibration calibrate(const Analysis& analysis) {
                     ErrorCalibration::fewest_rows);
     return unknown;
   }
-  const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);
-  return calibrate(
-      standardised_errors(analysis.spectrum, analysis.data, analysis.ridge, std::isfinite(sd) ? sd : 0.0));
+  return calibrate(standardised_errors(analysis));
 }
 
 }  // namespace gradflow

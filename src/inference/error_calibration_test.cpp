@@ -158,6 +158,21 @@ TEST(ErrorCalibration, GoesWithTheScaleOfTheErrors) {
   EXPECT_NEAR(other.half_width(0.8, 50.0), 1e-9 * one.half_width(0.8, 50.0), 1e-15);
 }
 
+TEST(ErrorCalibration, AllowsForAChoiceOnlyWhereBothErrorsAreKnown) {
+  ErrorCalibration own = calibrate(RandomStream(3, "own errors").normals(100)), unknown;
+  const ErrorCalibration left_out = calibrate(Vector(4.0 * RandomStream(3, "own errors").normals(100)));
+  const double before = own.factor;
+
+  unknown.allow_for_choice(left_out, 5);
+  own.allow_for_choice(unknown, 5);
+  EXPECT_FALSE(unknown.known());
+  EXPECT_EQ(own.factor, before);
+  EXPECT_EQ(own.folds, 0);
+  own.allow_for_choice(left_out, 5);
+  EXPECT_NEAR(own.factor, 2.0 * before, 1e-12);
+  EXPECT_EQ(own.folds, 5);
+}
+
 TEST(ErrorCalibration, SaysWhyItIsNotKnown) {
   const ErrorCalibration few = calibrate(Vector::LinSpaced(29, -1.0, 1.0));
   EXPECT_FALSE(few.known());

@@ -54,6 +54,8 @@ ChoiceAverage choose_average(const KernelChoice& choice, const Dataset& data, co
   const std::vector<Index> fold = assign_folds(group, folds, options.seed);
   ChoiceAverage average;
   average.data = data;
+  for (std::size_t row = 0; row < fold.size(); ++row)
+    if (group[row] == static_cast<Index>(row)) average.fold.push_back(fold[row]);
   average.choices.resize(static_cast<std::size_t>(folds));
   report_progress(progress, fmt::format("choosing the kernel's parameters without each of {} folds", folds),
                   0.0);

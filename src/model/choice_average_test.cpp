@@ -235,6 +235,47 @@ TEST(ChoiceAverage, HasTheMeanErrorOfItsFitsLessTheirSpread) {
   EXPECT_NEAR((mean - fresh.y).squaredNorm(), errors - spread, 1e-10 * errors);
 }
 
+// The errors of the kernel that all rows chose, as one fit alone has them.
+double own_factor(const AveragedSample& sample) { return sample.model(0).calibration.factor; }
+
+TEST(ChoiceAverage, TakesTheGeometricMeanOfErrorsThatHadAPartInTheChoiceAndOfThoseThatHadNone) {
+  const AveragedSample sample(60, 22), fresh(5, 122);
+  const FittedModel model = sample.model();
+
+  const ErrorCalibration& ours = model.calibration;
+  EXPECT_EQ(ours.folds, 4);
+  EXPECT_NEAR(ours.factor, std::sqrt(own_factor(sample) * ours.left_out_factor), 1e-12);
+  for (const FittedModel& other : model.others)
+    EXPECT_EQ(other.calibration.left_out_factor, ours.left_out_factor);
+  EXPECT_EQ(FittedModel::parse(model.bytes(), "model").calibration.sentence(), ours.sentence());
+  const Predictions predicted = predict(model, encode(model.recipe, fresh.table));
+  EXPECT_THAT(predicted.statements[1], HasSubstr("times by those chosen without their fold of 4"));
+}
+
+// Each row by the kernel that was chosen without its fold, and by all other rows: what is left out must be
+// that row's, so that a response no kernel foresees shows in the errors.
+TEST(ChoiceAverage, HasLargerErrorsOfRowsThatHadNoPartInTheChoice) {
+  double mean = 0.0;
+  for (std::uint64_t seed = 31; seed < 41; ++seed) {
+    const AveragedSample sample(40, seed);
+    mean += std::log(sample.model().calibration.left_out_factor / own_factor(sample)) / 10.0;
+  }
+  EXPECT_GT(mean, 0.01);
+  EXPECT_LT(mean, 0.5);
+}
+
+TEST(ChoiceAverage, HasTheErrorsOfReplicatesByTheFoldOfTheirGroup) {
+  AveragedSample sample(80, 23);
+  sample.X.bottomRows(20) = sample.X.topRows(20);  // the table reads X
+  const FittedModel model = sample.model();
+
+  EXPECT_EQ(model.rows(), 60);
+  EXPECT_EQ(model.calibration.rows, 60);
+  EXPECT_EQ(model.calibration.folds, 4);
+  EXPECT_GT(model.calibration.left_out_factor, 0.5);
+  EXPECT_LT(model.calibration.left_out_factor, 2.0);
+}
+
 TEST(ChoiceAverage, IsNotMadeWithoutAChoiceAndNotOfTooManyRows) {
   const AveragedSample sample(40, 15);
   Job job = sample.job();

@@ -17,8 +17,8 @@ Dataset part_of(const Dataset& data, const std::vector<Index>& rows) {
   return part;
 }
 
-FittedModel fit_rows(Dataset data, const KernelSum& kernel, const ResponseTransform& transform,
-                     const AnalysisOptions& analysis) {
+FittedRows fit_rows(Dataset data, const KernelSum& kernel, const ResponseTransform& transform,
+                    const AnalysisOptions& analysis) {
   Job job;
   job.analysis = analysis;
   job.analysis.engine = Engine::dense;
@@ -36,7 +36,9 @@ FittedModel fit_rows(Dataset data, const KernelSum& kernel, const ResponseTransf
   prepared.dataset = std::move(data);
   result.analysis = analyse(*prepared.H, prepared.observations, job.analysis);
   result.calibration = calibrate(result.analysis);
-  return make_model(job, std::move(result));
+  Vector errors;
+  if (result.calibration.known()) errors = standardised_errors(result.analysis);
+  return {make_model(job, std::move(result)), std::move(errors)};
 }
 
 }  // namespace gradflow

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/inference/predictive.h"
 #include "gradflow/model/version.h"
@@ -12,20 +13,35 @@
 namespace gradflow {
 namespace {
 
+// What choosing the kernel costs is in the spread of the fits. For what is left, errors of rows that had a
+// part in the choice are too small, by about as much as those of rows that had none are too large.
+void allow_for_choice(const Vector& errors, std::size_t folds, FittedModel& model) {
+  if (model.others.empty()) return;
+  const ErrorCalibration left_out = calibrate(errors);
+  model.calibration.allow_for_choice(left_out, static_cast<int>(folds));
+  for (FittedModel& other : model.others)
+    other.calibration.allow_for_choice(left_out, static_cast<int>(folds));
+}
+
 void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, FittedModel& model) {
   const std::size_t count = average.choices.size();
+  Vector errors = Vector::Constant(static_cast<Index>(average.fold.size()), not_a_number);
   for (std::size_t k = 0; k < count; ++k) {
     const ChosenWithout& chosen = average.choices[k];
     if (!chosen.problem.empty()) continue;
     report_progress(analysis.progress, "fitting what is averaged",
                     static_cast<double>(k) / static_cast<double>(count));
     try {
-      FittedModel other = fit_rows(average.data, chosen.kernel, chosen.transform, analysis);
+      FittedRows fitted = fit_rows(average.data, chosen.kernel, chosen.transform, analysis);
+      FittedModel& other = fitted.model;
       // What the model knows of its errors each fit has to know.
       if (std::isfinite(model.tau) && !std::isfinite(other.tau))
         throw InputError("it has no variance components");
       if (model.calibration.known() && !other.calibration.known()) throw InputError(other.calibration.reason);
       other.left_out = model.left_out;
+      for (Index row = 0; row < fitted.errors.size(); ++row)
+        if (average.fold[static_cast<std::size_t>(row)] == static_cast<Index>(k))
+          errors(row) = fitted.errors(row);
       model.others.push_back(std::move(other));
     } catch (const InputError& error) {
       model.warnings.push_back(
@@ -33,6 +49,7 @@ void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, F
                       k + 1, count, error.what()));
     }
   }
+  allow_for_choice(errors, count, model);
 }
 
 }  // namespace

@@ -80,6 +80,10 @@ Json calibration_json(const ErrorCalibration& calibration) {
                {"factor", calibration.factor},
                {"gain", calibration.gain},
                {"members", Json::array()}};
+  if (calibration.folds > 0) {
+    json["folds"] = calibration.folds;
+    json["left_out_factor"] = calibration.left_out_factor;
+  }
   const ScaleMixture& shape = calibration.shape;
   for (Index k = 0; k < shape.weights.size(); ++k)
     json["members"].push_back({{"weight", shape.weights(k)}, {"scale", shape.scales(k)}});
@@ -92,6 +96,10 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   calibration.rows = fields.count("rows", std::numeric_limits<int>::max());
   calibration.factor = fields.number("factor");
   calibration.gain = fields.number("gain");
+  if (fields.has("folds")) {
+    calibration.folds = static_cast<int>(fields.count("folds", std::numeric_limits<int>::max()));
+    calibration.left_out_factor = fields.number("left_out_factor");
+  }
   const std::vector<FieldReader> members = fields.objects("members");
   const auto K = static_cast<Index>(members.size());
   ScaleMixture& shape = calibration.shape;
@@ -103,6 +111,7 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   }
   if (calibration.rows < 1) fields.fail("rows", ">= 1");
   if (!(calibration.factor > 0.0)) fields.fail("factor", "> 0");
+  if (calibration.folds > 0 && !(calibration.left_out_factor > 0.0)) fields.fail("left_out_factor", "> 0");
   if (K < 1 || !(shape.weights.minCoeff() > 0.0) || !(shape.scales.minCoeff() > 0.0) ||
       std::abs(shape.weights.sum() - 1.0) > 1e-6)
     fields.fail("members", "scales > 0 with weights > 0 of sum 1");

@@ -87,7 +87,7 @@ RepeatedChoice repeat_choice(const KernelSum& given, const Dataset& data, const 
       const KernelChoice choice = choose_kernel(given, part, options, &part_progress);
       found.kernel = to_string(choice.kernel);
       found.transform = to_string(choice.transform.kind);
-      const FittedModel model = fit_rows(std::move(part), choice.kernel, choice.transform, analysis);
+      const FittedModel model = fit_rows(std::move(part), choice.kernel, choice.transform, analysis).model;
       z = errors_of(model, part_of(data, held), Vector(y(held)));
       found.root_mean_square = root_mean_square(z);
     } catch (const InputError& error) {

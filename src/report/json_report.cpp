@@ -72,6 +72,8 @@ Json calibration_json(const ErrorCalibration& calibration) {
   Json json = {{"rows", calibration.rows},
                {"factor", number(calibration.factor)},
                {"gain", number(calibration.gain)},
+               {"folds", calibration.folds},
+               {"left_out_factor", number(calibration.left_out_factor)},
                {"reason", calibration.reason},
                {"members", Json::array()}};
   if (!calibration.known()) return json;

@@ -34,6 +34,10 @@ struct ErrorCalibration {
   Index rows = 0;                                          ///< with an error; 0: not known
   double factor = std::numeric_limits<double>::quiet_NaN();
   ScaleMixture shape{};  ///< relative to factor
+  /// Where the operator was chosen without each of so many folds too: the root mean square of the errors of
+  /// every row by what was chosen without its fold, with which `factor` then is the geometric mean.
+  int folds = 0;
+  double left_out_factor = std::numeric_limits<double>::quiet_NaN();
   double gain =
       std::numeric_limits<double>::quiet_NaN();  ///< log-likelihood of the best mixture found above one scale
 
@@ -44,6 +48,8 @@ struct ErrorCalibration {
     return factor * shape.quantile(0.5 + 0.5 * level, dof);
   }
   std::string sentence() const;  ///< what was found, or why nothing
+  /// By the calibration of left-out errors, with `folds` folds; nothing where one of the two is not known.
+  void allow_for_choice(const ErrorCalibration& left_out, int folds);
 };
 
 /// Expectation-maximisation for the weights on a grid of scales, sqrt(2) apart, from 1/16 of the median size
@@ -64,6 +70,9 @@ ErrorCalibration calibrate(const Vector& errors);
 /// z does not depend on a row's own weight; of merged replicates the errors of their means. Cost 6 n N flops.
 Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData& data, const RemlFit& ridge,
                            double log_time_sd);
+
+/// The same of an analysis by the dense engine that has variance components.
+Vector standardised_errors(const Analysis& analysis);
 
 /// calibrate(standardised_errors()) of an analysis; not known, with the reason, where it has no eigenvectors
 /// (the Krylov engine) or no variance components.

@@ -19,7 +19,8 @@ struct ChosenWithout {
 /// Stat. 30 (2002)).
 struct ChoiceAverage {
   std::vector<ChosenWithout> choices;
-  Dataset data;  ///< of all rows, neither transformed nor merged: what they are fitted to
+  Dataset data;             ///< of all rows, neither transformed nor merged: what they are fitted to
+  std::vector<Index> fold;  ///< of each row that differs from all before it, in their order
   std::vector<std::string> warnings;  ///< complete sentences
 };
 
