@@ -79,7 +79,31 @@ ResponseTransform ResponseTransform::for_response(TransformKind kind, const Vect
   return transform;
 }
 
+ResponseTransform ResponseTransform::continued(const Vector& y) const {
+  ResponseTransform out = at(lambda);
+  double least = infinity, largest = -infinity;
+  for (const double each : y) {
+    if (kind == TransformKind::box_cox && !(each > 0.0)) continue;
+    least = std::min(least, each);
+    largest = std::max(largest, each);
+  }
+  if (kind == TransformKind::none || !(least < largest)) return out;
+  const double low = power_forward(least), high = power_forward(largest), margin = 0.25 * (high - low);
+  const Range ends = range();
+  if (lambda < 1.0) out.beyond = power_inverse(high + std::min(margin, 0.5 * (ends.upper - high)));
+  if (kind == TransformKind::yeo_johnson && lambda > 1.0)
+    out.below = power_inverse(low - std::min(margin, 0.5 * (low - ends.lower)));
+  if (kind == TransformKind::box_cox && lambda > 0.0 && lambda < 1.0) out.below = least;
+  return out;
+}
+
 double ResponseTransform::forward(double y) const {
+  const double inside = y > beyond ? beyond : y < below ? below : y;
+  const double z = power_forward(inside);
+  return inside == y || std::isnan(y) ? z : z + (y - inside) * std::exp(log_derivative(inside));
+}
+
+double ResponseTransform::power_forward(double y) const {
   const double u = (y - centre) / scale;
   switch (kind) {
     case TransformKind::box_cox: return scale * power(std::log(u), lambda);
@@ -92,7 +116,7 @@ double ResponseTransform::forward(double y) const {
 }
 
 double ResponseTransform::log_derivative(double y) const {
-  return (lambda - 1.0) * log_derivative_by_lambda(y);
+  return (lambda - 1.0) * log_derivative_by_lambda(std::min(std::max(y, below), beyond));
 }
 
 double ResponseTransform::forward_by_lambda(double y) const {
@@ -127,6 +151,15 @@ ResponseTransform::Range ResponseTransform::range() const {
 }
 
 double ResponseTransform::inverse(double z) const {
+  for (const double end : {below, beyond}) {
+    if (!std::isfinite(end)) continue;
+    const double off = z - power_forward(end);
+    if (end == beyond ? off > 0.0 : off < 0.0) return end + off * std::exp(-log_derivative(end));
+  }
+  return power_inverse(z);
+}
+
+double ResponseTransform::power_inverse(double z) const {
   const double v = (z - centre) / scale;
   switch (kind) {
     case TransformKind::box_cox: return scale * std::exp(inverse_power(v, lambda));

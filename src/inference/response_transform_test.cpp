@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
@@ -77,6 +78,68 @@ TEST(ResponseTransform, GivesTheEndOfTheRangeOutsideIt) {
   EXPECT_TRUE(std::isfinite(transform(TransformKind::box_cox).at(0.5).range().lower));
   EXPECT_TRUE(std::isfinite(transform(TransformKind::yeo_johnson).at(-1.0).range().upper));
   EXPECT_TRUE(std::isfinite(transform(TransformKind::yeo_johnson).at(2.5).range().lower));
+}
+
+const std::vector<TransformKind> powers{TransformKind::box_cox, TransformKind::yeo_johnson};
+
+TEST(ResponseTransform, IsThePowerItselfForTheResponsesItIsContinuedBeyond) {
+  const Vector y = skewed();
+  for (const TransformKind kind : powers)
+    for (const double lambda : lambdas) {
+      const ResponseTransform power = transform(kind).at(lambda), g = power.continued(y);
+
+      EXPECT_EQ(g.forward(y), power.forward(y)) << to_string(kind) << ' ' << lambda;
+      EXPECT_EQ(g.inverse(power.forward(1000.0)), power.inverse(power.forward(1000.0)));
+      EXPECT_EQ(g.log_derivative(1000.0), power.log_derivative(1000.0));
+    }
+}
+
+TEST(ResponseTransform, GoesOnSmoothlyAlongItsTangent) {
+  const Vector y = skewed();
+  int tangents = 0;
+  for (const TransformKind kind : powers)
+    for (const double lambda : lambdas) {
+      const ResponseTransform g = transform(kind).at(lambda).continued(y);
+      for (const double end : {g.below, g.beyond}) {
+        if (!std::isfinite(end)) continue;
+        ++tangents;
+        const double h = 1e-5 * std::abs(end), slope = std::exp(g.log_derivative(end));
+        EXPECT_NEAR((g.forward(end + h) - g.forward(end - h)) / (2.0 * h * slope), 1.0, 1e-4);
+        const double far = end == g.beyond ? 1e4 * g.scale : -1e4 * g.scale;
+        EXPECT_NEAR((g.forward(end + far) - g.forward(end)) / (slope * far), 1.0, 1e-9);
+        EXPECT_EQ(g.log_derivative(end + far), g.log_derivative(end));
+        EXPECT_NEAR(g.inverse(g.forward(end + far)) / (end + far), 1.0, 1e-9);
+      }
+    }
+  EXPECT_EQ(tangents, 6 + 6 + 5 + 1);  // above: 6 lambdas < 1, twice; below: yeo-johnson's 5 > 1; box-cox 0.3
+}
+
+// The inverse is what turns a far prediction into a response.
+TEST(ResponseTransform, HasAnInverseThatGrowsNoFasterThanALine) {
+  const Vector y = skewed();
+  for (const TransformKind kind : powers)
+    for (const double lambda : lambdas) {
+      const ResponseTransform g = transform(kind).at(lambda).continued(y);
+      const double high = g.forward(y.maxCoeff()), span = high - g.forward(y.minCoeff());
+      const double once = g.inverse(high + 10.0 * span) - y.maxCoeff(),
+                   twice = g.inverse(high + 20.0 * span) - y.maxCoeff();
+
+      EXPECT_TRUE(std::isfinite(twice)) << to_string(kind) << ' ' << lambda;
+      EXPECT_LT(twice, 2.1 * once) << to_string(kind) << ' ' << lambda;
+    }
+}
+
+TEST(ResponseTransform, OfAPowerGivesAResponseOfZeroAFiniteDensityAndOfALogarithmNone) {
+  const ResponseTransform root = transform(TransformKind::box_cox).at(0.3),
+                          logarithm = transform(TransformKind::box_cox).at(0.0);
+  const Vector with_zero{{0.0, 2.0, 50.0}};
+
+  EXPECT_EQ(root.log_derivative(0.0), infinity);
+  EXPECT_TRUE(std::isfinite(root.continued(with_zero).log_derivative(0.0)));
+  EXPECT_TRUE(std::isfinite(root.continued(with_zero).forward(-1.0)));
+  EXPECT_EQ(root.continued(with_zero).below, 2.0);
+  EXPECT_FALSE(std::isfinite(logarithm.continued(with_zero).forward(0.0)));
+  EXPECT_GT(logarithm.continued(with_zero).inverse(-1e3), 0.0);
 }
 
 TEST(ResponseTransform, MeansTheSameInEveryUnit) {

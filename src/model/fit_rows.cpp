@@ -27,9 +27,9 @@ FittedRows fit_rows(Dataset data, const KernelSum& kernel, const ResponseTransfo
   job.operator_spec.kernel = kernel;
   JobResult result;
   PreparedJob& prepared = result.prepared;
-  transform_response(data, transform);
-  const WithinGroups within = merge_replicates(data);
   prepared.transform = transform;
+  transform_response(data, prepared.transform);
+  const WithinGroups within = merge_replicates(data);
   prepared.kernel = KernelSource(kernel);
   prepared.H = prepared.kernel->training(data.X);
   prepared.observations = observe(data, within, Vector::Zero(data.y.size()));

@@ -402,9 +402,11 @@ KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const Ch
   return Chooser(data, options, progress).run(given);
 }
 
-void transform_response(Dataset& data, const ResponseTransform& transform) {
+void transform_response(Dataset& data, ResponseTransform& transform) {
   if (transform.kind == TransformKind::none) return;
-  const Vector z = transform.forward(unstandardize_response(data.recipe, data.y));
+  const Vector y = unstandardize_response(data.recipe, data.y);
+  transform = transform.continued(y);
+  const Vector z = transform.forward(y);
   data.y = standardize_response(data.recipe, z);
 }
 

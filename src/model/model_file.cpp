@@ -14,9 +14,14 @@ namespace {
 
 bool is_one_network(const KernelSum& kernel) { return kernel == KernelSum(kernel.terms.front().network); }
 
+bool has_tangents(const ResponseTransform& transform) {
+  return std::isfinite(transform.below) || std::isfinite(transform.beyond);
+}
+
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {
   // What an older program would pass over to give other predictions.
+  if (has_tangents(model.transform)) return 8;
   if (!model.others.empty()) return 7;
   if (model.calibration.known()) return 6;
   if (model.left_out.known()) return 5;
@@ -118,6 +123,16 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   return calibration;
 }
 
+Json transform_json(const ResponseTransform& transform) {
+  Json json = {{"kind", to_string(transform.kind)},
+               {"centre", transform.centre},
+               {"scale", transform.scale},
+               {"lambda", transform.lambda}};
+  if (std::isfinite(transform.below)) json["below"] = transform.below;
+  if (std::isfinite(transform.beyond)) json["beyond"] = transform.beyond;
+  return json;
+}
+
 // Of a fit, without what all fits of the file have in common.
 Json fit_json(const FittedModel& model) {
   Json json = {{"gradflow_version", model.gradflow_version},
@@ -137,12 +152,7 @@ Json fit_json(const FittedModel& model) {
                {"warnings", model.warnings}};
   if (std::isfinite(model.log_time_sd)) json["log_time_sd"] = model.log_time_sd;
   if (model.pure.dof > 0) json["pure_error"] = {{"squares", model.pure.squares}, {"dof", model.pure.dof}};
-  const ResponseTransform& transform = model.transform;
-  if (transform.kind != TransformKind::none)
-    json["transform"] = {{"kind", to_string(transform.kind)},
-                         {"centre", transform.centre},
-                         {"scale", transform.scale},
-                         {"lambda", transform.lambda}};
+  if (model.transform.kind != TransformKind::none) json["transform"] = transform_json(model.transform);
   if (model.noise.kind != NoiseModelKind::normal) json["noise"] = noise_json(model.noise);
   if (model.calibration.known()) json["error_calibration"] = calibration_json(model.calibration);
   return json;
@@ -198,6 +208,9 @@ ResponseTransform transform_from(const FieldReader& fields) {
                               .scale = fields.number("scale"),
                               .lambda = fields.number("lambda")};
   if (!(transform.scale > 0.0)) fields.fail("scale", "> 0");
+  if (fields.has("below")) transform.below = fields.number("below");
+  if (fields.has("beyond")) transform.beyond = fields.number("beyond");
+  if (!(transform.below < transform.beyond)) fields.fail("beyond", "> below");
   return transform;
 }
 

@@ -200,7 +200,7 @@ Vector log_densities_alone(const FittedModel& model, const Predictions& predicti
                        model.transform.log_derivative(y(i));
       continue;
     }
-    if (std::isnan(e) || std::isnan(scale) || std::isnan(y(i))) {
+    if (!std::isfinite(e) || std::isnan(scale) || std::isnan(y(i))) {
       const bool impossible = std::isfinite(y(i)) && std::isfinite(scale);  // the transform is of y > 0
       log_density(i) = impossible ? -std::numeric_limits<double>::infinity() : not_a_number;
       continue;

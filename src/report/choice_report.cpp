@@ -200,7 +200,9 @@ Json choice_json(const PreparedJob& prepared) {
                 {{"kind", to_string(prepared.transform.kind)},
                  {"lambda", transformed ? Json(prepared.transform.lambda) : Json(nullptr)},
                  {"centre", prepared.transform.centre},
-                 {"scale", prepared.transform.scale}}}};
+                 {"scale", prepared.transform.scale},
+                 {"below", number(prepared.transform.below)},
+                 {"beyond", number(prepared.transform.beyond)}}}};
   if (!prepared.choice) return json;
   const KernelChoice& choice = *prepared.choice;
   json["kernel"] = to_string(choice.kernel);

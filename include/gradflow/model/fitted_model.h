@@ -19,7 +19,7 @@ namespace gradflow {
 ///
 /// alpha, beta and s2 are in units of y.
 struct FittedModel {
-  static constexpr int format_version = 7;  ///< of the file; a program reads files up to its own
+  static constexpr int format_version = 8;  ///< of the file; a program reads files up to its own
 
   std::string gradflow_version;  ///< that fitted the model
   Recipe recipe;                 ///< the encoding of the data

@@ -120,7 +120,8 @@ KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const Ch
                            Progress* progress = nullptr);
 
 /// Transforms the response and standardises it again where the recipe does: from here on "units of the
-/// response" are those of the transformed one, c b(...) of inference/response_transform.h.
-void transform_response(Dataset& data, const ResponseTransform& transform);
+/// response" are those of the transformed one, c b(...) of inference/response_transform.h. `transform` is
+/// continued() beyond these responses first.
+void transform_response(Dataset& data, ResponseTransform& transform);
 
 }  // namespace gradflow
