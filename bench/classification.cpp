@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -60,7 +61,9 @@ Fold make_fold(const ClassSet& set, std::size_t fold) {
   const Dataset encoded = make_dataset(Matrix(set.data.X(train, Eigen::all)), Vector(set.data.y(train)),
                                        DatasetOptions{}, "X", "class");
   Fold result{encoded.X, encode(encoded.recipe, Matrix(set.data.X(test, Eigen::all)), "X").X, {}};
-  for (const Index row : train) result.labels.push_back(static_cast<Index>(set.data.y(row)));
+  // Of the rows kept: copies are, once.
+  for (const double label : unstandardize_response(encoded.recipe, encoded.y))
+    result.labels.push_back(std::lround(label));
   return result;
 }
 
