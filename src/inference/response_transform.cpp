@@ -41,6 +41,9 @@ double inverse_power(double v, double lambda) {
   return std::abs(s) < 1e-300 ? v : std::log1p(s) / lambda;
 }
 
+// Responses up to here are zeros.
+double zero_of(const Vector& y) { return 64.0 * machine_epsilon * y.cwiseAbs().maxCoeff(); }
+
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
@@ -62,6 +65,8 @@ TransformKind parse_transform(const std::string& text) {
   throw InputError(fmt::format("response transform '{}' is none of: none, box-cox, yeo-johnson", text));
 }
 
+bool ResponseTransform::all_positive(const Vector& y) { return y.minCoeff() > zero_of(y); }
+
 ResponseTransform ResponseTransform::for_response(TransformKind kind, const Vector& y) {
   ResponseTransform transform{.kind = kind};
   require(y.allFinite(), "response", "NaN or infinity", "must be finite");
@@ -69,7 +74,7 @@ ResponseTransform ResponseTransform::for_response(TransformKind kind, const Vect
   require(y.size() > 1 && y.maxCoeff() > y.minCoeff(), "response", "constant",
           "a constant response cannot be transformed");
   if (kind == TransformKind::box_cox) {
-    require(y.minCoeff() > 0.0, "smallest response", y.minCoeff(),
+    require(all_positive(y), "smallest response", y.minCoeff(),
             "the Box-Cox transform needs positive values (yeo-johnson takes any)");
     transform.scale = std::exp(y.array().log().mean());
   } else {
@@ -82,8 +87,9 @@ ResponseTransform ResponseTransform::for_response(TransformKind kind, const Vect
 ResponseTransform ResponseTransform::continued(const Vector& y) const {
   ResponseTransform out = at(lambda);
   double least = infinity, largest = -infinity;
+  const double zero = zero_of(y);
   for (const double each : y) {
-    if (kind == TransformKind::box_cox && !(each > 0.0)) continue;
+    if (kind == TransformKind::box_cox && !(each > zero)) continue;
     least = std::min(least, each);
     largest = std::max(largest, each);
   }

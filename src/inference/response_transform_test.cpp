@@ -152,6 +152,18 @@ TEST(ResponseTransform, MeansTheSameInEveryUnit) {
   }
 }
 
+// A response of zero, standardised and back, may be 4e-16: its logarithm and its share of the Jacobian
+// decided the choice of the transform, and a logarithm was taken of it without a word.
+TEST(ResponseTransform, TakesAZeroThatRoundingRaisedForAZero) {
+  const Vector y{{4e-16, 1.0, 7.0}};
+
+  EXPECT_FALSE(ResponseTransform::all_positive(y));
+  EXPECT_THROW(ResponseTransform::for_response(TransformKind::box_cox, y), InputError);
+  EXPECT_TRUE(ResponseTransform::all_positive(Vector{{1e-9, 1.0, 7.0}}));
+  const ResponseTransform root{.kind = TransformKind::box_cox, .lambda = 0.3};
+  EXPECT_EQ(root.continued(y).below, 1.0);
+}
+
 TEST(ResponseTransform, RefusesWhatItCannotTransform) {
   EXPECT_THROW(ResponseTransform::for_response(TransformKind::box_cox, Vector{{1.0, 0.0}}), InputError);
   EXPECT_THROW(ResponseTransform::for_response(TransformKind::yeo_johnson, Vector{{1.0, 1.0}}), InputError);

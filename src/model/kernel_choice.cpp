@@ -114,8 +114,9 @@ class Chooser {
     const std::string sum = text + " + linear";
     if (with_linear) tasks.push_back(task_of(sum, full(), asked));
     if (!options_.automatic_transform) return tasks;
-    const TransformKind kind =
-        sample_.response.y.minCoeff() > 0.0 ? TransformKind::box_cox : TransformKind::yeo_johnson;
+    const TransformKind kind = ResponseTransform::all_positive(sample_.response.y)
+                                   ? TransformKind::box_cox
+                                   : TransformKind::yeo_johnson;
     tasks.push_back({text, best().freedom, best_family_, kind, 1});
     if (with_linear) tasks.push_back(task_of(sum, full(), kind));
     return tasks;

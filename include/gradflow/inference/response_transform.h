@@ -37,8 +37,11 @@ struct ResponseTransform {
   double below = -std::numeric_limits<double>::infinity();  ///< responses where the tangents begin
   double beyond = std::numeric_limits<double>::infinity();
 
+  /// Whether box_cox takes them: every response is above 0 by more than what standardising a zero and undoing
+  /// it leaves, 64 epsilon of the largest.
+  static bool all_positive(const Vector& y);
   /// Centre and scale from the observations y. Throws InputError where y is not finite, box_cox meets a value
-  /// <= 0, or y is constant.
+  /// that is not above 0 (all_positive()), or y is constant.
   static ResponseTransform for_response(TransformKind kind, const Vector& y);
 
   /// Without tangents.
