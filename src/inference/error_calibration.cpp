@@ -103,10 +103,10 @@ std::string ErrorCalibration::sentence() const {
       size, half_width(0.5, infinity), half_width(0.95, infinity), shape.weights.size(), gain);
 }
 
-void ErrorCalibration::allow_for_choice(const ErrorCalibration& left_out, int of_folds) {
-  if (!known() || !left_out.known()) return;
-  folds = of_folds;
-  left_out_factor = left_out.factor;
+void ErrorCalibration::allow_for_choice(const LeftOutErrors& left_out) {
+  if (!known() || left_out.sizes.size() < fewest_rows) return;
+  folds = left_out.folds;
+  left_out_factor = left_out.root_mean_square();
   factor = std::sqrt(factor * left_out_factor);
 }
 

@@ -160,15 +160,16 @@ TEST(ErrorCalibration, GoesWithTheScaleOfTheErrors) {
 
 TEST(ErrorCalibration, AllowsForAChoiceOnlyWhereBothErrorsAreKnown) {
   ErrorCalibration own = calibrate(RandomStream(3, "own errors").normals(100)), unknown;
-  const ErrorCalibration left_out = calibrate(Vector(4.0 * RandomStream(3, "own errors").normals(100)));
+  const Vector sizes = 4.0 * RandomStream(3, "own errors").normals(100).cwiseAbs();
+  const LeftOutErrors left_out{sizes, 5};
   const double before = own.factor;
 
-  unknown.allow_for_choice(left_out, 5);
-  own.allow_for_choice(unknown, 5);
+  unknown.allow_for_choice(left_out);
+  own.allow_for_choice({});
   EXPECT_FALSE(unknown.known());
   EXPECT_EQ(own.factor, before);
   EXPECT_EQ(own.folds, 0);
-  own.allow_for_choice(left_out, 5);
+  own.allow_for_choice(left_out);
   EXPECT_NEAR(own.factor, 2.0 * before, 1e-12);
   EXPECT_EQ(own.folds, 5);
 }

@@ -104,9 +104,9 @@ ResponseTransform ResponseTransform::continued(const Vector& y) const {
 }
 
 double ResponseTransform::forward(double y) const {
-  const double inside = y > beyond ? beyond : y < below ? below : y;
+  const double inside = std::min(std::max(y, below), beyond);
   const double z = power_forward(inside);
-  return inside == y || std::isnan(y) ? z : z + (y - inside) * std::exp(log_derivative(inside));
+  return inside == y ? z : z + (y - inside) * std::exp(log_derivative(inside));
 }
 
 double ResponseTransform::power_forward(double y) const {
@@ -157,11 +157,13 @@ ResponseTransform::Range ResponseTransform::range() const {
 }
 
 double ResponseTransform::inverse(double z) const {
-  for (const double end : {below, beyond}) {
-    if (!std::isfinite(end)) continue;
-    const double off = z - power_forward(end);
-    if (end == beyond ? off > 0.0 : off < 0.0) return end + off * std::exp(-log_derivative(end));
-  }
+  const auto along_tangent = [&](double end, double off) {
+    return end + off * std::exp(-log_derivative(end));
+  };
+  if (const double off = std::isfinite(below) ? z - power_forward(below) : 0.0; off < 0.0)
+    return along_tangent(below, off);
+  if (const double off = std::isfinite(beyond) ? z - power_forward(beyond) : 0.0; off > 0.0)
+    return along_tangent(beyond, off);
   return power_inverse(z);
 }
 

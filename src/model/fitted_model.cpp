@@ -5,6 +5,7 @@
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
+#include "gradflow/inference/left_out.h"
 #include "gradflow/inference/predictive.h"
 #include "gradflow/model/version.h"
 #include "gradflow/operators/jacobian_operator.h"
@@ -15,17 +16,21 @@ namespace {
 
 // What choosing the kernel costs is in the spread of the fits. For what is left, errors of rows that had a
 // part in the choice are too small, by about as much as those of rows that had none are too large.
-void allow_for_choice(const Vector& errors, std::size_t folds, FittedModel& model) {
+void allow_for_choice(const ChoiceAverage& average, const std::vector<Vector>& errors, FittedModel& model) {
   if (model.others.empty()) return;
-  const ErrorCalibration left_out = calibrate(errors);
-  model.calibration.allow_for_choice(left_out, static_cast<int>(folds));
-  for (FittedModel& other : model.others)
-    other.calibration.allow_for_choice(left_out, static_cast<int>(folds));
+  const auto by_fold = [&](int k, const std::vector<Index>&, const std::vector<Index>& held) -> Vector {
+    const Vector& all = errors[static_cast<std::size_t>(k)];
+    if (all.size() == 0) return Vector::Constant(static_cast<Index>(held.size()), not_a_number);
+    return all(held);
+  };
+  const LeftOutErrors left_out = leave_folds_out(average.fold, by_fold).errors;
+  model.calibration.allow_for_choice(left_out);
+  for (FittedModel& other : model.others) other.calibration.allow_for_choice(left_out);
 }
 
 void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, FittedModel& model) {
   const std::size_t count = average.choices.size();
-  Vector errors = Vector::Constant(static_cast<Index>(average.fold.size()), not_a_number);
+  std::vector<Vector> errors(count);  // of all rows by each choice; empty: none
   for (std::size_t k = 0; k < count; ++k) {
     const ChosenWithout& chosen = average.choices[k];
     if (!chosen.problem.empty()) continue;
@@ -39,9 +44,7 @@ void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, F
         throw InputError("it has no variance components");
       if (model.calibration.known() && !other.calibration.known()) throw InputError(other.calibration.reason);
       other.left_out = model.left_out;
-      for (Index row = 0; row < fitted.errors.size(); ++row)
-        if (average.fold[static_cast<std::size_t>(row)] == static_cast<Index>(k))
-          errors(row) = fitted.errors(row);
+      errors[k] = std::move(fitted.errors);
       model.others.push_back(std::move(other));
     } catch (const InputError& error) {
       model.warnings.push_back(
@@ -49,7 +52,7 @@ void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, F
                       k + 1, count, error.what()));
     }
   }
-  allow_for_choice(errors, count, model);
+  allow_for_choice(average, errors, model);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "gradflow/inference/analysis.h"
+#include "gradflow/inference/left_out.h"
 
 namespace gradflow {
 
@@ -48,8 +49,8 @@ struct ErrorCalibration {
     return factor * shape.quantile(0.5 + 0.5 * level, dof);
   }
   std::string sentence() const;  ///< what was found, or why nothing
-  /// By the calibration of left-out errors, with `folds` folds; nothing where one of the two is not known.
-  void allow_for_choice(const ErrorCalibration& left_out, int folds);
+  /// By left-out errors, of fewest_rows at least; nothing where one of the two is not known.
+  void allow_for_choice(const LeftOutErrors& left_out);
 };
 
 /// Expectation-maximisation for the weights on a grid of scales, sqrt(2) apart, from 1/16 of the median size
