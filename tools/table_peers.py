@@ -52,7 +52,7 @@ METHODS = {
     "boosting, early stop": mean_only(lambda seed: HistGradientBoostingRegressor(
         max_iter=1000, early_stopping=True, random_state=seed)),
     "GP, RBF-ARD": gaussian_process,
-    "MLP 512x2": mean_only(lambda seed: MLPRegressor((512, 512), early_stopping=True, max_iter=500,
+    "MLP 512x2": mean_only(lambda seed: MLPRegressor(hidden_layer_sizes=(512, 512), early_stopping=True, max_iter=500,
                                                      random_state=seed)),
 }
 
