@@ -12,11 +12,13 @@ under "NAME, copies once". Methods:
     GP, RBF-ARD            GaussianProcessRegressor, constant * RBF with relevances + white noise, by marginal likelihood
     MLP 512x2              MLPRegressor, early stopping
 
-Features and response are standardised on the training part; seeds are the split's number. A method without a
-density has null. Each pair is mean and standard error over the splits. Needs numpy and scikit-learn.
+A column with text becomes an indicator of each of its values. Features and response are standardised on the training
+part; seeds are the split's number. A method without a density has null. Each pair is mean and standard error over the
+splits. Needs numpy and scikit-learn.
 """
 
 import argparse
+import csv
 import json
 import math
 import pathlib
@@ -73,6 +75,21 @@ def score(method, table, train, test, split):
             math.nan if spread is None else log_density(truth, mean, spread, scale))
 
 
+def columns_of(texts):
+    """A column of numbers, or an indicator of each value of a column with text."""
+    try:
+        return [numpy.array([float(text) for text in texts])]
+    except ValueError:
+        texts = numpy.array(texts)
+        return [(texts == value).astype(float) for value in numpy.unique(texts)]
+
+
+def read_table(path):
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return numpy.column_stack([column for texts in zip(*rows) for column in columns_of(texts)])
+
+
 def copies_of(table):
     """Rows equal to an earlier one."""
     first = {}
@@ -87,7 +104,7 @@ def pair(values):
 
 
 def run_set(folder, options):
-    table = numpy.loadtxt(folder / "data.csv", delimiter=",", skiprows=1)
+    table = read_table(folder / "data.csv")
     splits = json.loads((folder / "splits.json").read_text())
     dropped = copies_of(table) if options.copies == "once" else set()
     count = min(options.splits, len(splits["train"]))

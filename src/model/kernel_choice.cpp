@@ -114,9 +114,7 @@ class Chooser {
     const std::string sum = text + " + linear";
     if (with_linear) tasks.push_back(task_of(sum, full(), asked));
     if (!options_.automatic_transform) return tasks;
-    const TransformKind kind = ResponseTransform::all_positive(sample_.response.y)
-                                   ? TransformKind::box_cox
-                                   : TransformKind::yeo_johnson;
+    const TransformKind kind = options_.tried_for(unstandardize_response(data_.recipe, data_.y));
     tasks.push_back({text, best().freedom, best_family_, kind, 1});
     if (with_linear) tasks.push_back(task_of(sum, full(), kind));
     return tasks;
@@ -356,6 +354,11 @@ bool ChoiceOptions::chooses_transform() const {
   return automatic_transform || (transform != TransformKind::none && std::isnan(lambda));
 }
 
+TransformKind ChoiceOptions::tried_for(const Vector& y) const {
+  return tried.value_or(ResponseTransform::all_positive(y) ? TransformKind::box_cox
+                                                           : TransformKind::yeo_johnson);
+}
+
 int ChoiceOptions::folds_of(Index n) const {
   if (!chooses()) return 0;
   if (folds) return *folds;
@@ -397,6 +400,8 @@ std::vector<std::string> default_candidates() {
 KernelChoice choose_kernel(const KernelSum& given, const Dataset& data, const ChoiceOptions& options,
                            Progress* progress) {
   options.check();
+  // Of every row: those looked at may all be positive.
+  ResponseTransform::for_response(options.transform, unstandardize_response(data.recipe, data.y));
   require(data.X.cols() > 0, "features for the choice of a kernel", data.X.cols(), "must be at least 1");
   constexpr double copies_to_refine = 3.0;  // the kernel, with weights once more, and what products need
   if (options.select) require_memory(std::min(options.refine_rows, data.y.size()), copies_to_refine);

@@ -76,6 +76,8 @@ RepeatedChoice repeat_choice(const KernelSum& given, const Dataset& data, const 
   const std::vector<Index> group = first_equal_rows({data.X, data.Z});
   folds = std::min(folds, static_cast<int>(std::set<Index>(group.begin(), group.end()).size()));
   const Vector y = unstandardize_response(data.recipe, data.y);
+  ChoiceOptions without = options;
+  without.tried = options.tried_for(y);  // it has to take the rows left out too
   RepeatedChoice repeated;
   const auto fit = [&](int fold, const std::vector<Index>& kept, const std::vector<Index>& held) {
     ProgressPart part_progress(progress, fmt::format("choosing again without fold {} of {}", fold + 1, folds),
@@ -84,7 +86,7 @@ RepeatedChoice repeat_choice(const KernelSum& given, const Dataset& data, const 
     Vector z = Vector::Constant(found.rows, not_a_number);
     try {
       Dataset part = part_of(data, kept);
-      const KernelChoice choice = choose_kernel(given, part, options, &part_progress);
+      const KernelChoice choice = choose_kernel(given, part, without, &part_progress);
       found.kernel = to_string(choice.kernel);
       found.transform = to_string(choice.transform.kind);
       const FittedModel model = fit_rows(std::move(part), choice.kernel, choice.transform, analysis).model;

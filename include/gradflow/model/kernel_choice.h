@@ -28,10 +28,14 @@ struct ChoiceOptions {
   std::vector<std::vector<std::string>> groups{};
   bool by_column = false;  ///< every column is a group: the indicators of a category share a relevance
   /// none: the response as it is. With lambda NaN it is chosen; with `automatic_transform`, so is whether to
-  /// transform at all (Box-Cox for a positive response, otherwise Yeo-Johnson).
+  /// transform at all.
   TransformKind transform = TransformKind::none;
   double lambda = std::numeric_limits<double>::quiet_NaN();
   bool automatic_transform = false;
+  /// What automatic_transform tries. None: Box-Cox where every response of the table is positive, not only
+  /// those of the rows looked at, otherwise Yeo-Johnson.
+  std::optional<TransformKind> tried{};
+  TransformKind tried_for(const Vector& y) const;  ///< y: all responses
   Index rows = 1500;  ///< most rows that are looked at, a seeded sample of them; >= 20
   /// With `select`: most rows that the parameters of the kernel chosen are then refined on
   /// (kernel_refinement.h), `rows` among them; 0: they stay.
