@@ -14,6 +14,7 @@ namespace gradflow {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 enum class SampleErrors { normal, student };  // of variance 1, of 3 degrees of freedom
 
@@ -65,6 +66,31 @@ double coverage(FittedModel& model, const CalibrationSample& fresh, double level
 
 double mean_log_density(FittedModel& model, const CalibrationSample& fresh, IntervalKind kind) {
   return log_densities(model, predicted(model, fresh, 0.95, kind), fresh.y).mean();
+}
+
+// Of responses without noise s2 goes to 0, and the flow, stopped before it interpolates, misses its own rows
+// by many of the deviations that `ridge` promises: copies of them had densities of exp(-15) and less.
+TEST(CalibratedPredictions, OfCopiesOfTrainingRowsAreHonestWhereNoiseIsNotIdentified) {
+  CalibrationSample noiseless(120, 4, SampleErrors::normal);
+  noiseless.y = noiseless.X.col(0).array().abs();
+  FittedModel model = noiseless.model();
+  for (const IntervalKind kind : {IntervalKind::model, IntervalKind::calibrated}) {
+    const Predictions own = predicted(model, noiseless, 0.95, kind);
+    const Vector z = (noiseless.y - own.location).array() / own.scale.array();
+
+    EXPECT_GT(own.misfit, 4.0 * model.ridge_variance);
+    EXPECT_LT(std::sqrt(z.squaredNorm() / 120.0), 2.0);  // by the formula
+    EXPECT_THAT(own.warnings, testing::Contains(HasSubstr("misses its own rows")));
+  }
+}
+
+TEST(CalibratedPredictions, AllowForNoMisfitWhereNoiseIsIdentified) {
+  const CalibrationSample noisy(120, 4, SampleErrors::normal);
+  FittedModel model = noisy.model();
+
+  const Predictions own = predicted(model, noisy, 0.95, IntervalKind::model);
+  EXPECT_EQ(own.misfit, 0.0);
+  EXPECT_THAT(own.warnings, Not(testing::Contains(HasSubstr("misses its own rows"))));
 }
 
 TEST(CalibratedPredictions, AreTheModelsTimesWhatItsLeftOutErrorsSay) {

@@ -176,6 +176,7 @@ Predictions predict_alone(const FittedModel& model, const NewRows& rows, const G
     out.lower(to) = answer.lower;
     out.upper(to) = answer.upper;
     out.statements = uncertainty->statements();
+    out.misfit = uncertainty->misfit();
   }
   if (outside > 0)
     out.warnings.push_back(fmt::format(
@@ -233,6 +234,22 @@ std::string_view to_string(IntervalKind kind) {
   return "model";
 }
 
+namespace {
+
+void warn_of_misfit(Predictions& out) {
+  const bool alone = out.members.empty();
+  const auto missing = alone ? out.misfit > 0.0
+                             : std::count_if(out.members.begin(), out.members.end(),
+                                             [](const Predictions& fit) { return fit.misfit > 0.0; });
+  if (missing > 0)
+    out.warnings.push_back(fmt::format(
+        "The noise variance is not identified{}: the trained function misses its own rows by more than twice "
+        "the model's noise, and intervals allow for it.",
+        alone ? "" : fmt::format(" in {} of {} fits", missing, out.members.size())));
+}
+
+}  // namespace
+
 IntervalKind default_interval(const FittedModel& model) {
   if (model.left_out.known()) return IntervalKind::cross_validated;
   return model.calibration.known() ? IntervalKind::calibrated : IntervalKind::model;
@@ -255,11 +272,16 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   if (of_one_fit && !model.others.empty())
     own.statements.push_back(
         "Predictions and intervals are of the kernel chosen with all rows alone, not of the mean of fits.");
-  if (alone) return own;
+  if (alone) {
+    warn_of_misfit(own);
+    return own;
+  }
   std::vector<Predictions> members{std::move(own)};
   for (const FittedModel& other : model.others)
     members.push_back(predict_alone(other, rows, given, own_kind, model.level, options.progress));
-  return averaged(model, std::move(members), interval);
+  Predictions mean = averaged(model, std::move(members), interval);
+  warn_of_misfit(mean);
+  return mean;
 }
 
 Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y) {

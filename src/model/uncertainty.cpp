@@ -83,6 +83,19 @@ Uncertainty::Uncertainty(const FittedModel& model, IntervalKind interval, double
   const double log_time_sd = std::isfinite(model.log_time_sd) ? model.log_time_sd : 0.0;
   predictive_ = RidgePredictive::delta(whitened, fixed, response, model.tau, log_time_sd, model.pure);
   if (distribution_free) conformal_ = ConformalRidge::for_ridge(whitened, fixed, response, model.tau);
+  if (!distribution_free && model.noise.kind == NoiseModelKind::normal) allow_for_misfit(*H, response);
+}
+
+// Where the noise variance is not identified, s2 may be next to 0 and the trained function, which is not that
+// of `ridge`, miss its own rows by far more.
+void Uncertainty::allow_for_misfit(const DenseOperator& H, const Vector& response) {
+  constexpr double noise_sds = 2.0;
+  Vector fitted = H.matrix() * model_.alpha;
+  if (scale_.size() > 0) fitted.array() *= scale_.array();
+  const Vector residual = response - fitted - model_.design * model_.beta;
+  const double misfit =
+      (residual.squaredNorm() + model_.pure.squares) / static_cast<double>(model_.rows() + model_.pure.dof);
+  misfit_ = std::max(0.0, misfit - noise_sds * noise_sds * model_.ridge_variance);
 }
 
 Uncertainty::Answer Uncertainty::at(Matrix H_cross, Vector H_self, const Matrix& design, const Vector& mean,
@@ -99,6 +112,7 @@ Uncertainty::Answer Uncertainty::at(Matrix H_cross, Vector H_self, const Matrix&
     const StudentMixtures mixtures = predictive_->at(points);
     answer.scale = mixtures.scales.col(0);
     answer.sd = (answer.scale.array().square() - model_.ridge_variance).cwiseMax(0.0).sqrt();
+    answer.scale = (answer.scale.array().square() + misfit_).sqrt();
   } else {
     answer.sd = (model_.ridge_variance * variance_->at(points).array()).sqrt();
     answer.scale = (model_.ridge_variance + answer.sd.array().square()).sqrt();

@@ -41,12 +41,14 @@ class Uncertainty {
   double dof() const noexcept { return dof_; }
   double widening() const noexcept { return widening_; }         ///< of sd and scale in every answer
   const ScaleMixture& shape() const noexcept { return shape_; }  ///< of errors over scale
+  double misfit() const noexcept { return misfit_; }             ///< see Predictions
   bool sampled() const noexcept { return !rows_.empty(); }
   const std::vector<std::string>& statements() const noexcept { return statements_; }
 
  private:
   void take_left_out();
   void take_calibration();
+  void allow_for_misfit(const DenseOperator& H, const Vector& response);
   void measured_ends(const Vector& mean, Answer& answer) const;
   void model_ends(const Vector& mean, Answer& answer) const;
   void conformal_ends(const NewPoints& points, const Vector& f0, Answer& answer);
@@ -61,6 +63,7 @@ class Uncertainty {
   // Of measured errors, calibrated or cross-validated: factors of sd and of the interval's half width.
   double widening_ = 1.0, quantile_ = 0.0;
   ScaleMixture shape_;
+  double misfit_ = 0.0;  // beside s2 in the variance of a new response
   std::optional<RidgePredictive> predictive_;
   std::optional<PosteriorVariance> variance_;
   std::optional<ConformalRidge> conformal_;

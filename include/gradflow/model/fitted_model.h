@@ -147,6 +147,9 @@ struct Predictions {
   ScaleMixture shape{};  ///< of the errors; one t_dof of scale 1 but for calibrated ones
   IntervalKind interval = IntervalKind::none;  ///< how they were made; none where the model has no sd
   double widening = 1.0;                       ///< that sd and scale have been multiplied by
+  /// In the square of every scale beside s2: max(0, RSS/n - 4 s2), RSS what the trained function leaves at
+  /// its rows. Above 0 where the data nearly interpolate and s2 is not identified.
+  double misfit = 0.0;
   /// Of a model with `others`: its own and theirs, of which these are the mean. location, scale, dof, shape
   /// and widening are then the model's own.
   std::vector<Predictions> members;
