@@ -88,7 +88,8 @@ void write_models(const TemporaryFolder& folder) {
   lean.metadata.erase("gradflow_run");
   write_safetensors(folder / "good.model", lean);
   const std::string bytes = folder.read("good.model");
-  folder.write("truncated.model", bytes.substr(0, bytes.size() / 2));
+  // The header's length varies with the digits of the numbers in it, that is with the processor: here 1856.
+  folder.write("truncated.model", std::string("\x40\x07\0\0\0\0\0\0", 8) + bytes.substr(8, 1536 - 8));
   folder.write("stub.model", bytes.substr(0, 5));
   const TensorFile& good = lean;
   const auto variant = [&](const std::string& name, auto change) {
