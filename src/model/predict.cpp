@@ -243,9 +243,10 @@ void warn_of_misfit(Predictions& out) {
                                              [](const Predictions& fit) { return fit.misfit > 0.0; });
   if (missing > 0)
     out.warnings.push_back(fmt::format(
-        "The noise variance is not identified{}: the trained function misses its own rows by more than twice "
-        "the model's noise, and intervals allow for it.",
-        alone ? "" : fmt::format(" in {} of {} fits", missing, out.members.size())));
+        "The trained function{} misses its own rows by more than twice the noise of the variance components "
+        "(which data that nearly interpolate do not identify; a time too early leaves a trend): intervals "
+        "allow for that.",
+        alone ? "" : fmt::format(" of {} of {} fits", missing, out.members.size())));
 }
 
 }  // namespace

@@ -148,7 +148,7 @@ struct Predictions {
   IntervalKind interval = IntervalKind::none;  ///< how they were made; none where the model has no sd
   double widening = 1.0;                       ///< that sd and scale have been multiplied by
   /// In the square of every scale beside s2: max(0, RSS/n - 4 s2), RSS what the trained function leaves at
-  /// its rows. Above 0 where the data nearly interpolate and s2 is not identified.
+  /// its rows. Above 0 where the data nearly interpolate and s2 is not identified, or the time is too early.
   double misfit = 0.0;
   /// Of a model with `others`: its own and theirs, of which these are the mean. location, scale, dof, shape
   /// and widening are then the model's own.
