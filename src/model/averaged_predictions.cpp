@@ -116,6 +116,10 @@ Predictions averaged(const FittedModel& model, std::vector<Predictions> members,
   out.sd =
       (sds.array().square().rowwise().mean() + (means.colwise() - out.mean).array().square().rowwise().mean())
           .sqrt();
+  for (const Predictions& member : members)
+    for (const std::string& warning : member.warnings)
+      if (std::find(out.warnings.begin(), out.warnings.end(), warning) == out.warnings.end())
+        out.warnings.push_back(warning);
   out.members = std::move(members);
   out.statements = {
       fmt::format("Predictions are the mean of {} fits, whose kernels have parameters chosen with all rows "

@@ -69,7 +69,7 @@ double mean_log_density(FittedModel& model, const CalibrationSample& fresh, Inte
 }
 
 // Of responses without noise s2 goes to 0, and the flow, stopped before it interpolates, misses its own rows
-// by many of the deviations that `ridge` promises: copies of them had densities of exp(-15) and less.
+// by many of the deviations that `ridge` promises.
 TEST(CalibratedPredictions, OfCopiesOfTrainingRowsAreHonestWhereNoiseIsNotIdentified) {
   CalibrationSample noiseless(120, 4, SampleErrors::normal);
   noiseless.y = noiseless.X.col(0).array().abs();

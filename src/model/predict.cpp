@@ -178,6 +178,11 @@ Predictions predict_alone(const FittedModel& model, const NewRows& rows, const G
     out.statements = uncertainty->statements();
     out.misfit = uncertainty->misfit();
   }
+  if (out.misfit > 0.0)
+    out.warnings.push_back(
+        "The trained function misses its own rows by more than twice the noise of the variance components "
+        "(which data that nearly interpolate do not identify; a time too early leaves a trend): intervals "
+        "allow for that.");
   if (outside > 0)
     out.warnings.push_back(fmt::format(
         "The noise variance of {} of {} rows is extrapolated: a column of the noise model is more "
@@ -234,23 +239,6 @@ std::string_view to_string(IntervalKind kind) {
   return "model";
 }
 
-namespace {
-
-void warn_of_misfit(Predictions& out) {
-  const bool alone = out.members.empty();
-  const auto missing = alone ? out.misfit > 0.0
-                             : std::count_if(out.members.begin(), out.members.end(),
-                                             [](const Predictions& fit) { return fit.misfit > 0.0; });
-  if (missing > 0)
-    out.warnings.push_back(fmt::format(
-        "The trained function{} misses its own rows by more than twice the noise of the variance components "
-        "(which data that nearly interpolate do not identify; a time too early leaves a trend): intervals "
-        "allow for that.",
-        alone ? "" : fmt::format(" of {} of {} fits", missing, out.members.size())));
-}
-
-}  // namespace
-
 IntervalKind default_interval(const FittedModel& model) {
   if (model.left_out.known()) return IntervalKind::cross_validated;
   return model.calibration.known() ? IntervalKind::calibrated : IntervalKind::model;
@@ -273,16 +261,11 @@ Predictions predict(const FittedModel& model, const NewRows& rows, const GivenCr
   if (of_one_fit && !model.others.empty())
     own.statements.push_back(
         "Predictions and intervals are of the kernel chosen with all rows alone, not of the mean of fits.");
-  if (alone) {
-    warn_of_misfit(own);
-    return own;
-  }
+  if (alone) return own;
   std::vector<Predictions> members{std::move(own)};
   for (const FittedModel& other : model.others)
     members.push_back(predict_alone(other, rows, given, own_kind, model.level, options.progress));
-  Predictions mean = averaged(model, std::move(members), interval);
-  warn_of_misfit(mean);
-  return mean;
+  return averaged(model, std::move(members), interval);
 }
 
 Vector log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y) {

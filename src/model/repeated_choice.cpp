@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -27,11 +26,7 @@ Vector errors_of(const FittedModel& model, const Dataset& held, const Vector& y)
   const Predictions predicted = predict(model, rows, {}, {.interval = IntervalKind::model});
   Eigen::ArrayXd variance = predicted.scale.array().square();
   if (held.weights.size() > 0) variance += model.ridge_variance * (held.weights.array().inverse() - 1.0);
-  const Vector transformed = model.transform.forward(y);
-  Vector z = (transformed - predicted.location).array() / variance.sqrt();
-  for (Index i = 0; i < z.size(); ++i)
-    if (std::isnan(transformed(i))) z(i) = std::numeric_limits<double>::infinity();
-  return z;
+  return (model.transform.forward(y) - predicted.location).array() / variance.sqrt();
 }
 
 double root_mean_square(const Vector& z) {
@@ -58,8 +53,8 @@ void warn(RepeatedChoice& repeated, Index rows, const LeftOut& out) {
                     out.without, rows));
   if (repeated.errors.known() && out.infinite > 0)
     repeated.warnings.push_back(fmt::format(
-        "{} of {} rows left out have a response that the transform chosen without them cannot take: "
-        "they count as the largest error",
+        "{} of {} rows left out are off by infinitely many of the model's standard deviations: they count as "
+        "the largest error",
         out.infinite, rows));
 }
 
