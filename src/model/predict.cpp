@@ -75,6 +75,14 @@ Vector mean_at(const FittedModel& model, const NewRows& rows, const CrossKernel&
   return base + model.kernel->finite()->jvp(rows.X.middleRows(begin, design.rows()), *model.linearised);
 }
 
+void warn_of_misfit(Predictions& out) {
+  if (out.misfit > 0.0)
+    out.warnings.push_back(
+        "The trained function misses its own rows by more than twice the noise of the variance components "
+        "(which data that nearly interpolate do not identify; a time too early leaves a trend): intervals "
+        "allow for that.");
+}
+
 Predictions empty_predictions(const NewRows& rows) {
   Predictions out;
   out.ids = rows.ids;
@@ -178,11 +186,7 @@ Predictions predict_alone(const FittedModel& model, const NewRows& rows, const G
     out.statements = uncertainty->statements();
     out.misfit = uncertainty->misfit();
   }
-  if (out.misfit > 0.0)
-    out.warnings.push_back(
-        "The trained function misses its own rows by more than twice the noise of the variance components "
-        "(which data that nearly interpolate do not identify; a time too early leaves a trend): intervals "
-        "allow for that.");
+  warn_of_misfit(out);
   if (outside > 0)
     out.warnings.push_back(fmt::format(
         "The noise variance of {} of {} rows is extrapolated: a column of the noise model is more "
