@@ -1,8 +1,7 @@
 // ./x bench calibration [OUT.json] [--effort F] [--rows N] [--only PART]: how often every test rejects a true
 // null, and every interval holds the truth. F (1) multiplies the counts of repetitions, N (1000) is the most
-// rows of real data; PART: sizes, profiles, simulated, real, simulated-chosen, real-chosen, selected. A short
-// run:
-// --effort 0.01 --rows 150.
+// rows of real data; PART: sizes, profiles, simulated, real, simulated-chosen, real-chosen, selected,
+// real-selected. A short run: --effort 0.01 --rows 150.
 #include "calibration/parts.h"
 
 #include <cstring>
@@ -66,6 +65,7 @@ int main(int argc, char** argv) {
     part(fmt::format("real{}", end), [&](const Effort& e) { return report_real_coverage(e, kernel); });
   }
   part("selected", report_selected);
+  part("real-selected", report_real_selected);
   if (!arguments.out.empty()) write_file_atomically(arguments.out, all.dump(2) + "\n");
   return 0;
 }

@@ -1,11 +1,11 @@
 // Coverage of prediction intervals, on simulated data and on real data with their standard splits.
 #include <memory>
 
-#include "../stopping_study.h"
 #include "gradflow/data/dataset.h"
 #include "gradflow/model/simulate.h"
 #include "intervals.h"
 #include "parts.h"
+#include "real_trials.h"
 
 namespace gradflow::calibration {
 namespace {
@@ -25,32 +25,9 @@ Trial simulated_trial(TestFunction function, Index n, Index repetition) {
   return encoded(data.X.topRows(n), data.y.head(n), data.X.bottomRows(new_rows), data.y.tail(new_rows));
 }
 
-struct RealCase {
-  study::Case study_case;
-  int prespecified_splits, chosen_splits;
-};
-
-std::vector<RealCase> real_cases(Index rows) {
-  return {{{"yacht", "yacht", 20, rows}, 20, 10},
-          {{"boston", "boston", 20, rows}, 20, 6},
-          {{"wine-red", "wine-red", 20, rows, study::Copies::drop_from_table}, 10, 2},
-          {{"kin8nm", "kin8nm", 20, rows}, 10, 2},
-          {{"naval", "naval", 20, rows}, 10, 2},
-          {{"protein", "protein", 5, rows}, 5, 2}};
-}
-
 Trial real_trial(const study::RealData& data, const study::Case& study_case, int split) {
-  study::Rows rows = study::rows_of_split(data, study_case, split);
-  if (static_cast<Index>(rows.test.size()) > study_case.training_rows) {
-    const auto order = RandomStream(static_cast<std::uint64_t>(split), "test rows of the study")
-                           .permutation(static_cast<Index>(rows.test.size()));
-    std::vector<Index> sample;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(study_case.training_rows); ++i)
-      sample.push_back(rows.test[static_cast<std::size_t>(order[i])]);
-    rows.test = std::move(sample);
-  }
-  return encoded(Matrix(data.X(rows.train, Eigen::all)), Vector(data.y(rows.train)),
-                 Matrix(data.X(rows.test, Eigen::all)), Vector(data.y(rows.test)));
+  const Trial raw = real_rows(data, study_case, split);
+  return encoded(raw.X, raw.y, raw.X_new, raw.y_new);
 }
 
 const KernelSum prespecified{InfiniteArchitecture{}};
@@ -87,15 +64,10 @@ Json report_simulated_coverage(const Effort& effort, Kernel kernel) {
 
 Json report_real_coverage(const Effort& effort, Kernel kernel) {
   CoverageTable table("Coverage in % on real data, standard splits", 0.04);
-  for (const RealCase& real : real_cases(effort.rows)) {
-    if (!study::available(real.study_case.folder)) {
-      fmt::print("{}: skipped, {} is absent\n", real.study_case.name,
-                 study::data_folder(real.study_case.folder));
-      continue;
-    }
+  for (const RealCase& real : available_real_cases(effort.rows)) {
     const study::RealData data = study::load(real.study_case.folder);
     const int all = kernel == Kernel::chosen ? real.chosen_splits : real.prespecified_splits;
-    const Index count = std::clamp<Index>(std::lround(effort.scale * all), 1, all);
+    const Index count = splits_of(effort, all);
     const Trial first = real_trial(data, real.study_case, 0);
     table.add(
         coverage_of(fmt::format("{}, n {}", real.study_case.name, first.X.rows()), count, kernel,

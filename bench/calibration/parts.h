@@ -16,6 +16,8 @@ enum class Kernel { prespecified, chosen };
 Json report_simulated_coverage(const Effort& effort, Kernel kernel);
 Json report_real_coverage(const Effort& effort, Kernel kernel);
 Json report_profile_coverage(const Effort& effort);
-Json report_selected(const Effort& effort);  ///< after `fit --select`, as `predict` gives them
+/// After `fit --select`, as `predict` gives them; on simulated data and on real data.
+Json report_selected(const Effort& effort);
+Json report_real_selected(const Effort& effort);
 
 }  // namespace gradflow::calibration

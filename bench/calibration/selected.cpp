@@ -1,12 +1,14 @@
-// What a user gets: `gradflow fit --select --transform none` and the intervals and densities of `predict`: of
-// the mean of fits, the default, and of one fit (--average 0), by the model that takes the choice as known
-// and by the choice made again without folds.
+// What a user gets: `gradflow fit --select` and the intervals and densities of `predict`. On simulated data,
+// without a transform, of the mean of fits, the default, and of one fit (--average 0), by the model that
+// takes the choice as known and by the choice made again without folds. On real data of the mean of fits, and
+// jackknife+.
 #include <cmath>
 #include <map>
 
 #include "gradflow/model/fitted_model.h"
 #include "gradflow/model/simulate.h"
 #include "parts.h"
+#include "real_trials.h"
 
 namespace gradflow::calibration {
 namespace {
@@ -42,15 +44,20 @@ void score(FittedModel model, const NewRows& rows, const Vector& y, const std::s
   }
 }
 
+Job selecting(const ColumnTable& train) {
+  Job job;
+  job.source.columns = &train;
+  job.dataset.target = std::string("y");
+  job.choice.select = true;
+  return job;
+}
+
 Scores selected(TestFunction function, Index n, Index repetition) {
   const SimulatedData data = draw(function, n + rows_predicted, repetition);
   const Matrix X = data.X.topRows(n), X_new = data.X.bottomRows(rows_predicted);
   const Vector y = data.y.head(n), y_new = data.y.tail(rows_predicted);
   const ColumnTable train = table_of(X, y), fresh = table_of(X_new, y_new);
-  Job job;
-  job.source.columns = &train;
-  job.dataset.target = std::string("y");
-  job.choice.select = true;  // without a transform: that of positive rows gives others no density
+  Job job = selecting(train);  // without a transform: that of positive rows gives others no density
   const FittedModel mean = make_model(job, run(job));
   const NewRows rows = encode(mean.recipe, fresh);
   Scores scores;
@@ -58,6 +65,17 @@ Scores selected(TestFunction function, Index n, Index repetition) {
   job.choice.average = 0;
   score(make_model(job, run(job)), rows, y_new, "one", {IntervalKind::model, IntervalKind::cross_validated},
         scores);
+  return scores;
+}
+
+Scores selected(const Trial& trial) {
+  const ColumnTable train = table_of(trial.X, trial.y), fresh = table_of(trial.X_new, trial.y_new);
+  Job job = selecting(train);
+  job.choice.automatic_transform = true;  // as the program does
+  const FittedModel model = make_model(job, run(job));
+  Scores scores;
+  score(model, encode(model.recipe, fresh), trial.y_new, model.others.empty() ? "one" : "mean",
+        {default_interval(model), IntervalKind::jackknife_plus}, scores);
   return scores;
 }
 
@@ -91,14 +109,15 @@ Json report(const std::string& setting, const std::vector<Scores>& scores) {
   return rows;
 }
 
+void print_head(const std::string& title) {
+  fmt::print("\nCoverage in % after {}\n  {:<18} {:<20} {:>5}  {:<12}  {:<12}  {:<12}  {:>7}  {}\n", title,
+             "data", "interval", "runs", "50", "80", "95", "width", "log density");
+}
+
 }  // namespace
 
 Json report_selected(const Effort& effort) {
-  fmt::print(
-      "\nCoverage in % after fit --select --transform none, simulated data\n  {:<18} {:<20} {:>5}  {:<12}  "
-      "{:<12}  {:<12}  "
-      "{:>7}  {}\n",
-      "data", "interval", "runs", "50", "80", "95", "width", "log density");
+  print_head("fit --select --transform none, simulated data");
   Json rows = Json::array();
   for (const Index n : {100, 200, 400})
     for (const TestFunction function :
@@ -108,6 +127,22 @@ Json report_selected(const Effort& effort) {
                           [&](Index r) { scores[static_cast<std::size_t>(r)] = selected(function, n, r); });
       rows.push_back(report(fmt::format("{}, n {}", to_string(function), n), scores));
     }
+  return rows;
+}
+
+Json report_real_selected(const Effort& effort) {
+  print_head("fit --select, real data, standard splits");
+  Json rows = Json::array();
+  for (const RealCase& real : available_real_cases(effort.rows)) {
+    const study::RealData data = study::load(real.study_case.folder);
+    std::vector<Scores> scores(static_cast<std::size_t>(splits_of(effort, real.selected_splits)));
+    const Index n = real_rows(data, real.study_case, 0).X.rows();
+    for_each_repetition(static_cast<Index>(scores.size()), [&](Index split) {
+      scores[static_cast<std::size_t>(split)] =
+          selected(real_rows(data, real.study_case, static_cast<int>(split)));
+    });
+    rows.push_back(report(fmt::format("{}, n {}", real.study_case.name, n), scores));
+  }
   return rows;
 }
 
