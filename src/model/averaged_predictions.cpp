@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
+#include <boost/math/interpolators/cubic_hermite.hpp>
 #include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
+#include <memory>
+#include <utility>
 
 #include "base/special_values.h"
 #include "gradflow/base/parallel.h"
@@ -23,25 +26,77 @@ double cdf(double z, double dof) {
   return boost::math::cdf(boost::math::students_t(dof), z);
 }
 
+double pdf(double z, double dof) {
+  if (std::isinf(dof)) return boost::math::pdf(boost::math::normal(), z);
+  return boost::math::pdf(boost::math::students_t(dof), z);
+}
+
+// F(z) = sum_k w_k T_dof(z / r_k), the same for every row of a member: a table in u = asinh(z / r_1), cubic
+// Hermite polynomials between its nodes to some 1e-9, exact beyond its end.
+class ShapeCdf {
+ public:
+  ShapeCdf(const ScaleMixture& shape, double dof)
+      : shape_(shape),
+        dof_(dof),
+        unit_(shape.scales.minCoeff()),
+        end_(std::asinh(table_end * shape.scales.maxCoeff() / unit_)) {
+    const auto nodes = static_cast<std::size_t>(std::ceil(end_ / table_step)) + 1;
+    std::vector<double> values(nodes), slopes(nodes);
+    for (std::size_t i = 0; i < nodes; ++i) {
+      const double u = static_cast<double>(i) * table_step, z = unit_ * std::sinh(u);
+      values[i] = exact(z);
+      slopes[i] = density(z) * unit_ * std::cosh(u);
+    }
+    table_ = std::make_shared<Table>(std::move(values), std::move(slopes), 0.0, table_step);
+  }
+
+  double operator()(double z) const {
+    const double u = std::asinh(std::abs(z) / unit_);
+    if (!(u < end_)) return exact(z);
+    const double upper = (*table_)(u);
+    return z < 0.0 ? 1.0 - upper : upper;
+  }
+
+ private:
+  using Table = boost::math::interpolators::cardinal_cubic_hermite<std::vector<double>>;
+  static constexpr double table_end = 12.0;  // of the largest scale
+  static constexpr double table_step = 0.02;
+
+  double exact(double z) const {
+    double sum = 0.0;
+    for (Index k = 0; k < shape_.weights.size(); ++k)
+      sum += shape_.weights(k) * cdf(z / shape_.scales(k), dof_);
+    return sum;
+  }
+
+  double density(double z) const {
+    double sum = 0.0;
+    for (Index k = 0; k < shape_.weights.size(); ++k)
+      sum += shape_.weights(k) * pdf(z / shape_.scales(k), dof_) / shape_.scales(k);
+    return sum;
+  }
+
+  ScaleMixture shape_;
+  double dof_, unit_, end_;
+  std::shared_ptr<const Table> table_;
+};
+
 // The distribution of a member's responses.
 class MemberDistribution {
  public:
   MemberDistribution(const FittedModel& model, const Predictions& member)
-      : transform_(model.transform), member_(member) {}
+      : transform_(model.transform), member_(member), shape_(member.shape, member.dof) {}
 
   double cdf(Index row, double y) const {
-    const double transformed = transform_.forward(Vector::Constant(1, y))(0);
+    const double transformed = transform_.forward(y);
     if (std::isnan(transformed)) return 0.0;  // below all that the transform takes
-    const double z = (transformed - member_.location(row)) / member_.scale(row);
-    double sum = 0.0;
-    for (Index s = 0; s < member_.shape.weights.size(); ++s)
-      sum += member_.shape.weights(s) * gradflow::cdf(z / member_.shape.scales(s), member_.dof);
-    return sum;
+    return shape_((transformed - member_.location(row)) / member_.scale(row));
   }
 
  private:
   const ResponseTransform& transform_;
   const Predictions& member_;
+  ShapeCdf shape_;
 };
 
 // y with mean cdf = probability, which lies between the least and the largest of the members' own ends.
