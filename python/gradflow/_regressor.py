@@ -147,9 +147,10 @@ class NTKRegressor(EstimatorBase, RegressorMixin, BaseEstimator):
         signal_share and effective_dof of ridge; dense engine only.
     residual_check_ : dict, whether the residuals are normal and independent along the rows; dense engine.
     error_calibration_ : dict, leave-one-out errors over their standard deviations: root mean square (factor),
-        the normal scales they are a mixture of (members, relative to it), and the log-likelihood it gained
-        over one scale (gain); factor is nan, with a reason, where they are not known. Of the fit chosen with
-        all rows: where fits are averaged, predictions also allow for the errors of rows without a part in it.
+        the normal scales they are a mixture of (members, relative to it), the probability that they are normal
+        (normal_probability) and the log-likelihood that a mixture gains (gain); factor is nan, with a reason,
+        where they are not known. Of the fit chosen with all rows: where fits are averaged, predictions also
+        allow for the errors of rows without a part in it.
     loo_residuals_ : leave-one-out residuals, in the rows of `rows_used_`.
     noise_ : dict, the noise model where one was asked for: its coefficients or degrees of freedom, and the
         estimated weights of the rows used.

@@ -1,7 +1,12 @@
 #include "gradflow/inference/error_calibration.h"
 
 #include <algorithm>
+#include <array>
+#include <boost/math/distributions/normal.hpp>
+#include <boost/math/special_functions/gamma.hpp>
+#include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "base/special_values.h"
@@ -15,8 +20,15 @@ namespace {
 constexpr double steps_per_doubling = 2.0;
 constexpr double grid_start = 1.0 / 16.0;  // of the median size: the grid's lower end
 constexpr int most_mixture_steps = 1000;
+constexpr int most_scale_steps = 500;
+constexpr double scale_tolerance = 1e-6;       // relative, at which a scale is at rest
 constexpr double likelihood_gap = 0.1;         // of log-likelihood, at which the search ends
 constexpr double least_mixture_weight = 1e-4;  // members below it are dropped
+constexpr std::array student_dofs{2.0, 3.0, 4.0, 6.0, 10.0, 20.0};
+constexpr double normal_prior = 0.5;
+constexpr double least_average_factor = 0.1, largest_average_factor = 4.0;
+constexpr double least_share = 1e-12;  // of a distribution, beyond which its normal quantile is that of this
+constexpr double log_free_prior = -8.0;  // of the mixture of largest likelihood
 
 std::vector<double> sizes_of(const Vector& errors) {
   std::vector<double> sizes;
@@ -53,6 +65,10 @@ struct MixtureFit {
   double log_likelihood = 0.0;
 };
 
+double log_likelihood(const Matrix& densities, const Vector& weights, double shift) {
+  return (densities * weights).array().log().sum() + shift;
+}
+
 // w_k <- w_k D_k,  D_k = 1/n sum_i f_ik / sum_l w_l f_il;  max_k D_k = 1 at the largest likelihood.
 MixtureFit maximise_mixture(const Matrix& densities, double shift) {
   const auto n = static_cast<double>(densities.rows());
@@ -63,8 +79,37 @@ MixtureFit maximise_mixture(const Matrix& densities, double shift) {
     if (n * (gradient.maxCoeff() - 1.0) <= likelihood_gap) break;
     out.weights.array() *= gradient.array();
   }
-  out.log_likelihood = (densities * out.weights).array().log().sum() + shift;
+  out.log_likelihood = log_likelihood(densities, out.weights, shift);
   return out;
+}
+
+// The s of largest likelihood of s t_dof: every step raises it (Lange, Little and Taylor).
+double student_scale(const Eigen::ArrayXd& sizes, double dof, double start) {
+  double scale = start;
+  for (int step = 0; step < most_scale_steps; ++step) {
+    const Eigen::ArrayXd squares = (sizes / scale).square();
+    const double next = scale * std::sqrt((squares * (dof + 1.0) / (dof + squares)).mean());
+    const bool at_rest = std::abs(next - scale) <= scale_tolerance * scale;
+    scale = next;
+    if (at_rest) break;
+  }
+  return scale;
+}
+
+// Shares of scale (dof/chi^2_dof)^1/2 nearest to each of the grid's, in logarithms; its ends have what is
+// beyond.
+Vector student_weights(const Vector& grid, double dof, double scale) {
+  const auto share_below = [&](double size) {  // P(chi^2 >= dof (scale/size)^2)
+    return boost::math::gamma_q(0.5 * dof, 0.5 * dof * std::pow(scale / size, 2));
+  };
+  Vector weights(grid.size());
+  double below = 0.0;
+  for (Index k = 0; k < grid.size(); ++k) {
+    const double next = k + 1 < grid.size() ? share_below(std::sqrt(grid(k) * grid(k + 1))) : 1.0;
+    weights(k) = next - below;
+    below = next;
+  }
+  return weights;
 }
 
 ScaleMixture without_trifles(const Vector& weights, const Vector& scales) {
@@ -87,27 +132,26 @@ std::string ErrorCalibration::sentence() const {
   if (!known()) return fmt::format("Errors of predictions were not calibrated: {}.", reason);
   std::string size = fmt::format(
       "Errors of {} rows, each predicted from the others: {:.3g} times the model's standard deviations", rows,
-      folds > 0 ? factor * factor / left_out_factor : factor);
+      folds > 0 ? own_factor : factor);
   if (folds > 0)
     size += fmt::format(
-        " by the kernel that was chosen with all rows, {:.3g} times by those chosen without their fold of "
-        "{}, "
-        "of which the geometric mean is taken",
+        " by the kernel that was chosen with all rows, {:.3g} times by those chosen without their fold of {}",
         left_out_factor, folds);
-  if (shape.is_single())
-    return fmt::format("{}, and normal (a mixture of scales gains at most {:g} in log-likelihood).", size,
-                       least_gain);
+  if (std::isfinite(average_factor))
+    size +=
+        fmt::format(" (those of the mean of fits: {:.3g} of what the fits' mixture says)", average_factor);
   return fmt::format(
-      "{}, and not normal: half are within {:.3g} of them, 95 % within {:.3g} (normal: 0.674 and 1.96); a "
-      "mixture of {} scales gains {:.1f} in log-likelihood.",
-      size, half_width(0.5, infinity), half_width(0.95, infinity), shape.weights.size(), gain);
+      "{}, and {}: half are within {:.3g} of them, 95 % within {:.3g} (normal: 0.674 and 1.96).", size,
+      nearly_normal() ? fmt::format("as good as normal (probability {:.2g})", normal_probability)
+                      : fmt::format("not normal (a mixture of scales gains {:.1f} in log-likelihood)", gain),
+      half_width(0.5, infinity), half_width(0.95, infinity));
 }
 
-void ErrorCalibration::allow_for_choice(const LeftOutErrors& left_out) {
-  if (!known() || left_out.sizes.size() < fewest_rows) return;
-  folds = left_out.folds;
-  left_out_factor = left_out.root_mean_square();
-  factor = std::sqrt(factor * left_out_factor);
+double ScaleMixture::cdf(double z) const {
+  double sum = 0.0;
+  for (Index k = 0; k < weights.size(); ++k)
+    sum += weights(k) * 0.5 * std::erfc(-z / (scales(k) * std::numbers::sqrt2));
+  return sum;
 }
 
 ErrorCalibration calibrate(const Vector& errors) {
@@ -132,11 +176,73 @@ ErrorCalibration calibrate(const Vector& errors) {
   const Vector grid = grid_of(grid_start * median, sorted.back(), result.factor);
   double shift = 0.0;
   const Matrix densities = densities_of(sizes, grid, shift);
+  const double log_normal = -count * (0.5 + std::log(result.factor));
   const MixtureFit best = maximise_mixture(densities, shift);
-  result.gain = best.log_likelihood + count * (0.5 + std::log(result.factor));
-  if (result.gain > ErrorCalibration::least_gain)
-    result.shape = without_trifles(best.weights, grid / result.factor);
+  result.gain = best.log_likelihood - log_normal;
+
+  constexpr auto students = static_cast<Index>(student_dofs.size());
+  Matrix weights(grid.size(), students + 2);  // normal, Student's t, any mixture
+  Vector log_posterior(weights.cols());       // above the normal's likelihood
+  weights.col(0) = (grid.array() == result.factor).cast<double>();
+  log_posterior(0) = std::log(normal_prior);
+  for (Index j = 0; j < students; ++j) {
+    const double dof = student_dofs[static_cast<std::size_t>(j)];
+    weights.col(j + 1) = student_weights(grid, dof, student_scale(sizes, dof, result.factor));
+    log_posterior(j + 1) = std::log((1.0 - normal_prior) / static_cast<double>(students)) +
+                           log_likelihood(densities, weights.col(j + 1), shift) - log_normal;
+  }
+  weights.rightCols(1) = best.weights;
+  log_posterior(students + 1) = log_free_prior + result.gain;
+  Vector posterior = (log_posterior.array() - log_posterior.maxCoeff()).exp();
+  posterior /= posterior.sum();
+  result.normal_probability = posterior(0);
+  result.shape = without_trifles(weights * posterior, grid / result.factor);
   return result;
+}
+
+void calibrate_average(const std::vector<ErrorCalibration*>& fits, const Matrix& errors,
+                       const LeftOutErrors& left_out) {
+  const auto K = static_cast<Index>(fits.size());
+  require(errors.cols() == K, "columns of the errors", errors.cols(), "must be as many as the fits");
+  std::vector<Index> rows;
+  for (Index i = 0; i < errors.rows(); ++i)
+    if (errors.row(i).allFinite()) rows.push_back(i);
+  const auto n = static_cast<Index>(rows.size());
+  const bool known = std::all_of(fits.begin(), fits.end(), [](const auto* fit) { return fit->known(); });
+  if (!known || std::min(n, left_out.sizes.size()) < ErrorCalibration::fewest_rows) return;
+  double log_factors = 0.0;
+  for (const ErrorCalibration* fit : fits) log_factors += std::log(fit->factor) / static_cast<double>(K);
+
+  // Monotone in log a: larger scales bring every u nearer to 1/2 but for the spread of the fits.
+  const auto excess = [&](double log_a) {
+    double sum = 0.0;
+    for (const Index i : rows) {
+      double u = 0.0;
+      for (Index k = 0; k < K; ++k) {
+        const ErrorCalibration& fit = *fits[static_cast<std::size_t>(k)];
+        u += fit.shape.cdf(errors(i, k) / (std::exp(log_a) * fit.factor)) / static_cast<double>(K);
+      }
+      sum += std::pow(
+          boost::math::quantile(boost::math::normal(), std::clamp(u, least_share, 1.0 - least_share)), 2);
+    }
+    return sum / static_cast<double>(n) - 1.0;
+  };
+  const double low = std::log(least_average_factor), high = std::log(largest_average_factor);
+  const double at_low = excess(low), at_high = excess(high);
+  double log_a = at_low <= 0.0 ? low : high;
+  if (at_low > 0.0 && at_high < 0.0) {
+    std::uintmax_t iterations = 60;
+    const auto root = boost::math::tools::toms748_solve(
+        excess, low, high, at_low, at_high, boost::math::tools::eps_tolerance<double>(20), iterations);
+    log_a = 0.5 * (root.first + root.second);
+  }
+  for (ErrorCalibration* fit : fits) {
+    fit->folds = left_out.folds;
+    fit->own_factor = fit->factor;
+    fit->left_out_factor = left_out.root_mean_square();
+    fit->average_factor = std::exp(log_a);
+    fit->factor *= fit->average_factor * fit->left_out_factor / std::exp(log_factors);
+  }
 }
 
 Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData& data, const RemlFit& ridge,

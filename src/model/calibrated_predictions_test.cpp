@@ -139,7 +139,7 @@ TEST(CalibratedPredictions, FindPlantedHeavyTails) {
                most = coverage(model, fresh, 0.95, IntervalKind::calibrated),
                too_many = coverage(model, fresh, 0.5, IntervalKind::model);
 
-  EXPECT_FALSE(model.calibration.shape.is_single());
+  EXPECT_FALSE(model.calibration.nearly_normal());
   EXPECT_NEAR(half, 0.5, 0.05);
   EXPECT_NEAR(most, 0.95, 0.025);
   EXPECT_GT(too_many, 0.55);
@@ -216,7 +216,7 @@ TEST(CalibratedPredictions, AreNotMadeWithANoiseModelAndSayWhy) {
 TEST(CalibratedPredictions, AreTheSameFromAFile) {
   const CalibrationSample sample(400, 1, SampleErrors::student), fresh(5, 8, SampleErrors::student);
   FittedModel model = sample.model();
-  ASSERT_FALSE(model.calibration.shape.is_single());
+  ASSERT_FALSE(model.calibration.nearly_normal());
 
   FittedModel loaded = FittedModel::parse(model.bytes(), "a.model");
 

@@ -238,15 +238,23 @@ TEST(ChoiceAverage, HasTheMeanErrorOfItsFitsLessTheirSpread) {
 // The errors of the kernel that all rows chose, as one fit alone has them.
 double own_factor(const AveragedSample& sample) { return sample.model(0).calibration.factor; }
 
-TEST(ChoiceAverage, TakesTheGeometricMeanOfErrorsThatHadAPartInTheChoiceAndOfThoseThatHadNone) {
+TEST(ChoiceAverage, CalibratesTheMeanOfFitsByErrorsOfRowsThatHadNoPartInTheChoice) {
   const AveragedSample sample(60, 22), fresh(5, 122);
   const FittedModel model = sample.model();
 
   const ErrorCalibration& ours = model.calibration;
   EXPECT_EQ(ours.folds, 4);
-  EXPECT_NEAR(ours.factor, std::sqrt(own_factor(sample) * ours.left_out_factor), 1e-12);
-  for (const FittedModel& other : model.others)
-    EXPECT_EQ(other.calibration.left_out_factor, ours.left_out_factor);
+  EXPECT_EQ(ours.own_factor, own_factor(sample));
+  double scale = 1.0;
+  for (const FittedModel& fit : fits_of(model)) scale *= std::pow(fit.calibration.own_factor, 0.2);
+  for (const FittedModel& fit : fits_of(model)) {
+    const ErrorCalibration& theirs = fit.calibration;
+    EXPECT_EQ(theirs.left_out_factor, ours.left_out_factor);
+    EXPECT_EQ(theirs.average_factor, ours.average_factor);
+    EXPECT_NEAR(theirs.factor, ours.average_factor * ours.left_out_factor / scale * theirs.own_factor, 1e-12);
+  }
+  EXPECT_GT(ours.average_factor, 0.8);
+  EXPECT_LT(ours.average_factor, 1.05);
   EXPECT_EQ(FittedModel::parse(model.bytes(), "model").calibration.sentence(), ours.sentence());
   const Predictions predicted = predict(model, encode(model.recipe, fresh.table));
   EXPECT_THAT(predicted.statements[1], HasSubstr("times by those chosen without their fold of 4"));

@@ -14,23 +14,30 @@
 namespace gradflow {
 namespace {
 
-// What choosing the kernel costs is in the spread of the fits. For what is left, errors of rows that had a
-// part in the choice are too small, by about as much as those of rows that had none are too large.
-void allow_for_choice(const ChoiceAverage& average, const std::vector<Vector>& errors, FittedModel& model) {
-  if (model.others.empty()) return;
+// `errors`: of all rows by each fit that is averaged; `chosen`: its choice.
+void calibrate_mean(const ChoiceAverage& average, const std::vector<Vector>& errors,
+                    const std::vector<std::size_t>& chosen, const Vector& own_errors, FittedModel& model) {
+  if (model.others.empty() || own_errors.size() == 0) return;
+  std::vector<ErrorCalibration*> fits{&model.calibration};
+  Matrix all(own_errors.size(), static_cast<Index>(chosen.size()) + 1);
+  all.col(0) = own_errors;
+  for (std::size_t j = 0; j < chosen.size(); ++j) {
+    fits.push_back(&model.others[j].calibration);
+    all.col(static_cast<Index>(j) + 1) = errors[chosen[j]];
+  }
   const auto by_fold = [&](int k, const std::vector<Index>&, const std::vector<Index>& held) -> Vector {
-    const Vector& all = errors[static_cast<std::size_t>(k)];
-    if (all.size() == 0) return Vector::Constant(static_cast<Index>(held.size()), not_a_number);
-    return all(held);
+    const Vector& of_fold = errors[static_cast<std::size_t>(k)];
+    if (of_fold.size() == 0) return Vector::Constant(static_cast<Index>(held.size()), not_a_number);
+    return of_fold(held);
   };
-  const LeftOutErrors left_out = leave_folds_out(average.fold, by_fold).errors;
-  model.calibration.allow_for_choice(left_out);
-  for (FittedModel& other : model.others) other.calibration.allow_for_choice(left_out);
+  calibrate_average(fits, all, leave_folds_out(average.fold, by_fold).errors);
 }
 
-void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, FittedModel& model) {
+void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, const Vector& own_errors,
+                FittedModel& model) {
   const std::size_t count = average.choices.size();
   std::vector<Vector> errors(count);  // of all rows by each choice; empty: none
+  std::vector<std::size_t> taken;     // the choices that have a part
   for (std::size_t k = 0; k < count; ++k) {
     const ChosenWithout& chosen = average.choices[k];
     if (!chosen.problem.empty()) continue;
@@ -46,13 +53,14 @@ void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, F
       other.left_out = model.left_out;
       errors[k] = std::move(fitted.errors);
       model.others.push_back(std::move(other));
+      if (errors[k].size() > 0) taken.push_back(k);
     } catch (const InputError& error) {
       model.warnings.push_back(
           fmt::format("the fit with what was chosen without fold {} of {} has no part in the average: {}",
                       k + 1, count, error.what()));
     }
   }
-  allow_for_choice(average, errors, model);
+  if (taken.size() == model.others.size()) calibrate_mean(average, errors, taken, own_errors, model);
 }
 
 }  // namespace
@@ -102,7 +110,9 @@ FittedModel make_model(const Job& job, JobResult result) {
   if (result.prepared.repeated) model.left_out = std::move(result.prepared.repeated->errors);
   model.seed = job.analysis.seed;
   model.warnings = analysis.warnings;
-  if (result.prepared.average) add_others(*result.prepared.average, job.analysis, model);
+  if (result.prepared.average)
+    add_others(*result.prepared.average, job.analysis,
+               model.calibration.known() ? standardised_errors(analysis) : Vector{}, model);
   return model;
 }
 

@@ -84,10 +84,13 @@ Json calibration_json(const ErrorCalibration& calibration) {
   Json json = {{"rows", calibration.rows},
                {"factor", calibration.factor},
                {"gain", calibration.gain},
+               {"normal_probability", calibration.normal_probability},
                {"members", Json::array()}};
   if (calibration.folds > 0) {
     json["folds"] = calibration.folds;
+    json["own_factor"] = calibration.own_factor;
     json["left_out_factor"] = calibration.left_out_factor;
+    json["average_factor"] = calibration.average_factor;
   }
   const ScaleMixture& shape = calibration.shape;
   for (Index k = 0; k < shape.weights.size(); ++k)
@@ -104,6 +107,11 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   if (fields.has("folds")) {
     calibration.folds = static_cast<int>(fields.count("folds", std::numeric_limits<int>::max()));
     calibration.left_out_factor = fields.number("left_out_factor");
+    // The factor of earlier files is the geometric mean of both.
+    calibration.own_factor = fields.has("own_factor")
+                                 ? fields.number("own_factor")
+                                 : calibration.factor * calibration.factor / calibration.left_out_factor;
+    if (fields.has("average_factor")) calibration.average_factor = fields.number("average_factor");
   }
   const std::vector<FieldReader> members = fields.objects("members");
   const auto K = static_cast<Index>(members.size());
@@ -117,6 +125,9 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   if (calibration.rows < 1) fields.fail("rows", ">= 1");
   if (!(calibration.factor > 0.0)) fields.fail("factor", "> 0");
   if (calibration.folds > 0 && !(calibration.left_out_factor > 0.0)) fields.fail("left_out_factor", "> 0");
+  calibration.normal_probability = fields.has("normal_probability") ? fields.number("normal_probability")
+                                   : K == 1                         ? 1.0
+                                                                    : 0.0;
   if (K < 1 || !(shape.weights.minCoeff() > 0.0) || !(shape.scales.minCoeff() > 0.0) ||
       std::abs(shape.weights.sum() - 1.0) > 1e-6)
     fields.fail("members", "scales > 0 with weights > 0 of sum 1");

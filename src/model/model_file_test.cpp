@@ -49,14 +49,16 @@ class ModelFile : public testing::Test {
   nlohmann::json description() const {
     return nlohmann::json::parse(read_safetensors(path).metadata.at("gradflow_model"));
   }
-  /// What load() says of the saved model after `from` became `to`, of equal length.
-  std::string refusal(const std::string& from, const std::string& to) const {
+  std::string bytes_with(const std::string& from, const std::string& to) const {
     std::ostringstream buffer;
     buffer << std::ifstream(path, std::ios::binary).rdbuf();
     std::string bytes = buffer.str();
-    bytes.replace(bytes.find(from), from.size(), to);
+    return bytes.replace(bytes.find(from), from.size(), to);
+  }
+  /// What load() says of the saved model after `from` became `to`, of equal length.
+  std::string refusal(const std::string& from, const std::string& to) const {
     try {
-      FittedModel::parse(bytes, "a.model");
+      FittedModel::parse(bytes_with(from, to), "a.model");
     } catch (const InputError& error) {
       return error.what();
     }
@@ -185,7 +187,8 @@ TEST_F(ModelFile, KeepsTheErrorsOfAChoiceMadeAgainAndOlderProgramsRefuseIt) {
 
 TEST_F(ModelFile, KeepsTheCalibrationOfItsErrorsAndOlderProgramsRefuseIt) {
   FittedModel model = model_of(parse_kernel_sum("linear"));
-  model.calibration = {.reason = "", .rows = 40, .factor = 0.75, .shape = {}, .gain = 12.5};
+  model.calibration = {
+      .reason = "", .rows = 40, .factor = 0.75, .shape = {}, .gain = 12.5, .normal_probability = 0.125};
   model.calibration.shape.weights = Vector::Constant(2, 0.5);
   model.calibration.shape.scales = Vector::LinSpaced(2, 0.5, 1.5);
 
@@ -195,10 +198,38 @@ TEST_F(ModelFile, KeepsTheCalibrationOfItsErrorsAndOlderProgramsRefuseIt) {
   EXPECT_EQ(loaded.calibration.rows, 40);
   EXPECT_EQ(loaded.calibration.factor, 0.75);
   EXPECT_EQ(loaded.calibration.gain, 12.5);
+  EXPECT_EQ(loaded.calibration.normal_probability, 0.125);
   EXPECT_EQ(loaded.calibration.shape.weights, model.calibration.shape.weights);
   EXPECT_EQ(loaded.calibration.shape.scales, model.calibration.shape.scales);
   EXPECT_NE(refusal("\"weight\\\":0.5", "\"weight\\\":0.6").find("members"), std::string::npos);
   EXPECT_NE(refusal("\"factor\\\":0.75", "\"factor\\\":0e75").find("factor"), std::string::npos);
+}
+
+// Before, the factor was the geometric mean of the errors of rows with and without a part in the choice, and
+// the shape was normal where it had one member.
+TEST_F(ModelFile, ReadsCalibrationsOfFilesThatDoNotHaveAllOfIt) {
+  FittedModel model = model_of(parse_kernel_sum("linear"));
+  model.calibration = {.reason = "",
+                       .rows = 40,
+                       .factor = 1.25,
+                       .shape = {},
+                       .folds = 5,
+                       .own_factor = 0.8,
+                       .left_out_factor = 1.0,
+                       .average_factor = 0.9,
+                       .gain = 1.5,
+                       .normal_probability = 0.75};
+  model.save(path);
+  EXPECT_EQ(FittedModel::load(path).calibration.own_factor, 0.8);
+  EXPECT_EQ(FittedModel::load(path).calibration.average_factor, 0.9);
+
+  const auto earlier = FittedModel::parse(bytes_with("own_factor", "other_name"), "a.model").calibration;
+  const auto shapeless =
+      FittedModel::parse(bytes_with("normal_proba", "another_name"), "a.model").calibration;
+
+  EXPECT_EQ(earlier.factor, 1.25);
+  EXPECT_NEAR(earlier.own_factor, 1.25 * 1.25, 1e-15);
+  EXPECT_EQ(shapeless.normal_probability, 1.0);
 }
 
 }  // namespace

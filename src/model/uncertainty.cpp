@@ -183,10 +183,10 @@ void Uncertainty::take_left_out() {
         "Standard deviations and densities: {:.3g} times the model's standard deviations.", widening_));
   const ErrorCalibration calibration = calibrate(errors.sizes);
   shape_ = calibration.shape;
-  if (!shape_.is_single())
+  if (calibration.known() && !calibration.nearly_normal())
     statements_.push_back(
-        fmt::format("These errors are not normal: densities are of a mixture of {} scales, whose "
-                    "log-likelihood is higher by {:.1f}.",
+        fmt::format("These errors are not normal: densities are of a mixture of {} scales; the "
+                    "best has a log-likelihood higher by {:.1f}.",
                     shape_.weights.size(), calibration.gain));
 }
 

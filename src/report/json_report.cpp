@@ -72,8 +72,11 @@ Json calibration_json(const ErrorCalibration& calibration) {
   Json json = {{"rows", calibration.rows},
                {"factor", number(calibration.factor)},
                {"gain", number(calibration.gain)},
+               {"normal_probability", number(calibration.normal_probability)},
                {"folds", calibration.folds},
+               {"own_factor", number(calibration.own_factor)},
                {"left_out_factor", number(calibration.left_out_factor)},
+               {"average_factor", number(calibration.average_factor)},
                {"reason", calibration.reason},
                {"members", Json::array()}};
   if (!calibration.known()) return json;

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "gradflow/inference/analysis.h"
 #include "gradflow/inference/left_out.h"
@@ -15,51 +16,75 @@ struct ScaleMixture {
   Vector weights = Vector::Ones(1);  ///< K, > 0, sum 1
   Vector scales = Vector::Ones(1);   ///< K, > 0, ascending
 
-  bool is_single() const noexcept { return weights.size() == 1; }
   double quantile(double probability, double dof) const;  ///< in (0, 1); dof infinite: normal members
+  double cdf(double z) const;                             ///< with normal members
 };
 
 /// How large errors of predictions are, in units of the scale that the model gives them: z = e / scale(x) is
 ///
-///     z ~ factor sum_k weight_k N(0, scale_k^2),     sum_k weight_k scale_k^2 = 1 but for the grid
+///     z ~ factor sum_k weight_k N(0, scale_k^2)
 ///
-/// `factor` is the root mean square of the z. A single normal, unless a mixture of normals of any scales has
-/// a log-likelihood above it by more than least_gain: then the mixture of largest likelihood (Kiefer and
-/// Wolfowitz), of which Student's t is a special case. Of normal z the gain is above 4 in one sample of a
-/// hundred, for 20 to 4,000 rows.
+/// `factor` is the root mean square of the z, from which that of the mixture may differ. The weights are the
+/// mean, over what the errors can be, of those of each on one grid of scales, by posterior probabilities:
+///
+///     what                                       prior     likelihood of the z
+///     normal, of scale factor                    1/2       its own
+///     s t_nu, nu = 2, 3, 4, 6, 10, 20            1/12      its own at the s where it is largest
+///     any mixture of normals (Kiefer, Wolfowitz) exp(-8)   the largest, which has seen them: hence the prior
+///
+/// A test would leave errors that are a little heavier in the tails normal until there are rows enough to
+/// tell; this moves with what they say. Of 100 normal errors it makes the quantile of 50 % narrower by 1.4 %
+/// on average and that of 95 % wider by 1.2 %, and costs 0.0007 in expected log density; of 100 t_6 errors it
+/// gains 0.029.
 struct ErrorCalibration {
-  static constexpr double least_gain = 4.0;  ///< of log-likelihood, to take the mixture
   static constexpr Index fewest_rows = 30;
 
   std::string reason = "calibrate() has not been called";  ///< a clause, where not known
   Index rows = 0;                                          ///< with an error; 0: not known
   double factor = std::numeric_limits<double>::quiet_NaN();
   ScaleMixture shape{};  ///< relative to factor
-  /// Where the operator was chosen without each of so many folds too: the root mean square of the errors of
-  /// every row by what was chosen without its fold, with which `factor` then is the geometric mean.
+  /// Of the mean of fits, see calibrate_average(), from which `factor` then is.
   int folds = 0;
-  double left_out_factor = std::numeric_limits<double>::quiet_NaN();
-  double gain =
-      std::numeric_limits<double>::quiet_NaN();  ///< log-likelihood of the best mixture found above one scale
+  double own_factor = std::numeric_limits<double>::quiet_NaN();  ///< root mean square of the fit's own errors
+  double left_out_factor =
+      std::numeric_limits<double>::quiet_NaN();  ///< of rows without a part in the choice
+  double average_factor =
+      std::numeric_limits<double>::quiet_NaN();            ///< of the mean of fits, over their mixture's
+  double gain = std::numeric_limits<double>::quiet_NaN();  ///< log-likelihood of any mixture above the normal
+  double normal_probability = std::numeric_limits<double>::quiet_NaN();  ///< posterior, of normal errors
 
   bool known() const noexcept { return rows > 0; }
+  bool nearly_normal() const noexcept { return normal_probability >= 0.5; }
   /// Half the width of the interval at `level` over scale(x); with t_dof members, as the model's noise
   /// variance is an estimate with so many degrees of freedom.
   double half_width(double level, double dof) const {
     return factor * shape.quantile(0.5 + 0.5 * level, dof);
   }
   std::string sentence() const;  ///< what was found, or why nothing
-  /// By left-out errors, of fewest_rows at least; nothing where one of the two is not known.
-  void allow_for_choice(const LeftOutErrors& left_out);
 };
 
-/// Expectation-maximisation for the weights on a grid of scales, sqrt(2) apart, from 1/16 of the median size
-/// to the largest: the likelihood is concave in them and rises at every step. It ends where no mixture on the
-/// grid is better by more than 0.1 in log-likelihood (Lindsay's bound, n (max_k D_k - 1)), or after 1,000
-/// steps. NaN and infinite errors have no part; fewer than fewest_rows errors, or half of them zero: not
-/// known. Cost: 4 n K flops a step, K some 20. Sources: Kiefer and Wolfowitz, Ann. Math. Stat. 27 (1956);
-/// Lindsay, Ann. Stat. 11 (1983).
+/// The grid's scales are sqrt(2) apart, from 1/16 of the median size to the largest. Expectation-maximisation
+/// for the weights of any mixture: the likelihood is concave in them and rises at every step. It ends where
+/// no mixture on the grid is better by more than 0.1 in log-likelihood (Lindsay's bound, n (max_k D_k - 1)),
+/// or after 1,000 steps. t_nu is normal of scale s (nu/chi^2_nu)^1/2, its weights the shares of that scale
+/// nearest to each of the grid's. NaN and infinite errors have no part; fewer than fewest_rows errors, or
+/// half of them zero: not known. Cost: 4 n K flops a step, K some 20. Sources: Kiefer and Wolfowitz, Ann.
+/// Math. Stat. 27 (1956); Lindsay, Ann. Stat. 11 (1983); Lange, Little and Taylor, JASA 84 (1989), for s.
 ErrorCalibration calibrate(const Vector& errors);
+
+/// The factors of K fits of the same rows whose mixture is what is predicted, their parameters chosen with
+/// all rows (the first) and without each of K - 1 folds. The mixture has the fits' spread, yet its errors are
+/// less than any fit's; and all errors are of rows that have had a part in most of the choices. Hence
+///
+///     factor_k = a (c_out / c) c_k,     c_k^2 = mean_i z_ik^2,   c the geometric mean of the c_k,
+///     c_out^2 = mean_i z_i,k(i)^2,      k(i) the fit chosen without row i,
+///     mean_i Phi^-1( u_i )^2 = 1,       u_i = 1/K sum_k F_k( z_ik / a c_k )
+///
+/// `errors`: n x K, the z_ik; rows with one that is not finite have no part in a, which is sought in [1/10,
+/// 4]. F_k: of the shape of fit k. Nothing is done where fewer than fewest_rows rows are left or the left-out
+/// errors. Cost: some 10 n K times the members of the shapes.
+void calibrate_average(const std::vector<ErrorCalibration*>& fits, const Matrix& errors,
+                       const LeftOutErrors& left_out);
 
 /// Leave-one-out errors of `ridge` at fixed operator, tau and s2, over the scale that RidgePredictive::delta
 /// gives a row it has not seen:
