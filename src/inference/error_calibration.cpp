@@ -25,7 +25,7 @@ constexpr double scale_tolerance = 1e-6;       // relative, at which a scale is 
 constexpr double likelihood_gap = 0.1;         // of log-likelihood, at which the search ends
 constexpr double least_mixture_weight = 1e-4;  // members below it are dropped
 constexpr std::array student_dofs{2.0, 3.0, 4.0, 6.0, 10.0, 20.0};
-constexpr double normal_prior = 0.5;
+constexpr double normal_prior = 0.8;
 constexpr double least_average_factor = 0.1, largest_average_factor = 4.0;
 constexpr double least_share = 1e-12;  // of a distribution, beyond which its normal quantile is that of this
 constexpr double log_free_prior = -8.0;  // of the mixture of largest likelihood
