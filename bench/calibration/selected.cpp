@@ -29,19 +29,23 @@ struct Score {
 };
 using Scores = std::map<std::string, Score>;
 
-void score(FittedModel model, const NewRows& rows, const Vector& y, const std::string& fits,
-           const std::vector<IntervalKind>& which, Scores& scores) {
-  for (const IntervalKind kind : which) {
-    Score& mine = scores[fmt::format("{}, {}", fits, to_string(kind))];
-    for (std::size_t i = 0; i < interval_levels.size(); ++i) {
-      model.level = interval_levels[i];
-      const Predictions p = predict(model, rows, {}, {.interval = kind});
-      mine.covered[i] =
-          ((p.lower.array() <= y.array()) && (y.array() <= p.upper.array())).cast<double>().mean();
-      mine.width = (p.upper - p.lower).mean();
-      mine.log_density = log_densities(model, p, y).mean();
-    }
+Score score(FittedModel model, const NewRows& rows, const Vector& y, IntervalKind kind) {
+  Score score;
+  for (std::size_t i = 0; i < interval_levels.size(); ++i) {
+    model.level = interval_levels[i];
+    const Predictions p = predict(model, rows, {}, {.interval = kind});
+    score.covered[i] =
+        ((p.lower.array() <= y.array()) && (y.array() <= p.upper.array())).cast<double>().mean();
+    score.width = (p.upper - p.lower).mean();
+    score.log_density = log_densities(model, p, y).mean();
   }
+  return score;
+}
+
+void score(const FittedModel& model, const NewRows& rows, const Vector& y, const std::string& fits,
+           const std::vector<IntervalKind>& which, Scores& scores) {
+  for (const IntervalKind kind : which)
+    scores[fmt::format("{}, {}", fits, to_string(kind))] = score(model, rows, y, kind);
 }
 
 Job selecting(const ColumnTable& train) {
@@ -73,9 +77,10 @@ Scores selected(const Trial& trial) {
   Job job = selecting(train);
   job.choice.automatic_transform = true;  // as the program does
   const FittedModel model = make_model(job, run(job));
-  Scores scores;
-  score(model, encode(model.recipe, fresh), trial.y_new, model.others.empty() ? "one" : "mean",
-        {default_interval(model), IntervalKind::jackknife_plus}, scores);
+  const NewRows rows = encode(model.recipe, fresh);
+  Scores scores;  // a choice that leaves nothing free is not averaged: of one fit or the mean, as it comes
+  scores["as predicted"] = score(model, rows, trial.y_new, default_interval(model));
+  scores["jackknife+"] = score(model, rows, trial.y_new, IntervalKind::jackknife_plus);
   return scores;
 }
 
