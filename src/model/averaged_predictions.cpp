@@ -193,7 +193,7 @@ Predictions averaged(const FittedModel& model, std::vector<Predictions> members,
   if (interval == IntervalKind::calibrated) out.statements.push_back(model.calibration.sentence());
   out.statements.push_back(fmt::format(
       "Intervals of {:g} % are those of the mixture of the fits' distributions{}.", 100.0 * model.level,
-      interval == IntervalKind::calibrated ? ", each calibrated by such errors of its own" : ""));
+      interval == IntervalKind::calibrated ? ", calibrated by these errors" : ""));
   return out;
 }
 
