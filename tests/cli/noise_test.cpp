@@ -238,7 +238,7 @@ TEST_F(Noise, CalibratedIntervalsKnowHeavyTailsWithoutANoiseModel) {
   EXPECT_NEAR(by_default, 0.5, 0.06);
   EXPECT_GT(of_model, by_default + 0.02);
   EXPECT_THAT(text.out, testing::HasSubstr("Errors of 300 rows, each predicted from the others: "));
-  EXPECT_THAT(text.out, testing::HasSubstr("and not normal: half are within"));
+  EXPECT_THAT(text.out, testing::HasSubstr("and not normal (a mixture of scales gains"));
   EXPECT_THAT(said.out, testing::HasSubstr("Intervals of 95 %: "));
   const json predicted = parse_json(folder.read("p.json"));
   EXPECT_EQ(predicted["interval"], "calibrated");

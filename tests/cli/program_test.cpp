@@ -161,13 +161,16 @@ TEST_F(Program, PredictionsFollowTheUnitsOfTheResponse) {
 TEST_F(Program, LevelOfPredictionsCanBeChanged) {
   ASSERT_EQ(run(with({"fit"}, data, {"-o", "m.model", "--level", "0.9"})).exit_code, 0);
 
-  const Matrix own = parse_predictions(run({"predict", "m.model", "data.csv"}).out).values;
-  const Matrix wider =
-      parse_predictions(run({"predict", "m.model", "data.csv", "--level", "0.99"}).out).values;
-
-  const Eigen::ArrayXd ratio = (wider.col(3) - wider.col(2)).array() / (own.col(3) - own.col(2)).array();
+  const auto widths = [&](const std::vector<std::string>& options) -> Eigen::ArrayXd {
+    const Matrix values =
+        parse_predictions(run(with({"predict", "m.model", "data.csv"}, options)).out).values;
+    return values.col(3) - values.col(2);
+  };
+  const Eigen::ArrayXd ratio =
+      widths({"--interval", "model", "--level", "0.99"}) / widths({"--interval", "model"});
   // 40 rows and an intercept: Student's t of 39 degrees of freedom, qt(0.995, 39) / qt(0.95, 39)
   EXPECT_LT((ratio - 2.7079131835176 / 1.6848751217112).abs().maxCoeff(), 1e-9);
+  EXPECT_GT((widths({"--level", "0.99"}) / widths({})).minCoeff(), 1.4);
 }
 
 TEST_F(Program, AFailedFitLeavesTheModelAsItWas) {
