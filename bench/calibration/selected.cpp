@@ -1,7 +1,7 @@
 // What a user gets: `gradflow fit --select` and the intervals and densities of `predict`. On simulated data,
 // without a transform, of the mean of fits, the default, and of one fit (--average 0), by the model that
-// takes the choice as known and by the choice made again without folds. On real data of the mean of fits, and
-// jackknife+.
+// takes the choice as known and by the choice made again without folds. On real data as it
+// is predicted, and jackknife+.
 #include <cmath>
 #include <map>
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
 #include <boost/math/special_functions/gamma.hpp>
 #include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
-#include <numbers>
 #include <vector>
 
 #include "base/special_values.h"
@@ -121,6 +121,13 @@ ScaleMixture without_trifles(const Vector& weights, const Vector& scales) {
   return shape;
 }
 
+// What `of_member` makes of the members' common distribution: t_dof, or normal.
+template <typename OfMember>
+double of_members(double dof, const OfMember& of_member) {
+  if (std::isinf(dof)) return of_member(boost::math::normal());
+  return of_member(boost::math::students_t(dof));
+}
+
 }  // namespace
 
 double ScaleMixture::quantile(double probability, double dof) const {
@@ -147,11 +154,22 @@ std::string ErrorCalibration::sentence() const {
       half_width(0.5, infinity), half_width(0.95, infinity));
 }
 
-double ScaleMixture::cdf(double z) const {
-  double sum = 0.0;
-  for (Index k = 0; k < weights.size(); ++k)
-    sum += weights(k) * 0.5 * std::erfc(-z / (scales(k) * std::numbers::sqrt2));
-  return sum;
+double ScaleMixture::cdf(double z, double dof) const {
+  if (std::isinf(z)) return z > 0.0 ? 1.0 : 0.0;
+  return of_members(dof, [&](const auto& member) {
+    double sum = 0.0;
+    for (Index k = 0; k < weights.size(); ++k) sum += weights(k) * boost::math::cdf(member, z / scales(k));
+    return sum;
+  });
+}
+
+double ScaleMixture::density(double z, double dof) const {
+  return of_members(dof, [&](const auto& member) {
+    double sum = 0.0;
+    for (Index k = 0; k < weights.size(); ++k)
+      sum += weights(k) / scales(k) * boost::math::pdf(member, z / scales(k));
+    return sum;
+  });
 }
 
 ErrorCalibration calibrate(const Vector& errors) {
@@ -220,7 +238,7 @@ void calibrate_average(const std::vector<ErrorCalibration*>& fits, const Matrix&
       double u = 0.0;
       for (Index k = 0; k < K; ++k) {
         const ErrorCalibration& fit = *fits[static_cast<std::size_t>(k)];
-        u += fit.shape.cdf(errors(i, k) / (std::exp(log_a) * fit.factor)) / static_cast<double>(K);
+        u += fit.shape.cdf(errors(i, k) / (std::exp(log_a) * fit.factor), infinity) / static_cast<double>(K);
       }
       sum += std::pow(
           boost::math::quantile(boost::math::normal(), std::clamp(u, least_share, 1.0 - least_share)), 2);

@@ -35,13 +35,7 @@ Vector student_draws(Index n, int dof, std::uint64_t seed) {
 
 // Of errors, with normal members.
 double density(const ErrorCalibration& found, double z) {
-  const boost::math::normal standard;
-  double sum = 0.0;
-  for (Index k = 0; k < found.shape.weights.size(); ++k) {
-    const double scale = found.factor * found.shape.scales(k);
-    sum += found.shape.weights(k) / scale * boost::math::pdf(standard, z / scale);
-  }
-  return sum;
+  return found.shape.density(z / found.factor, infinity) / found.factor;
 }
 
 struct CalibrationFit {
@@ -250,8 +244,8 @@ TEST(AveragedCalibration, GivesTheMixtureOfFitsThatDifferItsLevels) {
     for (Index i = 0; i < n; ++i) {
       double u = 0.0;
       for (Index k = 0; k < K; ++k)
-        u += fits[static_cast<std::size_t>(k)].shape.cdf(errors(i, k) /
-                                                         fits[static_cast<std::size_t>(k)].factor) /
+        u += fits[static_cast<std::size_t>(k)].shape.cdf(
+                 errors(i, k) / fits[static_cast<std::size_t>(k)].factor, infinity) /
              K;
       within += std::abs(u - 0.5) <= 0.5 * level ? 1 : 0;
     }

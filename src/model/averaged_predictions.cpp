@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/math/distributions/normal.hpp>
-#include <boost/math/distributions/students_t.hpp>
 #include <boost/math/interpolators/cubic_hermite.hpp>
 #include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
@@ -20,17 +18,6 @@ namespace {
 
 constexpr Index rows_of_a_block = 16;
 
-double cdf(double z, double dof) {
-  if (std::isinf(z)) return z > 0.0 ? 1.0 : 0.0;
-  if (std::isinf(dof)) return boost::math::cdf(boost::math::normal(), z);
-  return boost::math::cdf(boost::math::students_t(dof), z);
-}
-
-double pdf(double z, double dof) {
-  if (std::isinf(dof)) return boost::math::pdf(boost::math::normal(), z);
-  return boost::math::pdf(boost::math::students_t(dof), z);
-}
-
 // F(z) = sum_k w_k T_dof(z / r_k), the same for every row of a member: a table in u = asinh(z / r_1), cubic
 // Hermite polynomials between its nodes to some 1e-9, exact beyond its end.
 class ShapeCdf {
@@ -45,7 +32,7 @@ class ShapeCdf {
     for (std::size_t i = 0; i < nodes; ++i) {
       const double u = static_cast<double>(i) * table_step, z = unit_ * std::sinh(u);
       values[i] = exact(z);
-      slopes[i] = density(z) * unit_ * std::cosh(u);
+      slopes[i] = shape_.density(z, dof_) * unit_ * std::cosh(u);
     }
     table_ = std::make_shared<Table>(std::move(values), std::move(slopes), 0.0, table_step);
   }
@@ -62,19 +49,7 @@ class ShapeCdf {
   static constexpr double table_end = 12.0;  // of the largest scale
   static constexpr double table_step = 0.02;
 
-  double exact(double z) const {
-    double sum = 0.0;
-    for (Index k = 0; k < shape_.weights.size(); ++k)
-      sum += shape_.weights(k) * cdf(z / shape_.scales(k), dof_);
-    return sum;
-  }
-
-  double density(double z) const {
-    double sum = 0.0;
-    for (Index k = 0; k < shape_.weights.size(); ++k)
-      sum += shape_.weights(k) * pdf(z / shape_.scales(k), dof_) / shape_.scales(k);
-    return sum;
-  }
+  double exact(double z) const { return shape_.cdf(z, dof_); }
 
   ScaleMixture shape_;
   double dof_, unit_, end_;

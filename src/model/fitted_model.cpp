@@ -14,7 +14,8 @@
 namespace gradflow {
 namespace {
 
-// `errors`: of all rows by each fit that is averaged; `chosen`: its choice.
+// `errors`: of all rows by each choice; `chosen`: those whose fits are averaged. Where the model knows its
+// own errors each of them does.
 void calibrate_mean(const ChoiceAverage& average, const std::vector<Vector>& errors,
                     const std::vector<std::size_t>& chosen, const Vector& own_errors, FittedModel& model) {
   if (model.others.empty() || own_errors.size() == 0) return;
@@ -53,14 +54,14 @@ void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, c
       other.left_out = model.left_out;
       errors[k] = std::move(fitted.errors);
       model.others.push_back(std::move(other));
-      if (errors[k].size() > 0) taken.push_back(k);
+      taken.push_back(k);
     } catch (const InputError& error) {
       model.warnings.push_back(
           fmt::format("the fit with what was chosen without fold {} of {} has no part in the average: {}",
                       k + 1, count, error.what()));
     }
   }
-  if (taken.size() == model.others.size()) calibrate_mean(average, errors, taken, own_errors, model);
+  calibrate_mean(average, errors, taken, own_errors, model);
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ struct ScaleMixture {
   Vector scales = Vector::Ones(1);   ///< K, > 0, ascending
 
   double quantile(double probability, double dof) const;  ///< in (0, 1); dof infinite: normal members
-  double cdf(double z) const;                             ///< with normal members
+  double cdf(double z, double dof) const;
+  double density(double z, double dof) const;
 };
 
 /// How large errors of predictions are, in units of the scale that the model gives them: z = e / scale(x) is
@@ -82,7 +83,8 @@ ErrorCalibration calibrate(const Vector& errors);
 ///
 /// `errors`: n x K, the z_ik; rows with one that is not finite have no part in a, which is sought in [1/10,
 /// 4]. F_k: of the shape of fit k. Nothing is done where fewer than fewest_rows rows are left or the left-out
-/// errors. Cost: some 10 n K times the members of the shapes.
+/// errors. Cost: the
+/// distribution functions of all members of the shapes, at every row and step of a search for a root.
 void calibrate_average(const std::vector<ErrorCalibration*>& fits, const Matrix& errors,
                        const LeftOutErrors& left_out);
 
