@@ -5,7 +5,6 @@
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <boost/math/special_functions/gamma.hpp>
-#include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
 #include <vector>
 
@@ -26,8 +25,6 @@ constexpr double likelihood_gap = 0.1;         // of log-likelihood, at which th
 constexpr double least_mixture_weight = 1e-4;  // members below it are dropped
 constexpr std::array student_dofs{2.0, 3.0, 4.0, 6.0, 10.0, 20.0};
 constexpr double normal_prior = 0.8;
-constexpr double least_average_factor = 0.1, largest_average_factor = 4.0;
-constexpr double least_share = 1e-12;  // of a distribution, beyond which its normal quantile is that of this
 constexpr double log_free_prior = -8.0;  // of the mixture of largest likelihood
 
 std::vector<double> sizes_of(const Vector& errors) {
@@ -137,18 +134,15 @@ double ScaleMixture::quantile(double probability, double dof) const {
 
 std::string ErrorCalibration::sentence() const {
   if (!known()) return fmt::format("Errors of predictions were not calibrated: {}.", reason);
-  std::string size = fmt::format(
-      "Errors of {} rows, each predicted from the others: {:.3g} times the model's standard deviations", rows,
-      folds > 0 ? own_factor : factor);
-  if (folds > 0)
-    size += fmt::format(
-        " by the kernel that was chosen with all rows, {:.3g} times by those chosen without their fold of {}",
-        left_out_factor, folds);
-  if (std::isfinite(average_factor))
-    size +=
-        fmt::format(" (those of the mean of fits: {:.3g} of what the fits' mixture says)", average_factor);
   return fmt::format(
-      "{}, and {}: half are within {:.3g} of them, 95 % within {:.3g} (normal: 0.674 and 1.96).", size,
+      "Errors of {} rows, each predicted from the others: {:.3g} times the model's standard deviations, and "
+      "{}.",
+      rows, factor, shape_sentence());
+}
+
+std::string ErrorCalibration::shape_sentence() const {
+  return fmt::format(
+      "{}: half are within {:.3g} of them, 95 % within {:.3g} (normal: 0.674 and 1.96)",
       nearly_normal() ? fmt::format("as good as normal (probability {:.2g})", normal_probability)
                       : fmt::format("not normal (a mixture of scales gains {:.1f} in log-likelihood)", gain),
       half_width(0.5, infinity), half_width(0.95, infinity));
@@ -216,51 +210,6 @@ ErrorCalibration calibrate(const Vector& errors) {
   result.normal_probability = posterior(0);
   result.shape = without_trifles(weights * posterior, grid / result.factor);
   return result;
-}
-
-void calibrate_average(const std::vector<ErrorCalibration*>& fits, const Matrix& errors,
-                       const LeftOutErrors& left_out) {
-  const auto K = static_cast<Index>(fits.size());
-  require(errors.cols() == K, "columns of the errors", errors.cols(), "must be as many as the fits");
-  std::vector<Index> rows;
-  for (Index i = 0; i < errors.rows(); ++i)
-    if (errors.row(i).allFinite()) rows.push_back(i);
-  const auto n = static_cast<Index>(rows.size());
-  const bool known = std::all_of(fits.begin(), fits.end(), [](const auto* fit) { return fit->known(); });
-  if (!known || std::min(n, left_out.sizes.size()) < ErrorCalibration::fewest_rows) return;
-  double log_factors = 0.0;
-  for (const ErrorCalibration* fit : fits) log_factors += std::log(fit->factor) / static_cast<double>(K);
-
-  // Monotone in log a: larger scales bring every u nearer to 1/2 but for the spread of the fits.
-  const auto excess = [&](double log_a) {
-    double sum = 0.0;
-    for (const Index i : rows) {
-      double u = 0.0;
-      for (Index k = 0; k < K; ++k) {
-        const ErrorCalibration& fit = *fits[static_cast<std::size_t>(k)];
-        u += fit.shape.cdf(errors(i, k) / (std::exp(log_a) * fit.factor), infinity) / static_cast<double>(K);
-      }
-      sum += std::pow(
-          boost::math::quantile(boost::math::normal(), std::clamp(u, least_share, 1.0 - least_share)), 2);
-    }
-    return sum / static_cast<double>(n) - 1.0;
-  };
-  const double low = std::log(least_average_factor), high = std::log(largest_average_factor);
-  const double at_low = excess(low), at_high = excess(high);
-  double log_a = at_low <= 0.0 ? low : high;
-  if (at_low > 0.0 && at_high < 0.0) {
-    std::uintmax_t iterations = 60;
-    const auto root = boost::math::tools::toms748_solve(
-        excess, low, high, at_low, at_high, boost::math::tools::eps_tolerance<double>(20), iterations);
-    log_a = 0.5 * (root.first + root.second);
-  }
-  for (ErrorCalibration* fit : fits) {
-    fit->folds = left_out.folds;
-    fit->own_factor = fit->factor;
-    fit->left_out_factor = left_out.root_mean_square();
-    fit->average_factor = std::exp(log_a);
-    fit->factor *= fit->average_factor * fit->left_out_factor / std::exp(log_factors);
-  }
 }
 
 Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData& data, const RemlFit& ridge,

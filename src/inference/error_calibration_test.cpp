@@ -208,59 +208,6 @@ TEST(ErrorCalibration, GoesWithTheScaleOfTheErrors) {
   EXPECT_NEAR(other.half_width(0.8, 50.0), 1e-9 * one.half_width(0.8, 50.0), 1e-15);
 }
 
-TEST(AveragedCalibration, OfEqualFitsTakesTheLeftOutErrors) {
-  const Vector z = RandomStream(3, "own errors").normals(100);
-  const LeftOutErrors left_out{4.0 * z.cwiseAbs(), 5};
-  ErrorCalibration one = calibrate(z);
-  one.shape = {};
-  ErrorCalibration other = one, unknown;
-  const Matrix errors = z.replicate(1, 2);
-
-  calibrate_average({&one, &unknown}, errors, left_out);
-  calibrate_average({&one, &other}, errors, {});
-  EXPECT_EQ(one.folds, 0);
-  calibrate_average({&one, &other}, errors, left_out);
-
-  // u = Phi(z / ac): the mean square is 1 at a = 1
-  EXPECT_NEAR(one.average_factor, 1.0, 1e-5);
-  EXPECT_NEAR(one.factor, 4.0 * one.own_factor, 1e-4);
-  EXPECT_EQ(other.factor, one.factor);
-  EXPECT_EQ(one.folds, 5);
-}
-
-// Four fits, each of which misses the truth by an amount of its own, of the noise's standard deviation: an
-// interval of 50 % of the mixture of their own distributions has far more of the responses.
-TEST(AveragedCalibration, GivesTheMixtureOfFitsThatDifferItsLevels) {
-  constexpr Index n = 4000, K = 4;
-  RandomStream random(11, "fits that differ");
-  Matrix errors = random.normals(n, K);
-  errors.colwise() += random.normals(n).col(0);
-  std::vector<ErrorCalibration> fits;
-  std::vector<ErrorCalibration*> each;
-  for (Index k = 0; k < K; ++k) fits.push_back(calibrate(errors.col(k)));
-  for (ErrorCalibration& fit : fits) each.push_back(&fit);
-  const auto share_within = [&](double level) {
-    int within = 0;
-    for (Index i = 0; i < n; ++i) {
-      double u = 0.0;
-      for (Index k = 0; k < K; ++k)
-        u += fits[static_cast<std::size_t>(k)].shape.cdf(
-                 errors(i, k) / fits[static_cast<std::size_t>(k)].factor, infinity) /
-             K;
-      within += std::abs(u - 0.5) <= 0.5 * level ? 1 : 0;
-    }
-    return static_cast<double>(within) / n;
-  };
-  ASSERT_GT(share_within(0.5), 0.58);
-
-  calibrate_average(each, errors, {errors.col(0).cwiseAbs(), 5});
-
-  for (ErrorCalibration& fit : fits)
-    fit.factor = fit.average_factor * fit.own_factor;  // without what the choice costs
-  EXPECT_LT(fits[0].average_factor, 0.9);
-  for (const double level : {0.5, 0.8, 0.95}) EXPECT_NEAR(share_within(level), level, 0.04) << level;
-}
-
 TEST(ErrorCalibration, SaysWhyItIsNotKnown) {
   const ErrorCalibration few = calibrate(Vector::LinSpaced(29, -1.0, 1.0));
   EXPECT_FALSE(few.known());

@@ -44,16 +44,27 @@ class ShapeCdf {
     return z < 0.0 ? 1.0 - upper : upper;
   }
 
+  // With all digits in the tails.
+  double share_below(double z) const {
+    const double share = (*this)(z);
+    return share < tail ? exact(z) : share;
+  }
+
  private:
   using Table = boost::math::interpolators::cardinal_cubic_hermite<std::vector<double>>;
   static constexpr double table_end = 12.0;  // of the largest scale
   static constexpr double table_step = 0.02;
+  static constexpr double tail = 1e-4;  // share, below which the table has less than five digits
 
   double exact(double z) const { return shape_.cdf(z, dof_); }
 
   ScaleMixture shape_;
   double dof_, unit_, end_;
   std::shared_ptr<const Table> table_;
+};
+
+struct Shares {
+  double lower, upper;
 };
 
 // The distribution of a member's responses.
@@ -66,6 +77,14 @@ class MemberDistribution {
     const double transformed = transform_.forward(y);
     if (std::isnan(transformed)) return 0.0;  // below all that the transform takes
     return shape_((transformed - member_.location(row)) / member_.scale(row));
+  }
+  Shares shares(Index row, double y) const {
+    const double z = (transform_.forward(y) - member_.location(row)) / member_.scale(row);
+    return {shape_.share_below(z), shape_.share_below(-z)};
+  }
+  Vector quantile(double probability) const {
+    const double q = member_.shape.quantile(probability, member_.dof);
+    return transform_.inverse(Vector(member_.location + q * member_.scale));
   }
 
  private:
@@ -102,23 +121,31 @@ const FittedModel& fit_of(const FittedModel& model, std::size_t k) {
   return k == 0 ? model : model.others[k - 1];
 }
 
-void take_mixture_ends(const FittedModel& model, Predictions& out) {
+std::vector<MemberDistribution> distributions_of(const FittedModel& model, const Predictions& out) {
   std::vector<MemberDistribution> distributions;
   for (std::size_t k = 0; k < out.members.size(); ++k)
     distributions.emplace_back(fit_of(model, k), out.members[k]);
-  const Matrix lower = side_by_side(out.members, &Predictions::lower),
-               upper = side_by_side(out.members, &Predictions::upper);
-  const double tail = 0.5 * (1.0 - model.level);
-  parallel_for(out.mean.size(), rows_of_a_block, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) {
-      out.lower(i) = out.upper(i) = not_a_number;
-      if (lower.row(i).hasNaN() || upper.row(i).hasNaN()) continue;
-      out.lower(i) =
-          mixture_quantile(distributions, i, tail, lower.row(i).minCoeff(), lower.row(i).maxCoeff());
-      out.upper(i) =
-          mixture_quantile(distributions, i, 1.0 - tail, upper.row(i).minCoeff(), upper.row(i).maxCoeff());
-    }
+  return distributions;
+}
+
+Vector mixture_quantiles(const std::vector<MemberDistribution>& members, Index rows, double probability) {
+  Matrix of_members(rows, static_cast<Index>(members.size()));
+  for (Index k = 0; k < of_members.cols(); ++k)
+    of_members.col(k) = members[static_cast<std::size_t>(k)].quantile(probability);
+  Vector quantiles = Vector::Constant(rows, not_a_number);
+  parallel_for(rows, rows_of_a_block, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i)
+      if (const auto own = of_members.row(i); !own.hasNaN())
+        quantiles(i) = mixture_quantile(members, i, probability, own.minCoeff(), own.maxCoeff());
   });
+  return quantiles;
+}
+
+void take_mixture_ends(const FittedModel& model, Predictions& out) {
+  const std::vector<MemberDistribution> members = distributions_of(model, out);
+  const double tail = out.mixture_calibration.mixture_share(0.5 * (1.0 - model.level));
+  out.lower = mixture_quantiles(members, out.mean.size(), tail);
+  out.upper = mixture_quantiles(members, out.mean.size(), 1.0 - tail);
 }
 
 void take_left_out_ends(const FittedModel& model, Predictions& out) {
@@ -143,9 +170,11 @@ Predictions averaged(const FittedModel& model, std::vector<Predictions> members,
   const Matrix means = side_by_side(members, &Predictions::mean),
                sds = side_by_side(members, &Predictions::sd);
   out.mean = means.rowwise().mean();
-  out.sd =
-      (sds.array().square().rowwise().mean() + (means.colwise() - out.mean).array().square().rowwise().mean())
-          .sqrt();
+  if (interval != IntervalKind::model && out.interval != IntervalKind::none)
+    out.mixture_calibration = model.mixture_calibration;
+  out.sd = out.mixture_calibration.factor() * (sds.array().square().rowwise().mean() +
+                                               (means.colwise() - out.mean).array().square().rowwise().mean())
+                                                  .sqrt();
   for (const Predictions& member : members)
     for (const std::string& warning : member.warnings)
       if (std::find(out.warnings.begin(), out.warnings.end(), warning) == out.warnings.end())
@@ -165,11 +194,40 @@ Predictions averaged(const FittedModel& model, std::vector<Predictions> members,
     return out;
   }
   take_mixture_ends(model, out);
-  if (interval == IntervalKind::calibrated) out.statements.push_back(model.calibration.sentence());
+  if (interval == IntervalKind::calibrated)
+    out.statements.push_back(out.mixture_calibration.known() ? out.mixture_calibration.sentence()
+                                                             : model.calibration.sentence());
   out.statements.push_back(fmt::format(
       "Intervals of {:g} % are those of the mixture of the fits' distributions{}.", 100.0 * model.level,
       interval == IntervalKind::calibrated ? ", calibrated by these errors" : ""));
   return out;
+}
+
+Vector averaged_log_densities(const FittedModel& model, const Predictions& predictions, const Vector& y,
+                              const Matrix& member_densities) {
+  Vector densities(y.size());
+  for (Index i = 0; i < y.size(); ++i) {
+    const auto own = member_densities.row(i);
+    const double largest = own.maxCoeff();
+    densities(i) = own.hasNaN()             ? not_a_number
+                   : std::isfinite(largest) ? largest + std::log((own.array() - largest).exp().mean())
+                                            : largest;
+  }
+  if (!predictions.mixture_calibration.known()) return densities;
+  const std::vector<MemberDistribution> members = distributions_of(model, predictions);
+  parallel_for(y.size(), rows_of_a_block, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      if (!std::isfinite(densities(i))) continue;
+      Shares mean{0.0, 0.0};
+      for (const MemberDistribution& member : members) {
+        const Shares own = member.shares(i, y(i));
+        mean.lower += own.lower / static_cast<double>(members.size());
+        mean.upper += own.upper / static_cast<double>(members.size());
+      }
+      densities(i) += predictions.mixture_calibration.log_density_ratio(normal_score(mean.lower, mean.upper));
+    }
+  });
+  return densities;
 }
 
 }  // namespace gradflow

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <filesystem>
 
@@ -67,25 +66,32 @@ TEST(ChoiceAverage, PredictsTheMeanOfItsFits) {
   const Predictions ours = predict(model, rows);
 
   ASSERT_EQ(model.others.size(), 4U);
-  Matrix means(15, 5), sds(15, 5), densities(15, 5);
+  const MixtureCalibration& calibration = model.mixture_calibration;
+  ASSERT_TRUE(calibration.known());
+  Matrix means(15, 5), sds(15, 5), densities(15, 5), shares(15, 5);
   Index k = 0;
   for (const FittedModel& fit : fits_of(model)) {
     const Predictions alone = predict(fit, rows);
     means.col(k) = alone.mean;
     sds.col(k) = alone.sd;
-    densities.col(k++) = log_densities(fit, alone, fresh.y).array().exp();
+    densities.col(k) = log_densities(fit, alone, fresh.y).array().exp();
+    for (Index i = 0; i < 15; ++i)
+      shares(i, k) = alone.shape.cdf((fresh.y(i) - alone.location(i)) / alone.scale(i), alone.dof);
+    ++k;
   }
+  const Vector log_density = log_densities(model, ours, fresh.y);
   EXPECT_GT((means.col(0) - means.col(1)).norm(), 1e-3 * means.norm());  // they differ
   for (Index i = 0; i < 15; ++i) {
     const double mean = means.row(i).mean();
     const double variance = sds.row(i).squaredNorm() / 5.0 + (means.row(i).array() - mean).square().mean();
     EXPECT_NEAR(ours.mean(i), mean, 1e-12);
-    EXPECT_NEAR(ours.sd(i), std::sqrt(variance), 1e-12);
+    EXPECT_NEAR(ours.sd(i), calibration.factor() * std::sqrt(variance), 1e-12);
+    const double share = shares.row(i).mean();
+    EXPECT_NEAR(
+        log_density(i),
+        std::log(densities.row(i).mean()) + calibration.log_density_ratio(normal_score(share, 1.0 - share)),
+        1e-5);  // shares are interpolated
   }
-  EXPECT_LT((log_densities(model, ours, fresh.y).array() - densities.rowwise().mean().array().log())
-                .abs()
-                .maxCoeff(),
-            1e-12);
   EXPECT_THAT(ours.statements.back(), HasSubstr("the mixture of the fits' distributions"));
   EXPECT_THAT(ours.statements.front(), HasSubstr("the mean of 5 fits"));
 }
@@ -95,19 +101,46 @@ TEST(ChoiceAverage, EndsItsIntervalsAtQuantilesOfTheMixture) {
   FittedModel model = sample.model();
   model.level = 0.8;
   const NewRows rows = encode(model.recipe, fresh.table);
+  const double tail = model.mixture_calibration.mixture_share(0.1);
+  ASSERT_GT(std::abs(tail - 0.1), 1e-4);
 
-  const Predictions ours = predict(model, rows, {}, {.interval = IntervalKind::model});
-
-  for (const auto& [end, probability] : {std::pair{&ours.lower, 0.1}, std::pair{&ours.upper, 0.9}})
-    for (Index i = 0; i < 10; ++i) {
-      double sum = 0.0;
-      for (const FittedModel& fit : fits_of(model)) {
-        const Predictions alone = predict(fit, rows, {}, {.interval = IntervalKind::model});
-        sum += boost::math::cdf(boost::math::students_t(alone.dof),
-                                ((*end)(i)-alone.location(i)) / alone.scale(i));
+  for (const auto& [interval, share] :
+       {std::pair{IntervalKind::model, 0.1}, std::pair{IntervalKind::calibrated, tail}}) {
+    const Predictions ours = predict(model, rows, {}, {.interval = interval});
+    for (const auto& [end, probability] :
+         {std::pair{&ours.lower, share}, std::pair{&ours.upper, 1.0 - share}})
+      for (Index i = 0; i < 10; ++i) {
+        double sum = 0.0;
+        for (const FittedModel& fit : fits_of(model)) {
+          const Predictions alone = predict(fit, rows, {}, {.interval = interval});
+          sum += alone.shape.cdf(((*end)(i)-alone.location(i)) / alone.scale(i), alone.dof);
+        }
+        EXPECT_NEAR(sum / 5.0, probability, 1e-8);
       }
-      EXPECT_NEAR(sum / 5.0, probability, 1e-9);
-    }
+  }
+}
+
+// Between the ends of its interval of 90 % there is 0.9 of it, under a transform as without one: by the
+// trapezoidal rule on copies of one row.
+TEST(ChoiceAverage, HasADensityThatAgreesWithItsIntervals) {
+  constexpr Index nodes = 2001;
+  for (const double offset : {0.0, 6.0}) {
+    const AveragedSample sample(60, 25, offset);
+    AveragedSample fresh(nodes, 26, offset);
+    fresh.X = fresh.X.row(0).replicate(nodes, 1).eval();  // the table reads X
+    Job job = sample.job(3);
+    if (offset > 0.0) job.choice.transform = TransformKind::box_cox;
+    FittedModel model = make_model(job, run(job));
+    model.level = 0.9;
+    const Predictions ours = predict(model, encode(model.recipe, fresh.table));
+    ASSERT_TRUE(ours.mixture_calibration.known());
+
+    const Vector y = Vector::LinSpaced(nodes, ours.lower(0), ours.upper(0));
+    const Vector density = log_densities(model, ours, y).array().exp();
+
+    const double step = y(1) - y(0);
+    EXPECT_NEAR(step * (density.sum() - 0.5 * (density(0) + density(nodes - 1))), 0.9, 1e-5) << offset;
+  }
 }
 
 // Left-out errors know what choosing costs: the fits' spread is not added to them.
@@ -137,12 +170,12 @@ TEST(ChoiceAverage, AveragesFitsOfOtherTransformsInUnitsOfTheResponse) {
   const FittedModel model = make_model(job, run(job));
   const NewRows rows = encode(model.recipe, fresh.table);
 
-  const Predictions ours = predict(model, rows);
+  const Predictions ours = predict(model, rows, {}, {.interval = IntervalKind::model});
 
   EXPECT_NE(model.transform.lambda, model.others[0].transform.lambda);
   Vector mean = Vector::Zero(10), density = Vector::Zero(10);
   for (const FittedModel& fit : fits_of(model)) {
-    const Predictions alone = predict(fit, rows);
+    const Predictions alone = predict(fit, rows, {}, {.interval = IntervalKind::model});
     mean += alone.mean / 4.0;
     density += log_densities(fit, alone, fresh.y).array().exp().matrix() / 4.0;
   }
@@ -177,8 +210,14 @@ TEST(ChoiceAverage, IsTheSameFromItsFile) {
   EXPECT_EQ(before.mean, after.mean);
   EXPECT_EQ(before.upper, after.upper);
   EXPECT_EQ(log_densities(model, before, fresh.y), log_densities(read, after, fresh.y));
+  const auto description = [](const FittedModel& fitted) {
+    return parse_safetensors(fitted.bytes(), "model").metadata.at("gradflow_model");
+  };
+  FittedModel uncalibrated = model;
+  uncalibrated.mixture_calibration = {};
+  EXPECT_THAT(description(model), HasSubstr("\"format_version\":9"));
+  EXPECT_THAT(description(uncalibrated), HasSubstr("\"format_version\":7"));
   TensorFile file = parse_safetensors(model.bytes(), "model");
-  EXPECT_THAT(file.metadata.at("gradflow_model"), HasSubstr("\"format_version\":7"));
   EXPECT_FALSE(file.tensors.contains("others.0.X_train"));  // once in the file
   file.tensors.erase("others.1.alpha");
   EXPECT_THROW(FittedModel::parse(safetensors_bytes(file, "model"), "model"), InputError);
@@ -235,29 +274,22 @@ TEST(ChoiceAverage, HasTheMeanErrorOfItsFitsLessTheirSpread) {
   EXPECT_NEAR((mean - fresh.y).squaredNorm(), errors - spread, 1e-10 * errors);
 }
 
-// The errors of the kernel that all rows chose, as one fit alone has them.
-double own_factor(const AveragedSample& sample) { return sample.model(0).calibration.factor; }
-
 TEST(ChoiceAverage, CalibratesTheMeanOfFitsByErrorsOfRowsThatHadNoPartInTheChoice) {
   const AveragedSample sample(60, 22), fresh(5, 122);
   const FittedModel model = sample.model();
 
-  const ErrorCalibration& ours = model.calibration;
+  const MixtureCalibration& ours = model.mixture_calibration;
   EXPECT_EQ(ours.folds, 4);
-  EXPECT_EQ(ours.own_factor, own_factor(sample));
+  EXPECT_EQ(ours.scores.rows, 60);
   double scale = 1.0;
-  for (const FittedModel& fit : fits_of(model)) scale *= std::pow(fit.calibration.own_factor, 0.2);
-  for (const FittedModel& fit : fits_of(model)) {
-    const ErrorCalibration& theirs = fit.calibration;
-    EXPECT_EQ(theirs.left_out_factor, ours.left_out_factor);
-    EXPECT_EQ(theirs.average_factor, ours.average_factor);
-    EXPECT_NEAR(theirs.factor, ours.average_factor * ours.left_out_factor / scale * theirs.own_factor, 1e-12);
-  }
-  EXPECT_GT(ours.average_factor, 0.8);
-  EXPECT_LT(ours.average_factor, 1.05);
-  EXPECT_EQ(FittedModel::parse(model.bytes(), "model").calibration.sentence(), ours.sentence());
+  for (const FittedModel& fit : fits_of(model)) scale *= std::pow(fit.calibration.factor, 0.2);
+  EXPECT_NEAR(ours.own_factor, scale, 1e-12);
+  EXPECT_EQ(model.calibration.factor, sample.model(0).calibration.factor);  // as one fit alone has them
+  EXPECT_GT(ours.scores.factor, 0.8);
+  EXPECT_LT(ours.scores.factor, 1.05);
+  EXPECT_EQ(FittedModel::parse(model.bytes(), "model").mixture_calibration.sentence(), ours.sentence());
   const Predictions predicted = predict(model, encode(model.recipe, fresh.table));
-  EXPECT_THAT(predicted.statements[1], HasSubstr("times by those chosen without their fold of 4"));
+  EXPECT_EQ(predicted.statements[1], ours.sentence());
 }
 
 // Each row by the kernel that was chosen without its fold, and by all other rows: what is left out must be
@@ -265,8 +297,8 @@ TEST(ChoiceAverage, CalibratesTheMeanOfFitsByErrorsOfRowsThatHadNoPartInTheChoic
 TEST(ChoiceAverage, HasLargerErrorsOfRowsThatHadNoPartInTheChoice) {
   double mean = 0.0;
   for (std::uint64_t seed = 31; seed < 41; ++seed) {
-    const AveragedSample sample(40, seed);
-    mean += std::log(sample.model().calibration.left_out_factor / own_factor(sample)) / 10.0;
+    const MixtureCalibration found = AveragedSample(40, seed).model().mixture_calibration;
+    mean += std::log(found.left_out_factor / found.own_factor) / 10.0;
   }
   EXPECT_GT(mean, 0.01);
   EXPECT_LT(mean, 0.5);
@@ -279,9 +311,9 @@ TEST(ChoiceAverage, HasTheErrorsOfReplicatesByTheFoldOfTheirGroup) {
 
   EXPECT_EQ(model.rows(), 60);
   EXPECT_EQ(model.calibration.rows, 60);
-  EXPECT_EQ(model.calibration.folds, 4);
-  EXPECT_GT(model.calibration.left_out_factor, 0.5);
-  EXPECT_LT(model.calibration.left_out_factor, 2.0);
+  EXPECT_EQ(model.mixture_calibration.folds, 4);
+  EXPECT_GT(model.mixture_calibration.left_out_factor, 0.5);
+  EXPECT_LT(model.mixture_calibration.left_out_factor, 2.0);
 }
 
 TEST(ChoiceAverage, IsNotMadeWithoutAChoiceAndNotOfTooManyRows) {

@@ -16,14 +16,14 @@ namespace {
 
 // `errors`: of all rows by each choice; `chosen`: those whose fits are averaged. Where the model knows its
 // own errors each of them does.
-void calibrate_mean(const ChoiceAverage& average, const std::vector<Vector>& errors,
-                    const std::vector<std::size_t>& chosen, const Vector& own_errors, FittedModel& model) {
-  if (model.others.empty() || own_errors.size() == 0) return;
-  std::vector<ErrorCalibration*> fits{&model.calibration};
+MixtureCalibration calibrated_mixture(const ChoiceAverage& average, const std::vector<Vector>& errors,
+                                      const std::vector<std::size_t>& chosen, const Vector& own_errors,
+                                      const FittedModel& model) {
+  std::vector<ErrorCalibration> fits{model.calibration};
   Matrix all(own_errors.size(), static_cast<Index>(chosen.size()) + 1);
   all.col(0) = own_errors;
   for (std::size_t j = 0; j < chosen.size(); ++j) {
-    fits.push_back(&model.others[j].calibration);
+    fits.push_back(model.others[j].calibration);
     all.col(static_cast<Index>(j) + 1) = errors[chosen[j]];
   }
   const auto by_fold = [&](int k, const std::vector<Index>&, const std::vector<Index>& held) -> Vector {
@@ -31,7 +31,7 @@ void calibrate_mean(const ChoiceAverage& average, const std::vector<Vector>& err
     if (of_fold.size() == 0) return Vector::Constant(static_cast<Index>(held.size()), not_a_number);
     return of_fold(held);
   };
-  calibrate_average(fits, all, leave_folds_out(average.fold, by_fold).errors);
+  return calibrate_mixture(fits, all, leave_folds_out(average.fold, by_fold).errors);
 }
 
 void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, const Vector& own_errors,
@@ -61,7 +61,8 @@ void add_others(const ChoiceAverage& average, const AnalysisOptions& analysis, c
                       k + 1, count, error.what()));
     }
   }
-  calibrate_mean(average, errors, taken, own_errors, model);
+  if (!model.others.empty() && own_errors.size() > 0)
+    model.mixture_calibration = calibrated_mixture(average, errors, taken, own_errors, model);
 }
 
 }  // namespace

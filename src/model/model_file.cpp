@@ -21,6 +21,7 @@ bool has_tangents(const ResponseTransform& transform) {
 // The oldest format that has everything in the model, so that older programs read what they can.
 int format_of(const FittedModel& model) {
   // What an older program would pass over to give other predictions.
+  if (model.mixture_calibration.known()) return 9;
   if (has_tangents(model.transform)) return 8;
   if (!model.others.empty()) return 7;
   if (model.calibration.known()) return 6;
@@ -86,12 +87,6 @@ Json calibration_json(const ErrorCalibration& calibration) {
                {"gain", calibration.gain},
                {"normal_probability", calibration.normal_probability},
                {"members", Json::array()}};
-  if (calibration.folds > 0) {
-    json["folds"] = calibration.folds;
-    json["own_factor"] = calibration.own_factor;
-    json["left_out_factor"] = calibration.left_out_factor;
-    json["average_factor"] = calibration.average_factor;
-  }
   const ScaleMixture& shape = calibration.shape;
   for (Index k = 0; k < shape.weights.size(); ++k)
     json["members"].push_back({{"weight", shape.weights(k)}, {"scale", shape.scales(k)}});
@@ -104,15 +99,6 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   calibration.rows = fields.count("rows", std::numeric_limits<int>::max());
   calibration.factor = fields.number("factor");
   calibration.gain = fields.number("gain");
-  if (fields.has("folds")) {
-    calibration.folds = static_cast<int>(fields.count("folds", std::numeric_limits<int>::max()));
-    calibration.left_out_factor = fields.number("left_out_factor");
-    // The factor of earlier files is the geometric mean of both.
-    calibration.own_factor = fields.has("own_factor")
-                                 ? fields.number("own_factor")
-                                 : calibration.factor * calibration.factor / calibration.left_out_factor;
-    if (fields.has("average_factor")) calibration.average_factor = fields.number("average_factor");
-  }
   const std::vector<FieldReader> members = fields.objects("members");
   const auto K = static_cast<Index>(members.size());
   ScaleMixture& shape = calibration.shape;
@@ -124,7 +110,6 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   }
   if (calibration.rows < 1) fields.fail("rows", ">= 1");
   if (!(calibration.factor > 0.0)) fields.fail("factor", "> 0");
-  if (calibration.folds > 0 && !(calibration.left_out_factor > 0.0)) fields.fail("left_out_factor", "> 0");
   calibration.normal_probability = fields.has("normal_probability") ? fields.number("normal_probability")
                                    : K == 1                         ? 1.0
                                                                     : 0.0;
@@ -132,6 +117,24 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
       std::abs(shape.weights.sum() - 1.0) > 1e-6)
     fields.fail("members", "scales > 0 with weights > 0 of sum 1");
   return calibration;
+}
+
+Json mixture_json(const MixtureCalibration& mixture) {
+  return {{"scores", calibration_json(mixture.scores)},
+          {"folds", mixture.folds},
+          {"own_factor", mixture.own_factor},
+          {"left_out_factor", mixture.left_out_factor}};
+}
+
+MixtureCalibration mixture_from(const FieldReader& fields) {
+  MixtureCalibration mixture;
+  mixture.scores = calibration_from(fields.object("scores"));
+  mixture.folds = static_cast<int>(fields.count("folds", std::numeric_limits<int>::max()));
+  mixture.own_factor = fields.number("own_factor");
+  mixture.left_out_factor = fields.number("left_out_factor");
+  if (!(mixture.own_factor > 0.0)) fields.fail("own_factor", "> 0");
+  if (!(mixture.left_out_factor > 0.0)) fields.fail("left_out_factor", "> 0");
+  return mixture;
 }
 
 Json transform_json(const ResponseTransform& transform) {
@@ -174,6 +177,8 @@ Json header(const FittedModel& model) {
   json["format_version"] = format_of(model);
   json["recipe"] = to_json(model.recipe);
   if (model.left_out.known()) json["choice_folds"] = model.left_out.folds;
+  if (model.mixture_calibration.known())
+    json["mixture_calibration"] = mixture_json(model.mixture_calibration);
   for (const FittedModel& other : model.others) json["others"].push_back(fit_json(other));
   return json;
 }
@@ -327,6 +332,8 @@ FittedModel fitted_model_from(TensorFile file, const std::string& source) {
     FittedModel model = read_fit(fields, tensors, recipe_from(fields.object("recipe")));
     if (file.metadata.contains(run_key)) model.run = file.metadata.at(run_key);
     if (fields.has("choice_folds")) read_left_out(model, fields, tensors);
+    if (fields.has("mixture_calibration"))
+      model.mixture_calibration = mixture_from(fields.object("mixture_calibration"));
     for (std::size_t k = 0; k < others.size(); ++k) {
       TensorReader own(files[k], source);
       model.others.push_back(read_fit(others[k], own, model.recipe));

@@ -205,30 +205,36 @@ TEST_F(ModelFile, KeepsTheCalibrationOfItsErrorsAndOlderProgramsRefuseIt) {
   EXPECT_NE(refusal("\"factor\\\":0.75", "\"factor\\\":0e75").find("factor"), std::string::npos);
 }
 
-// Before, the factor was the geometric mean of the errors of rows with and without a part in the choice, and
-// the shape was normal where it had one member.
-TEST_F(ModelFile, ReadsCalibrationsOfFilesThatDoNotHaveAllOfIt) {
+TEST_F(ModelFile, KeepsTheCalibrationOfTheMeanOfFitsAndOlderProgramsRefuseIt) {
   FittedModel model = model_of(parse_kernel_sum("linear"));
-  model.calibration = {.reason = "",
-                       .rows = 40,
-                       .factor = 1.25,
-                       .shape = {},
-                       .folds = 5,
-                       .own_factor = 0.8,
-                       .left_out_factor = 1.0,
-                       .average_factor = 0.9,
-                       .gain = 1.5,
-                       .normal_probability = 0.75};
-  model.save(path);
-  EXPECT_EQ(FittedModel::load(path).calibration.own_factor, 0.8);
-  EXPECT_EQ(FittedModel::load(path).calibration.average_factor, 0.9);
+  model.mixture_calibration = {
+      .scores = {.reason = "", .rows = 40, .factor = 0.75, .gain = 12.5, .normal_probability = 0.125},
+      .folds = 5,
+      .own_factor = 0.875,
+      .left_out_factor = 1.25};
 
-  const auto earlier = FittedModel::parse(bytes_with("own_factor", "other_name"), "a.model").calibration;
+  const MixtureCalibration loaded = saved_and_loaded(model).mixture_calibration;
+
+  EXPECT_EQ(description().at("format_version"), 9);
+  EXPECT_EQ(loaded.folds, 5);
+  EXPECT_EQ(loaded.own_factor, 0.875);
+  EXPECT_EQ(loaded.left_out_factor, 1.25);
+  EXPECT_EQ(loaded.scores.rows, 40);
+  EXPECT_EQ(loaded.scores.factor, 0.75);
+  EXPECT_NE(refusal("\"own_factor\\\":0.875", "\"own_factor\\\":0e875").find("own_factor"),
+            std::string::npos);
+}
+
+// Whose shape was normal where it had one member.
+TEST_F(ModelFile, ReadsCalibrationsOfFilesWithoutAProbability) {
+  FittedModel model = model_of(parse_kernel_sum("linear"));
+  model.calibration = {.reason = "", .rows = 40, .factor = 1.25, .gain = 1.5, .normal_probability = 0.75};
+  model.save(path);
+
   const auto shapeless =
       FittedModel::parse(bytes_with("normal_proba", "another_name"), "a.model").calibration;
 
-  EXPECT_EQ(earlier.factor, 1.25);
-  EXPECT_NEAR(earlier.own_factor, 1.25 * 1.25, 1e-15);
+  EXPECT_EQ(shapeless.factor, 1.25);
   EXPECT_EQ(shapeless.normal_probability, 1.0);
 }
 

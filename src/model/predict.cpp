@@ -280,14 +280,7 @@ Vector log_densities(const FittedModel& model, const Predictions& predictions, c
   for (Index k = 0; k < all.cols(); ++k)
     all.col(k) = log_densities_alone(k == 0 ? model : model.others[static_cast<std::size_t>(k - 1)],
                                      predictions.members[static_cast<std::size_t>(k)], y);
-  Vector mixture(y.size());
-  for (Index i = 0; i < y.size(); ++i) {
-    const double largest = all.row(i).maxCoeff();
-    mixture(i) = all.row(i).hasNaN()      ? not_a_number
-                 : std::isfinite(largest) ? largest + std::log((all.row(i).array() - largest).exp().mean())
-                                          : largest;
-  }
-  return mixture;
+  return averaged_log_densities(model, predictions, y, all);
 }
 
 }  // namespace gradflow

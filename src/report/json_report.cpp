@@ -69,21 +69,22 @@ Json components_json(const ProfileIntervals& components) {
 }
 
 Json calibration_json(const ErrorCalibration& calibration) {
-  Json json = {{"rows", calibration.rows},
-               {"factor", number(calibration.factor)},
-               {"gain", number(calibration.gain)},
-               {"normal_probability", number(calibration.normal_probability)},
-               {"folds", calibration.folds},
-               {"own_factor", number(calibration.own_factor)},
-               {"left_out_factor", number(calibration.left_out_factor)},
-               {"average_factor", number(calibration.average_factor)},
-               {"reason", calibration.reason},
-               {"members", Json::array()}};
+  Json json = {
+      {"rows", calibration.rows},         {"factor", number(calibration.factor)},
+      {"gain", number(calibration.gain)}, {"normal_probability", number(calibration.normal_probability)},
+      {"reason", calibration.reason},     {"members", Json::array()}};
   if (!calibration.known()) return json;
   const ScaleMixture& shape = calibration.shape;
   for (Index k = 0; k < shape.weights.size(); ++k)
     json["members"].push_back({{"weight", number(shape.weights(k))}, {"scale", number(shape.scales(k))}});
   return json;
+}
+
+Json mixture_json(const MixtureCalibration& mixture) {
+  return {{"folds", mixture.folds},
+          {"own_factor", number(mixture.own_factor)},
+          {"left_out_factor", number(mixture.left_out_factor)},
+          {"scores", calibration_json(mixture.scores)}};
 }
 
 Json residuals_json(const ResidualCheck& check) {
@@ -266,6 +267,7 @@ std::string json_prediction_report(const RunRecord& record, const FittedModel& m
                    {"fits", model.others.size() + 1},
                    {"choice_folds", left_out_json(model.left_out)},
                    {"error_calibration", calibration_json(model.calibration)},
+                   {"mixture_calibration", mixture_json(model.mixture_calibration)},
                    {"warnings", model.warnings}};
   add_predictions(json, predictions);
   json["interval"] = to_string(predictions.interval);

@@ -102,7 +102,7 @@ void write_models(const TemporaryFolder& folder) {
     text.replace(text.find(from), from.size(), to);
   };
   variant("newer.model", [&](TensorFile& file) {
-    rewrite(file, "\"format_version\":1", "\"format_version\":9");
+    rewrite(file, "\"format_version\":1", "\"format_version\":10");
     rewrite(file, "\"gradflow_version\":\"0.1.0\"", "\"gradflow_version\":\"9.1\"");
   });
   variant("plain.safetensors", [](TensorFile& file) { file.metadata.clear(); });

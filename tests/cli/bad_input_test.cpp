@@ -328,7 +328,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ModelOfANewerVersion",
              {"predict", "newer.model", "new_good.csv"},
              2,
-             error("newer.model was written by gradflow 9.1, format 9; this program reads up to format 8: "
+             error("newer.model was written by gradflow 9.1, format 10; this program reads up to format 9: "
                    "update gradflow")},
         Case{"SafetensorsWithoutModel",
              {"predict", "plain.safetensors", "new_good.csv"},

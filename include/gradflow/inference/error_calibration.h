@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "gradflow/inference/analysis.h"
-#include "gradflow/inference/left_out.h"
 
 namespace gradflow {
 
@@ -43,14 +42,7 @@ struct ErrorCalibration {
   std::string reason = "calibrate() has not been called";  ///< a clause, where not known
   Index rows = 0;                                          ///< with an error; 0: not known
   double factor = std::numeric_limits<double>::quiet_NaN();
-  ScaleMixture shape{};  ///< relative to factor
-  /// Of the mean of fits, see calibrate_average(), from which `factor` then is.
-  int folds = 0;
-  double own_factor = std::numeric_limits<double>::quiet_NaN();  ///< root mean square of the fit's own errors
-  double left_out_factor =
-      std::numeric_limits<double>::quiet_NaN();  ///< of rows without a part in the choice
-  double average_factor =
-      std::numeric_limits<double>::quiet_NaN();            ///< of the mean of fits, over their mixture's
+  ScaleMixture shape{};                                    ///< relative to factor
   double gain = std::numeric_limits<double>::quiet_NaN();  ///< log-likelihood of any mixture above the normal
   double normal_probability = std::numeric_limits<double>::quiet_NaN();  ///< posterior, of normal errors
 
@@ -61,7 +53,8 @@ struct ErrorCalibration {
   double half_width(double level, double dof) const {
     return factor * shape.quantile(0.5 + 0.5 * level, dof);
   }
-  std::string sentence() const;  ///< what was found, or why nothing
+  std::string sentence() const;        ///< what was found, or why nothing
+  std::string shape_sentence() const;  ///< a clause: how far from normal, and where 50 and 95 % are
 };
 
 /// The grid's scales are sqrt(2) apart, from 1/16 of the median size to the largest. Expectation-maximisation
@@ -72,21 +65,6 @@ struct ErrorCalibration {
 /// half of them zero: not known. Cost: 4 n K flops a step, K some 20. Sources: Kiefer and Wolfowitz, Ann.
 /// Math. Stat. 27 (1956); Lindsay, Ann. Stat. 11 (1983); Lange, Little and Taylor, JASA 84 (1989), for s.
 ErrorCalibration calibrate(const Vector& errors);
-
-/// The factors of K fits of the same rows whose mixture is what is predicted, their parameters chosen with
-/// all rows (the first) and without each of K - 1 folds. The mixture has the fits' spread, yet its errors are
-/// less than any fit's; and all errors are of rows that have had a part in most of the choices. Hence
-///
-///     factor_k = a (c_out / c) c_k,     c_k^2 = mean_i z_ik^2,   c the geometric mean of the c_k,
-///     c_out^2 = mean_i z_i,k(i)^2,      k(i) the fit chosen without row i,
-///     mean_i Phi^-1( u_i )^2 = 1,       u_i = 1/K sum_k F_k( z_ik / a c_k )
-///
-/// `errors`: n x K, the z_ik; rows with one that is not finite have no part in a, which is sought in [1/10,
-/// 4]. F_k: of the shape of fit k. Nothing is done where fewer than fewest_rows rows are left or the left-out
-/// errors. Cost: the
-/// distribution functions of all members of the shapes, at every row and step of a search for a root.
-void calibrate_average(const std::vector<ErrorCalibration*>& fits, const Matrix& errors,
-                       const LeftOutErrors& left_out);
 
 /// Leave-one-out errors of `ridge` at fixed operator, tau and s2, over the scale that RidgePredictive::delta
 /// gives a row it has not seen:

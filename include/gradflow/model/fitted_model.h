@@ -8,6 +8,7 @@
 
 #include "gradflow/base/progress.h"
 #include "gradflow/inference/left_out.h"
+#include "gradflow/inference/mixture_calibration.h"
 #include "gradflow/inference/response_transform.h"
 #include "gradflow/model/job.h"
 
@@ -19,7 +20,7 @@ namespace gradflow {
 ///
 /// alpha, beta and s2 are in units of y.
 struct FittedModel {
-  static constexpr int format_version = 8;  ///< of the file; a program reads files up to its own
+  static constexpr int format_version = 9;  ///< of the file; a program reads files up to its own
 
   std::string gradflow_version;  ///< that fitted the model
   Recipe recipe;                 ///< the encoding of the data
@@ -63,6 +64,7 @@ struct FittedModel {
   /// predictions are averaged with; without `others` and `run` of their own. They hold the same X, design and
   /// weights, which the file has once.
   std::vector<FittedModel> others;
+  MixtureCalibration mixture_calibration{};  ///< of the mean of fits; not known without others
   std::uint64_t seed = 1;
   std::vector<std::string> warnings;  ///< of the fit
   /// The run that fitted the model, as json_report() writes it: what `gradflow report` shows. Empty: not
@@ -153,13 +155,15 @@ struct Predictions {
   /// Of a model with `others`: its own and theirs, of which these are the mean. location, scale, dof, shape
   /// and widening are then the model's own.
   std::vector<Predictions> members;
-  std::vector<std::string> statements;  ///< what may be claimed of the intervals, complete sentences
-  std::vector<std::string> warnings;    ///< complete sentences
+  MixtureCalibration mixture_calibration{};  ///< of the mixture of the members' distributions
+  std::vector<std::string> statements;       ///< what may be claimed of the intervals, complete sentences
+  std::vector<std::string> warnings;         ///< complete sentences
 };
 
 /// A model with `others` predicts the mean of K fits. sd^2 = mean sd_k^2 + the variance of the means; the
-/// interval is between quantiles of the mixture of their K distributions, which is also the density; the ends
-/// of cross_validated ones are the means of those of the fits. jackknife_plus and leave_one_out are of the
+/// interval is between quantiles of the mixture of their K distributions, which is also the density, both by
+/// mixture_calibration where it is known (sd then times its factor) and not for `model`; the ends of
+/// cross_validated ones are the means of those of the fits. jackknife_plus and leave_one_out are of the
 /// model's own fit, mean and all, as what they claim is of one fit.
 ///
 /// Cost: the operator of at most most_factored_rows training rows is built again and factored (n^3/3) for
