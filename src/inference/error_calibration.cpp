@@ -10,6 +10,7 @@
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
+#include "gradflow/inference/conformal.h"
 #include "gradflow/inference/predictive.h"
 #include "inference/leverage.h"
 
@@ -134,10 +135,12 @@ double ScaleMixture::quantile(double probability, double dof) const {
 
 std::string ErrorCalibration::sentence() const {
   if (!known()) return fmt::format("Errors of predictions were not calibrated: {}.", reason);
-  return fmt::format(
-      "Errors of {} rows, each predicted from the others: {:.3g} times the model's standard deviations, and "
-      "{}.",
-      rows, factor, shape_sentence());
+  const std::string which =
+      sampled_from > 0
+          ? fmt::format("{} of {} rows, each predicted from the others of this sample", rows, sampled_from)
+          : fmt::format("{} rows, each predicted from the others", rows);
+  return fmt::format("Errors of {}: {:.3g} times the model's standard deviations, and {}.", which, factor,
+                     shape_sentence());
 }
 
 std::string ErrorCalibration::shape_sentence() const {
@@ -239,14 +242,35 @@ Vector standardised_errors(const Analysis& analysis) {
   return standardised_errors(analysis.spectrum, analysis.data, analysis.ridge, std::isfinite(sd) ? sd : 0.0);
 }
 
+Vector standardised_errors(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
+                           double tau, double noise_variance, double log_time_sd) {
+  const ConformalRidge ridge = ConformalRidge::for_ridge(H, fixed, response, tau);
+  const Matrix& P = ridge.residual_operator();
+  const Vector fitted = P * response, again = P * fitted;
+  Vector z(response.size());
+  for (Index i = 0; i < z.size(); ++i) {
+    const double e = ridge.residuals()(i), inverse = ridge.variances()(i);  // 1 / P_ii
+    // d P / d log tau = -P (I - P)
+    const double e_slope =
+        (again(i) - fitted(i) - e * (P.col(i).squaredNorm() - P(i, i))) * inverse * log_time_sd;
+    z(i) =
+        std::isfinite(inverse) ? e / std::sqrt(noise_variance * inverse + e_slope * e_slope) : not_a_number;
+  }
+  return z;
+}
+
+bool has_variance_components(const Analysis& analysis) {
+  return usable(analysis.ridge.outcome) && std::isfinite(analysis.ridge.path.time) &&
+         analysis.ridge.noise_variance > 0.0;
+}
+
 ErrorCalibration calibrate(const Analysis& analysis) {
   ErrorCalibration unknown;
   if (analysis.krylov) {
     unknown.reason = "the Krylov engine does not compute the variances of leave-one-out errors";
     return unknown;
   }
-  if (!usable(analysis.ridge.outcome) || !std::isfinite(analysis.ridge.path.time) ||
-      !(analysis.ridge.noise_variance > 0.0)) {
+  if (!has_variance_components(analysis)) {
     unknown.reason = "the variance components have no estimate";
     return unknown;
   }

@@ -76,7 +76,11 @@ TEST(StandardisedErrors, AreThoseOfRefitsWithoutTheRow) {
   ASSERT_GT(all.log_time_sd, 0.0);
 
   const Vector z = standardised_errors(all.spectrum, all.data, all.ridge, all.log_time_sd);
+  const Vector factored = standardised_errors(DenseOperator(gaussian_kernel(all.inputs, all.inputs)),
+                                              FixedEffects(all.design, {"one", "slope"}), all.response,
+                                              all.ridge.path.time, all.ridge.noise_variance, all.log_time_sd);
 
+  EXPECT_LT((z - factored).cwiseAbs().maxCoeff(), 1e-9);
   for (Index i = 0; i < n; ++i) {
     std::vector<Index> kept;
     for (Index j = 0; j < n; ++j)
@@ -106,7 +110,12 @@ TEST(StandardisedErrors, AreNotKnownOfARowThatAloneDeterminesAFixedEffect) {
 
   const Vector z = standardised_errors(alone.spectrum, alone.data, alone.ridge, 0.0);
 
+  const Vector factored = standardised_errors(DenseOperator(gaussian_kernel(alone.inputs, alone.inputs)),
+                                              FixedEffects(alone.design, {"one", "slope"}), alone.response,
+                                              alone.ridge.path.time, alone.ridge.noise_variance, 0.0);
+
   EXPECT_TRUE(std::isnan(z(7)));
+  EXPECT_TRUE(std::isnan(factored(7)));
   EXPECT_EQ(calibrate(z).rows, 39);
 }
 

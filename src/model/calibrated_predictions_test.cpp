@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "base/special_values.h"
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
 #include "gradflow/data/column_table.h"
@@ -197,6 +198,64 @@ TEST(CalibratedPredictions, DoNotChangeWithTheUnitOfTheWeights) {
 
   EXPECT_NEAR(weighted.calibration.factor, plain.calibration.factor, 1e-6);
   EXPECT_NEAR(weighted.calibration.gain, plain.calibration.gain, 1e-3);
+}
+
+// The same errors without eigenvectors, by tau and s2 that agree to what the Krylov engine promises of them.
+TEST(CalibratedPredictions, OfAKrylovFitAreThoseOfTheDenseOne) {
+  CalibrationSample sample(300, 8, SampleErrors::student);
+  sample.w = RandomStream(8, "weights").normals(300).array().exp();  // the table reads it
+  for (const char* weights : {"", "w"}) {
+    Job job = sample.job();
+    if (*weights != 0) job.dataset.exclude.clear();
+    job.dataset.covariates = {"x3"};
+    job.dataset.row_weights = weights;
+    const ErrorCalibration dense = run(job).calibration;
+    job.compute.engine = EngineChoice::krylov;
+
+    const JobResult result = run(job);
+
+    ASSERT_TRUE(result.analysis.krylov);
+    ASSERT_TRUE(result.calibration.known()) << result.calibration.reason;
+    EXPECT_EQ(result.calibration.rows, 300);
+    EXPECT_EQ(result.calibration.sampled_from, 0);
+    EXPECT_NEAR(result.calibration.factor, dense.factor, 1e-3 * dense.factor);
+    EXPECT_NEAR(result.calibration.half_width(0.95, infinity), dense.half_width(0.95, infinity), 5e-3);
+    EXPECT_NEAR(result.calibration.gain, dense.gain, 0.05 * dense.gain);
+  }
+}
+
+// A sample's errors have the distribution of all, and the result says that it is one.
+TEST(CalibratedPredictions, OfAKrylovFitAreOfASampleWhereThePlanSaysSo) {
+  const CalibrationSample sample(900, 9, SampleErrors::student);
+  Job job = sample.job();
+  job.compute.engine = EngineChoice::krylov;
+  PreparedJob prepared = prepare(job, question_of(job));
+  ASSERT_EQ(prepared.plan.calibration_rows, 900);
+  prepared.plan.calibration_rows = 450;
+
+  const FittedModel model = make_model(job, run_prepared(job, std::move(prepared)));
+
+  EXPECT_EQ(model.calibration.rows, 450);
+  EXPECT_EQ(model.calibration.sampled_from, 900);
+  EXPECT_NEAR(model.calibration.factor, 1.0, 0.1);
+  EXPECT_FALSE(model.calibration.nearly_normal());
+  EXPECT_THAT(model.calibration.sentence(),
+              HasSubstr("Errors of 450 of 900 rows, each predicted from the others of this sample"));
+  EXPECT_EQ(FittedModel::parse(model.bytes(), "a.model").calibration.sentence(),
+            model.calibration.sentence());
+  EXPECT_EQ(default_interval(model), IntervalKind::calibrated);
+}
+
+TEST(CalibratedPredictions, OfAKrylovFitAreNotMadeWithoutRowsForItAndSayWhy) {
+  const CalibrationSample sample(80, 10, SampleErrors::normal);
+  Job job = sample.job();
+  job.compute.engine = EngineChoice::krylov;
+  PreparedJob prepared = prepare(job, question_of(job));
+  prepared.plan.calibration_rows = 0;
+
+  const JobResult result = run_prepared(job, std::move(prepared));
+
+  EXPECT_THAT(result.calibration.sentence(), HasSubstr("were not calibrated: the plan has no rows for it"));
 }
 
 TEST(CalibratedPredictions, AreNotMadeWithANoiseModelAndSayWhy) {

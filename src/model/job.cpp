@@ -10,6 +10,7 @@
 #include "gradflow/model/version.h"
 #include "gradflow/operators/recorded_operator.h"
 #include "model/observations.h"
+#include "model/sampled_calibration.h"
 
 namespace gradflow {
 namespace {
@@ -359,7 +360,9 @@ JobResult run_prepared(const Job& job, PreparedJob prepared) {
   if (result.noise && result.noise->applied)
     result.calibration.reason = "the weights of the noise model have seen the rows that would be left out";
   else
-    result.calibration = calibrate(result.analysis);
+    result.calibration = result.analysis.krylov
+                             ? calibrate_sample(result.prepared, result.analysis, job.analysis)
+                             : calibrate(result.analysis);
   if (result.prepared.choice) {
     result.analysis.test = test_as_given(job);
     const std::vector<std::string>& chosen = result.prepared.choice->warnings;

@@ -87,6 +87,7 @@ Json calibration_json(const ErrorCalibration& calibration) {
                {"gain", calibration.gain},
                {"normal_probability", calibration.normal_probability},
                {"members", Json::array()}};
+  if (calibration.sampled_from > 0) json["sampled_from"] = calibration.sampled_from;
   const ScaleMixture& shape = calibration.shape;
   for (Index k = 0; k < shape.weights.size(); ++k)
     json["members"].push_back({{"weight", shape.weights(k)}, {"scale", shape.scales(k)}});
@@ -97,6 +98,8 @@ ErrorCalibration calibration_from(const FieldReader& fields) {
   ErrorCalibration calibration;
   calibration.reason.clear();
   calibration.rows = fields.count("rows", std::numeric_limits<int>::max());
+  if (fields.has("sampled_from"))
+    calibration.sampled_from = fields.count("sampled_from", std::numeric_limits<int>::max());
   calibration.factor = fields.number("factor");
   calibration.gain = fields.number("gain");
   const std::vector<FieldReader> members = fields.objects("members");
@@ -248,8 +251,7 @@ void read_numbers(FittedModel& model, const FieldReader& fields) {
   }
   if (fields.has("transform")) model.transform = transform_from(fields.object("transform"));
   if (fields.has("noise")) model.noise = noise_from(fields.object("noise"));
-  model.calibration.reason =
-      "the file has none, as those of earlier formats, of noise models and of the Krylov engine";
+  model.calibration.reason = "the file has none, as those of earlier formats and of noise models";
   if (fields.has("error_calibration"))
     model.calibration = calibration_from(fields.object("error_calibration"));
   model.noise_variance = fields.number_or_nan("noise_variance");

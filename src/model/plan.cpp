@@ -10,6 +10,7 @@
 #include "gradflow/base/error.h"
 #include "gradflow/base/linear_algebra.h"
 #include "gradflow/base/parallel.h"
+#include "gradflow/model/fitted_model.h"
 #include "gradflow/model/memory.h"
 #include "gradflow/operators/jacobian_operator.h"
 #include "gradflow/operators/make_operator.h"
@@ -19,8 +20,11 @@ namespace {
 
 constexpr Index most_dense_rows = 4000;  // about 5 s for an eigendecomposition on two cores
 constexpr double dense_copies = 5.0;     // n x n matrices alive at the peak of the dense engine
-constexpr double matrix_copies = 2.2;    // while a matrix is built for Krylov
-constexpr double vectors_alive = 75.0;   // of n doubles: data, probes of a batch, workspace
+constexpr Index most_calibrated_rows = 4000;
+constexpr double calibration_copies = 6.0;  // of the rows that calibrate, while their errors are computed
+constexpr double calibration_share = 0.2;   // of the memory that is left, at most
+constexpr double matrix_copies = 2.2;       // while a matrix is built for Krylov
+constexpr double vectors_alive = 75.0;      // of n doubles: data, probes of a batch, workspace
 constexpr Index fewest_steps = 40, most_steps = 1000, most_probe_steps = 200;
 constexpr double spare = 0.9;  // of the memory: the rest is the program's and the allocator's
 // Per entry of a kernel beside its products or distances: measured, against DGEMM's flops
@@ -288,15 +292,29 @@ class Planner {
     plan_.seconds = plan_.flops / product_rate();
   }
 
-  // What the operator leaves goes to the Krylov basis and the probes kept for rule loo.
+  // Where predictions will have standard deviations, and the operator entries.
+  bool calibrates() const {
+    if (!asks_for_rules(question_) || plan_.form == Plan::Form::products) return false;
+    return spec_.kind != OperatorKind::finite || rows_ <= FittedModel::most_factored_rows;
+  }
+
+  // What the operator leaves goes to the errors that calibrate, the Krylov basis and the probes kept for rule
+  // loo.
   void divide_memory() {
-    const double left = plan_.available > 0.0 ? plan_.available - data_ - operator_ : 1e300;
+    double left = plan_.available > 0.0 ? plan_.available - data_ - operator_ : 1e300;
     if (left < 0.5 * least_krylov())
       refuse(data_ + operator_ + least_krylov(), fmt::format("{} Krylov vectors among it", fewest_steps),
              plan_.form == Plan::Form::jacobian && compute_.precision == PrecisionChoice::float64
                  ? "--precision float32 takes less"
              : compute_.max_memory > 0.0 ? "raise --max-memory"
                                          : "use fewer rows or a machine with more memory");
+    if (calibrates())
+      plan_.calibration_rows =
+          std::min({rows_, most_calibrated_rows,
+                    static_cast<Index>(std::sqrt(calibration_share * left / (8.0 * calibration_copies)))});
+    const double calibration =
+        calibration_copies * 8.0 * std::pow(static_cast<double>(plan_.calibration_rows), 2);
+    left -= calibration;
     const double share = question_ == Question::every_rule ? 0.6 : 0.9;
     double steps = share * left / (8.0 * n_);
     if (steps < 200.0) {
@@ -310,7 +328,7 @@ class Planner {
     if (kept < 4.0) kept = 0.0;
     plan_.loo_probes = static_cast<Index>(kept);
     const double vector = plan_.basis == BasisPrecision::float64 ? 8.0 : 4.0;
-    plan_.memory = data_ + operator_ + kept * probe +
+    plan_.memory = data_ + operator_ + calibration + kept * probe +
                    vector * n_ * std::min<double>(static_cast<double>(plan_.max_steps), n_);
   }
 

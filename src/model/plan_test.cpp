@@ -221,6 +221,24 @@ TEST(Plan, EveryChosenRuleButTheFlowsLikelihoodIsPlannedWithTraces) {
   EXPECT_EQ(question_of(job), Question::every_rule);
 }
 
+TEST(Plan, CalibratesByRowsOfWhichMemoryHoldsAMatrixAndOnlyPredictionsWithStandardDeviations) {
+  const ComputeOptions krylov{.engine = EngineChoice::krylov, .max_memory = 16 * GB};
+  const auto rows = [](const Plan& plan) { return plan.calibration_rows; };
+  OperatorSpec products = matrix();
+  products.products_only = true;
+
+  EXPECT_EQ(rows(plan_of(500, kernel(), krylov)), 500);
+  EXPECT_EQ(rows(plan_of(20000, kernel(), krylov)), 4000);
+  EXPECT_EQ(rows(plan_of(8000, network("relu:8"), krylov)), 4000);
+  EXPECT_EQ(rows(plan_of(8001, network("relu:8"), krylov)), 0);
+  EXPECT_EQ(rows(plan_of(5000, products, krylov)), 0);
+  EXPECT_EQ(rows(plan_of(20000, kernel(), krylov, Question::test)), 0);
+  const Index tight =
+      rows(plan_of(20000, kernel(), {.storage = StorageChoice::none, .max_memory = 200 * MB}));
+  EXPECT_GT(tight, 30);
+  EXPECT_LT(tight, 1000);
+}
+
 TEST(Plan, NeverTakesMoreThanItMay) {
   for (const OperatorSpec& spec : {kernel(), network("relu:64x2"), matrix()})
     for (const double memory : {20 * MB, 60 * MB, 200 * MB, 600 * MB, 2 * GB})

@@ -69,10 +69,13 @@ Json components_json(const ProfileIntervals& components) {
 }
 
 Json calibration_json(const ErrorCalibration& calibration) {
-  Json json = {
-      {"rows", calibration.rows},         {"factor", number(calibration.factor)},
-      {"gain", number(calibration.gain)}, {"normal_probability", number(calibration.normal_probability)},
-      {"reason", calibration.reason},     {"members", Json::array()}};
+  Json json = {{"rows", calibration.rows},
+               {"sampled_from", calibration.sampled_from},
+               {"factor", number(calibration.factor)},
+               {"gain", number(calibration.gain)},
+               {"normal_probability", number(calibration.normal_probability)},
+               {"reason", calibration.reason},
+               {"members", Json::array()}};
   if (!calibration.known()) return json;
   const ScaleMixture& shape = calibration.shape;
   for (Index k = 0; k < shape.weights.size(); ++k)

@@ -41,6 +41,7 @@ struct ErrorCalibration {
 
   std::string reason = "calibrate() has not been called";  ///< a clause, where not known
   Index rows = 0;                                          ///< with an error; 0: not known
+  Index sampled_from = 0;  ///< rows that those with an error are a sample of; 0: all have one
   double factor = std::numeric_limits<double>::quiet_NaN();
   ScaleMixture shape{};                                    ///< relative to factor
   double gain = std::numeric_limits<double>::quiet_NaN();  ///< log-likelihood of any mixture above the normal
@@ -79,6 +80,16 @@ Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData
 
 /// The same of an analysis by the dense engine that has variance components.
 Vector standardised_errors(const Analysis& analysis);
+
+/// The same from a Cholesky factorisation. H, fixed and response (y - f0, n) of whitened rows; tau > 0 and s2
+/// > 0 of the same H. Throws InputError for wrong sizes, InternalError where I + tau M is not positive
+/// definite. Cost n^3 flops, and five matrices of n x n.
+Vector standardised_errors(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
+                           double tau, double noise_variance, double log_time_sd);
+
+/// Whether `ridge` has an estimate of both that predictions and their errors can be had by: the time tau,
+/// finite, and s2 > 0.
+bool has_variance_components(const Analysis& analysis);
 
 /// calibrate(standardised_errors()) of an analysis; not known, with the reason, where it has no eigenvectors
 /// (the Krylov engine) or no variance components.

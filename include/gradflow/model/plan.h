@@ -48,8 +48,12 @@ struct Plan {
   Precision precision = Precision::float64;     ///< tiles: of the evaluation; jacobian: of the sweeps
   double sweep_cache = 0.0;                     ///< bytes, jacobian only: kept sweeps; 0: recomputed
   BasisPrecision basis = BasisPrecision::float64;
-  Index max_steps = 0;     ///< of the Krylov space, that memory allows
-  Index loo_probes = 0;    ///< kept for rule loo, that memory allows
+  Index max_steps = 0;   ///< of the Krylov space, that memory allows
+  Index loo_probes = 0;  ///< kept for rule loo, that memory allows
+  /// Whose leave-one-out errors calibrate predictions (sampled_calibration.h), at most most_calibrated_rows
+  /// and a matrix of which memory allows; 0 for a test, for networks whose predictions have no standard
+  /// deviations and for operators given by products; dense: not used.
+  Index calibration_rows = 0;
   double memory = 0.0;     ///< bytes at the peak, at most
   double available = 0.0;  ///< bytes that the run may use; 0: not known
   double products = 0.0;   ///< expected columns that H is applied to; dense: 0
