@@ -247,18 +247,32 @@ TEST_F(Noise, CalibratedIntervalsKnowHeavyTailsWithoutANoiseModel) {
 }
 
 TEST_F(Noise, WhereErrorsAreNotCalibratedTheModelsIntervalsStandAndTheReasonIsSaid) {
-  write(Kind::normal, 60, 23, "data.csv");
+  write(Kind::normal, 28, 23, "data.csv");
   write(Kind::normal, 5, 24, "new.csv");
 
-  const ProgramResult fitted = run(with({"fit"}, with(data, {"--engine", "krylov", "-o", "m.model"})));
+  const ProgramResult fitted = run(with({"fit"}, with(data, {"-o", "m.model"})));
   const ProgramResult by_default = run({"predict", "m.model", "new.csv"}),
                       of_model = run({"predict", "m.model", "new.csv", "--interval", "model"}),
                       asked = run({"predict", "m.model", "new.csv", "--interval", "calibrated"});
 
-  EXPECT_THAT(fitted.out, testing::HasSubstr("Errors of predictions were not calibrated: the Krylov engine"));
+  EXPECT_THAT(fitted.out, testing::HasSubstr("Errors of predictions were not calibrated: 27 rows, without those"));
   EXPECT_EQ(by_default.out, of_model.out);
   EXPECT_EQ(asked.exit_code, 2);
   EXPECT_THAT(asked.err, testing::HasSubstr("--interval calibrated: the model's errors were not calibrated"));
+}
+
+TEST_F(Noise, CalibratedIntervalsOfBothEnginesAgree) {
+  write(Kind::student, 120, 25, "data.csv");
+  write(Kind::student, 5, 26, "new.csv");
+
+  const json dense = report(with({"fit"}, with(data, {"-o", "dense.model"})))["error_calibration"],
+             krylov = report(with({"fit"}, with(data, {"--engine", "krylov", "-o", "m.model"})))
+                 ["error_calibration"];
+
+  EXPECT_EQ(krylov["rows"], 120);
+  EXPECT_EQ(krylov["sampled_from"], 0);
+  EXPECT_NEAR(krylov["factor"].get<double>(), dense["factor"].get<double>(), 1e-3);
+  EXPECT_NEAR(krylov["gain"].get<double>(), dense["gain"].get<double>(), 0.05);
 }
 
 TEST_F(Noise, PredictionsNeedTheColumnsOfTheNoise) {
