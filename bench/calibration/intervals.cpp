@@ -95,7 +95,8 @@ StudentMixtures RidgeModel::calibrated(const NewPoints& at) const {
   const SpectralData data{spectrum_.values, spectrum_.coordinates(y_).col(0)};
   const double known = log_time_standard_deviation(data, fit_.path);
   const double log_time_sd = std::isfinite(known) ? known : 0.0;
-  const ErrorCalibration calibration = calibrate(standardised_errors(spectrum_, data, fit_, log_time_sd));
+  const ErrorCalibration calibration =
+      calibrate(standardised_errors(spectrum_, data, fit_, log_time_sd, fit_.path));
   const StudentMixtures model = RidgePredictive::delta(H_, fixed_, y_, fit_.path.time, log_time_sd).at(at);
   const Vector& members = calibration.shape.scales;
   return {calibration.shape.weights, model.locations.replicate(1, members.size()),

@@ -10,7 +10,7 @@
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
-#include "gradflow/inference/conformal.h"
+#include "gradflow/inference/path_leave_one_out.h"
 #include "gradflow/inference/predictive.h"
 #include "inference/leverage.h"
 
@@ -216,7 +216,7 @@ ErrorCalibration calibrate(const Vector& errors) {
 }
 
 Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData& data, const RemlFit& ridge,
-                           double log_time_sd) {
+                           double log_time_sd, const Path& predictor) {
   const Index n = spectrum.basis.rows(), N = spectrum.values.size();
   require(data.z.size() >= N, "data.z.size()", data.z.size(), "must be at least the eigenvalues");
   const Vector phi = ridge.path.phi(spectrum.values);
@@ -227,36 +227,28 @@ Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData
   f << Vector::Ones(N), phi, slope;
   const Matrix diagonals = spectrum.diagonals(f);
   const Matrix fitted = spectrum.basis * (data.z.head(N).asDiagonal() * f.rightCols(2));
+  const bool own = predictor.kind != PathKind::ridge && has_leave_one_out(predictor.kind);
+  const Vector errors = own ? path_leave_one_out(spectrum, data, predictor) : Vector{};
   Vector z(n);
   for (Index i = 0; i < n; ++i) {
     const double P = diagonals(i, 1), e = fitted(i, 0) / P,
                  e_slope = (fitted(i, 1) - e * diagonals(i, 2)) / P;
     const double variance = ridge.noise_variance / P + e_slope * e_slope * log_time_sd * log_time_sd;
-    z(i) = diagonals(i, 0) > leverage_one ? e / std::sqrt(variance) : not_a_number;
+    z(i) = diagonals(i, 0) > leverage_one ? (own ? errors(i) : e) / std::sqrt(variance) : not_a_number;
   }
   return z;
+}
+
+Vector standardised_errors(const Analysis& analysis, const ProjectedSpectrum& spectrum,
+                           const SpectralData& data) {
+  const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);
+  const bool trained = analysis.is_usable() && std::isfinite(analysis.chosen_path.time);
+  return standardised_errors(spectrum, data, analysis.ridge, std::isfinite(sd) ? sd : 0.0,
+                             trained ? analysis.chosen_path : analysis.ridge.path);
 }
 
 Vector standardised_errors(const Analysis& analysis) {
-  const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);
-  return standardised_errors(analysis.spectrum, analysis.data, analysis.ridge, std::isfinite(sd) ? sd : 0.0);
-}
-
-Vector standardised_errors(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
-                           double tau, double noise_variance, double log_time_sd) {
-  const ConformalRidge ridge = ConformalRidge::for_ridge(H, fixed, response, tau);
-  const Matrix& P = ridge.residual_operator();
-  const Vector fitted = P * response, again = P * fitted;
-  Vector z(response.size());
-  for (Index i = 0; i < z.size(); ++i) {
-    const double e = ridge.residuals()(i), inverse = ridge.variances()(i);  // 1 / P_ii
-    // d P / d log tau = -P (I - P)
-    const double e_slope =
-        (again(i) - fitted(i) - e * (P.col(i).squaredNorm() - P(i, i))) * inverse * log_time_sd;
-    z(i) =
-        std::isfinite(inverse) ? e / std::sqrt(noise_variance * inverse + e_slope * e_slope) : not_a_number;
-  }
-  return z;
+  return standardised_errors(analysis, analysis.spectrum, analysis.data);
 }
 
 bool has_variance_components(const Analysis& analysis) {

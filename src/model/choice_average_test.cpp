@@ -102,7 +102,7 @@ TEST(ChoiceAverage, EndsItsIntervalsAtQuantilesOfTheMixture) {
   model.level = 0.8;
   const NewRows rows = encode(model.recipe, fresh.table);
   const double tail = model.mixture_calibration.mixture_share(0.1);
-  ASSERT_GT(std::abs(tail - 0.1), 1e-4);
+  ASSERT_GT(std::abs(tail - 0.1), 1e-6);  // far beyond what the ends are known to
 
   for (const auto& [interval, share] :
        {std::pair{IntervalKind::model, 0.1}, std::pair{IntervalKind::calibrated, tail}}) {

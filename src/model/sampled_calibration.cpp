@@ -1,14 +1,12 @@
 #include "model/sampled_calibration.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "gradflow/base/error.h"
 #include "gradflow/base/random.h"
-#include "gradflow/inference/predictive.h"
 #include "gradflow/operators/dense_operator.h"
 #include "gradflow/operators/scaled_operator.h"
 
@@ -57,18 +55,15 @@ ErrorCalibration calibrate_sample(const PreparedJob& prepared, const Analysis& a
     factor = static_cast<double>(n) / observations.total_weight();
     response.array() *= scale.array();
   }
-  const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);
   try {
     const FixedEffects fixed(Matrix(analysis.fixed.design()(rows, Eigen::all)), analysis.fixed.names());
     const DenseOperator H = operator_of(prepared, rows);
-    ErrorCalibration found = calibrate(
-        standardised_errors(ScaledOperator(H, scale, factor), fixed, response, analysis.ridge.path.time,
-                            analysis.ridge.noise_variance, std::isfinite(sd) ? sd : 0.0));
+    const ProjectedSpectrum spectrum = project(ScaledOperator(H, scale, factor), fixed);
+    const SpectralData data{spectrum.values, spectrum.coordinates(response).col(0)};
+    ErrorCalibration found = calibrate(standardised_errors(analysis, spectrum, data));
     if (found.known() && found.rows < n) found.sampled_from = n;
     return found;
   } catch (const InputError& error) {  // fixed effects that the sample does not determine
-    return not_known(error.what());
-  } catch (const InternalError& error) {
     return not_known(error.what());
   }
 }

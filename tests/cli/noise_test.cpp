@@ -255,7 +255,8 @@ TEST_F(Noise, WhereErrorsAreNotCalibratedTheModelsIntervalsStandAndTheReasonIsSa
                       of_model = run({"predict", "m.model", "new.csv", "--interval", "model"}),
                       asked = run({"predict", "m.model", "new.csv", "--interval", "calibrated"});
 
-  EXPECT_THAT(fitted.out, testing::HasSubstr("Errors of predictions were not calibrated: 27 rows, without those"));
+  EXPECT_THAT(fitted.out,
+              testing::HasSubstr("Errors of predictions were not calibrated: 27 rows, without those"));
   EXPECT_EQ(by_default.out, of_model.out);
   EXPECT_EQ(asked.exit_code, 2);
   EXPECT_THAT(asked.err, testing::HasSubstr("--interval calibrated: the model's errors were not calibrated"));
@@ -266,8 +267,8 @@ TEST_F(Noise, CalibratedIntervalsOfBothEnginesAgree) {
   write(Kind::student, 5, 26, "new.csv");
 
   const json dense = report(with({"fit"}, with(data, {"-o", "dense.model"})))["error_calibration"],
-             krylov = report(with({"fit"}, with(data, {"--engine", "krylov", "-o", "m.model"})))
-                 ["error_calibration"];
+             krylov = report(
+                 with({"fit"}, with(data, {"--engine", "krylov", "-o", "m.model"})))["error_calibration"];
 
   EXPECT_EQ(krylov["rows"], 120);
   EXPECT_EQ(krylov["sampled_from"], 0);

@@ -67,25 +67,23 @@ struct ErrorCalibration {
 /// Math. Stat. 27 (1956); Lindsay, Ann. Stat. 11 (1983); Lange, Little and Taylor, JASA 84 (1989), for s.
 ErrorCalibration calibrate(const Vector& errors);
 
-/// Leave-one-out errors of `ridge` at fixed operator, tau and s2, over the scale that RidgePredictive::delta
-/// gives a row it has not seen:
+/// Leave-one-out errors of the predictor at a point on a training path, at fixed operator, time, tau and s2,
+/// over the scale that RidgePredictive::delta gives a row it has not seen:
 ///
-///     z_i = e_i / scale_i,   e_i = (Pw)_i / P_ii,   P = Q (I + tau M)^-1 Q',
-///     scale_i^2 = s2 / P_ii + (d e_i / d log tau)^2 log_time_sd^2
+///     z_i = e_i / scale_i,     e_i as in path_leave_one_out.h, of `ridge` for paths that it does not know,
+///     scale_i^2 = s2 / P_ii + (d e_i / d log tau)^2 log_time_sd^2,   P = Q (I + tau M)^-1 Q', e_i of `ridge`
 ///
 /// n values, NaN for a row that alone determines a fixed effect. With weights of the whitened rows, in which
-/// z does not depend on a row's own weight; of merged replicates the errors of their means. Cost 6 n N flops.
+/// z does not depend on a row's own weight; of merged replicates the errors of their means. Cost 100 n N
+/// flops for flow and decay, 6 n N for others.
 Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData& data, const RemlFit& ridge,
-                           double log_time_sd);
+                           double log_time_sd, const Path& predictor);
 
-/// The same of an analysis by the dense engine that has variance components.
+/// The same of an analysis that has variance components, of its chosen path: `spectrum` and `data` are its
+/// own with the dense engine, else those of some of its rows.
+Vector standardised_errors(const Analysis& analysis, const ProjectedSpectrum& spectrum,
+                           const SpectralData& data);
 Vector standardised_errors(const Analysis& analysis);
-
-/// The same from a Cholesky factorisation. H, fixed and response (y - f0, n) of whitened rows; tau > 0 and s2
-/// > 0 of the same H. Throws InputError for wrong sizes, InternalError where I + tau M is not positive
-/// definite. Cost n^3 flops, and five matrices of n x n.
-Vector standardised_errors(const TrainingOperator& H, const FixedEffects& fixed, const Vector& response,
-                           double tau, double noise_variance, double log_time_sd);
 
 /// Whether `ridge` has an estimate of both that predictions and their errors can be had by: the time tau,
 /// finite, and s2 > 0.
