@@ -359,10 +359,12 @@ JobResult run_prepared(const Job& job, PreparedJob prepared) {
   if (job.noise.estimates()) model_noise(job, result);
   if (result.noise && result.noise->applied)
     result.calibration.reason = "the weights of the noise model have seen the rows that would be left out";
-  else
-    result.calibration = result.analysis.krylov
-                             ? calibrate_sample(result.prepared, result.analysis, job.analysis)
-                             : calibrate(result.analysis);
+  else if (result.analysis.krylov) {
+    Stopwatch watch(result.prepared);
+    result.calibration = calibrate_sample(result.prepared, result.analysis, job.analysis);
+    watch.lap("calibrate by a sample's errors");
+  } else
+    result.calibration = calibrate(result.analysis);
   if (result.prepared.choice) {
     result.analysis.test = test_as_given(job);
     const std::vector<std::string>& chosen = result.prepared.choice->warnings;

@@ -18,13 +18,13 @@
 namespace gradflow {
 namespace {
 
-constexpr Index most_dense_rows = 4000;  // about 5 s for an eigendecomposition on two cores
-constexpr double dense_copies = 5.0;     // n x n matrices alive at the peak of the dense engine
-constexpr Index most_calibrated_rows = 4000;
-constexpr double calibration_copies = 6.0;  // of the rows that calibrate, while their errors are computed
-constexpr double calibration_share = 0.2;   // of the memory that is left, at most
-constexpr double matrix_copies = 2.2;       // while a matrix is built for Krylov
-constexpr double vectors_alive = 75.0;      // of n doubles: data, probes of a batch, workspace
+constexpr Index most_dense_rows = 4000;       // about 5 s for an eigendecomposition on two cores
+constexpr double dense_copies = 5.0;          // n x n matrices alive at the peak of the dense engine
+constexpr Index most_calibrated_rows = 2000;  // an eighth of the time of as many as the dense engine has
+constexpr double calibration_copies = 6.0;    // of the rows that calibrate, while their errors are computed
+constexpr double calibration_share = 0.2;     // of the memory that is left, at most
+constexpr double matrix_copies = 2.2;         // while a matrix is built for Krylov
+constexpr double vectors_alive = 75.0;        // of n doubles: data, probes of a batch, workspace
 constexpr Index fewest_steps = 40, most_steps = 1000, most_probe_steps = 200;
 constexpr double spare = 0.9;  // of the memory: the rest is the program's and the allocator's
 // Per entry of a kernel beside its products or distances: measured, against DGEMM's flops
@@ -315,6 +315,9 @@ class Planner {
     const double calibration =
         calibration_copies * 8.0 * std::pow(static_cast<double>(plan_.calibration_rows), 2);
     left -= calibration;
+    const double eigen = 7.0 * std::pow(static_cast<double>(plan_.calibration_rows), 3);
+    plan_.flops += eigen;
+    plan_.seconds += eigen / product_rate();
     const double share = question_ == Question::every_rule ? 0.6 : 0.9;
     double steps = share * left / (8.0 * n_);
     if (steps < 200.0) {

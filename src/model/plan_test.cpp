@@ -228,8 +228,8 @@ TEST(Plan, CalibratesByRowsOfWhichMemoryHoldsAMatrixAndOnlyPredictionsWithStanda
   products.products_only = true;
 
   EXPECT_EQ(rows(plan_of(500, kernel(), krylov)), 500);
-  EXPECT_EQ(rows(plan_of(20000, kernel(), krylov)), 4000);
-  EXPECT_EQ(rows(plan_of(8000, network("relu:8"), krylov)), 4000);
+  EXPECT_EQ(rows(plan_of(20000, kernel(), krylov)), 2000);
+  EXPECT_EQ(rows(plan_of(8000, network("relu:8"), krylov)), 2000);
   EXPECT_EQ(rows(plan_of(8001, network("relu:8"), krylov)), 0);
   EXPECT_EQ(rows(plan_of(5000, products, krylov)), 0);
   EXPECT_EQ(rows(plan_of(20000, kernel(), krylov, Question::test)), 0);
