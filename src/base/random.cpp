@@ -1,5 +1,6 @@
 #include "gradflow/base/random.h"
 
+#include <algorithm>
 #include <boost/random/normal_distribution.hpp>
 #include <boost/random/uniform_01.hpp>
 #include <boost/random/uniform_int_distribution.hpp>
@@ -59,6 +60,13 @@ std::vector<Index> RandomStream::permutation(Index count) {
   std::iota(order.begin(), order.end(), Index{0});
   for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[below(i)]);
   return order;
+}
+
+std::vector<Index> RandomStream::sample(Index count, Index most) {
+  std::vector<Index> members = permutation(count);
+  members.resize(static_cast<std::size_t>(std::min(count, most)));
+  std::sort(members.begin(), members.end());
+  return members;
 }
 
 }  // namespace gradflow

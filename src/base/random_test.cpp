@@ -35,5 +35,17 @@ TEST(RandomStream, PermutationHoldsEveryIndexOnce) {
   for (Index i = 0; i < 1000; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
 }
 
+TEST(RandomStream, ASampleIsAscendingHasEveryIndexAtMostOnceAndHoldsSmallerOnes) {
+  const auto sample = [](Index most) { return RandomStream(5, "rows").sample(100, most); };
+  const std::vector<Index> ten = sample(10), thirty = sample(30), all = sample(1000);
+
+  EXPECT_EQ(ten.size(), 10U);
+  EXPECT_TRUE(std::is_sorted(ten.begin(), ten.end()));
+  EXPECT_EQ(std::adjacent_find(ten.begin(), ten.end()), ten.end());
+  EXPECT_TRUE(std::includes(thirty.begin(), thirty.end(), ten.begin(), ten.end()));
+  ASSERT_EQ(all.size(), 100U);
+  for (Index i = 0; i < 100; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)], i);
+}
+
 }  // namespace
 }  // namespace gradflow

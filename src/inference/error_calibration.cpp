@@ -6,13 +6,14 @@
 #include <boost/math/distributions/students_t.hpp>
 #include <boost/math/special_functions/gamma.hpp>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
 #include "gradflow/inference/path_leave_one_out.h"
 #include "gradflow/inference/predictive.h"
-#include "inference/leverage.h"
 
 namespace gradflow {
 namespace {
@@ -126,6 +127,20 @@ double of_members(double dof, const OfMember& of_member) {
   return of_member(boost::math::students_t(dof));
 }
 
+ErrorCalibration not_known(std::string reason) {
+  ErrorCalibration unknown;
+  unknown.reason = std::move(reason);
+  return unknown;
+}
+
+// Of the chosen path, where there is a point on it.
+Vector errors_of(const Analysis& analysis, const ProjectedSpectrum& spectrum, const SpectralData& data) {
+  const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);
+  const bool trained = analysis.is_usable() && std::isfinite(analysis.chosen_path.time);
+  return standardised_errors(spectrum, data, analysis.ridge, std::isfinite(sd) ? sd : 0.0,
+                             trained ? analysis.chosen_path : analysis.ridge.path);
+}
+
 }  // namespace
 
 double ScaleMixture::quantile(double probability, double dof) const {
@@ -170,19 +185,14 @@ double ScaleMixture::density(double z, double dof) const {
 }
 
 ErrorCalibration calibrate(const Vector& errors) {
-  ErrorCalibration result;
   const std::vector<double> sorted = sizes_of(errors);
   const auto n = static_cast<Index>(sorted.size());
-  if (n < ErrorCalibration::fewest_rows) {
-    result.reason = fmt::format("{} rows are too few to calibrate errors by; it takes {}", n,
-                                ErrorCalibration::fewest_rows);
-    return result;
-  }
+  if (n < ErrorCalibration::fewest_rows)
+    return not_known(fmt::format("{} rows are too few to calibrate errors by; it takes {}", n,
+                                 ErrorCalibration::fewest_rows));
   const double median = sorted[sorted.size() / 2];
-  if (!(median > 0.0)) {
-    result.reason = "half of the errors are zero";
-    return result;
-  }
+  if (!(median > 0.0)) return not_known("half of the errors are zero");
+  ErrorCalibration result;
   const Eigen::ArrayXd sizes = Eigen::Map<const Eigen::ArrayXd>(sorted.data(), n);
   const auto count = static_cast<double>(n);
   result.reason.clear();
@@ -222,57 +232,41 @@ Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData
   const Vector phi = ridge.path.phi(spectrum.values);
   // d phi / d log tau = -phi (1 - phi)
   const Vector slope = -phi.array() * (1.0 - phi.array());
-  // Columns: QQ', P and dP / d log tau.
-  Matrix f(N, 3);
-  f << Vector::Ones(N), phi, slope;
+  Matrix f(N, 2);  // P and dP / d log tau
+  f << phi, slope;
   const Matrix diagonals = spectrum.diagonals(f);
-  const Matrix fitted = spectrum.basis * (data.z.head(N).asDiagonal() * f.rightCols(2));
-  const bool own = predictor.kind != PathKind::ridge && has_leave_one_out(predictor.kind);
-  const Vector errors = own ? path_leave_one_out(spectrum, data, predictor) : Vector{};
+  const Matrix fitted =
+      multiply(spectrum.basis, Transpose::no, Matrix(data.z.head(N).asDiagonal() * f), Transpose::no);
+  const Vector errors =
+      path_leave_one_out(spectrum, data, has_leave_one_out(predictor.kind) ? predictor : ridge.path);
   Vector z(n);
   for (Index i = 0; i < n; ++i) {
-    const double P = diagonals(i, 1), e = fitted(i, 0) / P,
-                 e_slope = (fitted(i, 1) - e * diagonals(i, 2)) / P;
-    const double variance = ridge.noise_variance / P + e_slope * e_slope * log_time_sd * log_time_sd;
-    z(i) = diagonals(i, 0) > leverage_one ? (own ? errors(i) : e) / std::sqrt(variance) : not_a_number;
+    const double P = diagonals(i, 0), e_slope = (fitted(i, 1) - fitted(i, 0) / P * diagonals(i, 1)) / P;
+    z(i) = errors(i) / std::sqrt(ridge.noise_variance / P + e_slope * e_slope * log_time_sd * log_time_sd);
   }
   return z;
 }
 
-Vector standardised_errors(const Analysis& analysis, const ProjectedSpectrum& spectrum,
-                           const SpectralData& data) {
-  const double sd = log_time_standard_deviation(analysis.data, analysis.ridge.path);
-  const bool trained = analysis.is_usable() && std::isfinite(analysis.chosen_path.time);
-  return standardised_errors(spectrum, data, analysis.ridge, std::isfinite(sd) ? sd : 0.0,
-                             trained ? analysis.chosen_path : analysis.ridge.path);
-}
-
 Vector standardised_errors(const Analysis& analysis) {
-  return standardised_errors(analysis, analysis.spectrum, analysis.data);
-}
-
-bool has_variance_components(const Analysis& analysis) {
-  return usable(analysis.ridge.outcome) && std::isfinite(analysis.ridge.path.time) &&
-         analysis.ridge.noise_variance > 0.0;
+  return errors_of(analysis, analysis.spectrum, analysis.data);
 }
 
 ErrorCalibration calibrate(const Analysis& analysis) {
-  ErrorCalibration unknown;
-  if (analysis.krylov) {
-    unknown.reason = "the Krylov engine does not compute the variances of leave-one-out errors";
-    return unknown;
-  }
-  if (!has_variance_components(analysis)) {
-    unknown.reason = "the variance components have no estimate";
-    return unknown;
-  }
-  if (const Index N = analysis.spectrum.values.size(); N < ErrorCalibration::fewest_rows) {
-    unknown.reason =
+  if (analysis.krylov)
+    return not_known("the Krylov engine does not compute the variances of leave-one-out errors");
+  return calibrate(analysis, analysis.spectrum, analysis.data);
+}
+
+ErrorCalibration calibrate(const Analysis& analysis, const ProjectedSpectrum& spectrum,
+                           const SpectralData& data) {
+  if (!usable(analysis.ridge.outcome) || !std::isfinite(analysis.ridge.path.time) ||
+      !(analysis.ridge.noise_variance > 0.0))
+    return not_known("the variance components have no estimate");
+  if (const Index N = spectrum.values.size(); N < ErrorCalibration::fewest_rows)
+    return not_known(
         fmt::format("{} rows, without those that the fixed effects take, are too few; it takes {}", N,
-                    ErrorCalibration::fewest_rows);
-    return unknown;
-  }
-  return calibrate(standardised_errors(analysis));
+                    ErrorCalibration::fewest_rows));
+  return calibrate(errors_of(analysis, spectrum, data));
 }
 
 }  // namespace gradflow

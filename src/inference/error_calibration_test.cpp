@@ -113,6 +113,12 @@ TEST(StandardisedErrors, AreThoseOfThePathThatPredicts) {
                e_ridge = path_leave_one_out(all.spectrum, all.data, all.ridge.path);
   EXPECT_LT((of_flow.cwiseQuotient(of_ridge) - e_flow.cwiseQuotient(e_ridge)).cwiseAbs().maxCoeff(), 1e-9);
   EXPECT_EQ(errors(descent), of_ridge);
+  // `ridge` at a time of another rule, too, in units of the scale at the likelihood's.
+  const Path later = all.ridge.path.at(3.0 * all.ridge.path.time);
+  const Vector e_later = path_leave_one_out(all.spectrum, all.data, later);
+  EXPECT_GT((e_later - e_ridge).cwiseAbs().maxCoeff(), 1e-3);
+  EXPECT_LT((errors(later).cwiseQuotient(of_ridge) - e_later.cwiseQuotient(e_ridge)).cwiseAbs().maxCoeff(),
+            1e-9);
 }
 
 TEST(StandardisedErrors, AreNotKnownOfARowThatAloneDeterminesAFixedEffect) {

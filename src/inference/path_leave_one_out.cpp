@@ -6,6 +6,8 @@
 
 #include "base/special_values.h"
 #include "gradflow/base/error.h"
+#include "gradflow/base/linear_algebra.h"
+#include "gradflow/inference/stopping.h"
 #include "inference/leverage.h"
 
 namespace gradflow {
@@ -31,13 +33,32 @@ std::vector<ContourPoint> contour() {
   return points;
 }
 
-// P_ii and (Pw)_i of the columns of f, functions on the eigenvalues.
-struct Parts {
-  Matrix diagonal, fitted;
-};
-
-Parts parts_of(const ProjectedSpectrum& spectrum, const SpectralData& data, const Matrix& f) {
-  return {spectrum.diagonals(f), spectrum.basis * (data.z.head(f.rows()).asDiagonal() * f)};
+// L^-1[ e(ridge, tau = 1/(p + d)) / p ](t)
+Vector inverse_transform(const ProjectedSpectrum& spectrum, const SpectralData& data, const Path& path) {
+  const Index N = spectrum.values.size(), n = spectrum.basis.rows();
+  const std::vector<ContourPoint> points = contour();
+  const auto count = static_cast<Index>(points.size());
+  // (p + d) (p + d + lambda)^-1 at p = z/t: real parts, then imaginary ones
+  Matrix f(N, 2 * count);
+  for (Index k = 0; k < count; ++k) {
+    const std::complex<double> z = points[static_cast<std::size_t>(k)].z + path.time * path.decay;
+    for (Index j = 0; j < N; ++j) {
+      const std::complex<double> value = z / (z + path.time * spectrum.values(j));
+      f(j, k) = value.real();
+      f(j, count + k) = value.imag();
+    }
+  }
+  const Matrix diagonals = spectrum.diagonals(f);
+  const Matrix fitted =
+      multiply(spectrum.basis, Transpose::no, Matrix(data.z.head(N).asDiagonal() * f), Transpose::no);
+  Vector errors = Vector::Zero(n);
+  for (Index k = 0; k < count; ++k)
+    for (Index i = 0; i < n; ++i) {
+      const std::complex<double> at(fitted(i, k), fitted(i, count + k)),
+          diagonal(diagonals(i, k), diagonals(i, count + k));
+      errors(i) += (points[static_cast<std::size_t>(k)].weight * at / diagonal).imag();
+    }
+  return errors;
 }
 
 }  // namespace
@@ -50,36 +71,12 @@ Vector path_leave_one_out(const ProjectedSpectrum& spectrum, const SpectralData&
   if (!has_leave_one_out(path.kind))
     throw InputError(fmt::format("path {}: leave-one-out errors are known of flow, decay and ridge",
                                  to_string(path.kind)));
-  const Index N = spectrum.values.size(), n = spectrum.basis.rows();
+  const Index N = spectrum.values.size();
   require(data.z.size() >= N, "data.z.size()", data.z.size(), "must be at least the eigenvalues");
+  Vector errors = path.kind == PathKind::ridge ? SpectralLeaveOneOut(spectrum, data).residuals(path)
+                                               : inverse_transform(spectrum, data, path);
   const Matrix free = spectrum.diagonals(Matrix::Ones(N, 1));  // of QQ'
-  Vector errors(n);
-  if (path.kind == PathKind::ridge) {
-    const Parts parts = parts_of(spectrum, data, path.phi(spectrum.values));
-    errors = parts.fitted.cwiseQuotient(parts.diagonal);
-  } else {
-    const std::vector<ContourPoint> points = contour();
-    const auto count = static_cast<Index>(points.size());
-    // (p + d) (p + d + lambda)^-1 at p = z/t: real parts, then imaginary ones
-    Matrix f(N, 2 * count);
-    for (Index k = 0; k < count; ++k) {
-      const std::complex<double> z = points[static_cast<std::size_t>(k)].z + path.time * path.decay;
-      for (Index j = 0; j < N; ++j) {
-        const std::complex<double> value = z / (z + path.time * spectrum.values(j));
-        f(j, k) = value.real();
-        f(j, count + k) = value.imag();
-      }
-    }
-    const Parts parts = parts_of(spectrum, data, f);
-    errors.setZero();
-    for (Index k = 0; k < count; ++k)
-      for (Index i = 0; i < n; ++i) {
-        const std::complex<double> fitted(parts.fitted(i, k), parts.fitted(i, count + k)),
-            diagonal(parts.diagonal(i, k), parts.diagonal(i, count + k));
-        errors(i) += (points[static_cast<std::size_t>(k)].weight * fitted / diagonal).imag();
-      }
-  }
-  for (Index i = 0; i < n; ++i)
+  for (Index i = 0; i < errors.size(); ++i)
     if (free(i, 0) <= leverage_one) errors(i) = not_a_number;
   return errors;
 }

@@ -1,8 +1,6 @@
 #include "model/choice_rows.h"
 
-#include <algorithm>
 #include <map>
-#include <numeric>
 #include <set>
 
 #include "gradflow/base/error.h"
@@ -39,23 +37,11 @@ std::vector<Index> groups_of(const Recipe& recipe, const ChoiceOptions& options)
   return groups;
 }
 
-// A sample of more rows holds those of fewer.
-std::vector<Index> sampled_rows(Index n, Index most, const ChoiceOptions& options) {
-  if (n <= most) {
-    std::vector<Index> all(static_cast<std::size_t>(n));
-    std::iota(all.begin(), all.end(), Index{0});
-    return all;
-  }
-  std::vector<Index> order = RandomStream(options.seed, "rows of the kernel's choice").permutation(n);
-  order.resize(static_cast<std::size_t>(most));
-  std::sort(order.begin(), order.end());
-  return order;
-}
-
 }  // namespace
 
 ChoiceRows take_sample(const Dataset& data, Index most, const ChoiceOptions& options) {
-  const std::vector<Index> rows = sampled_rows(data.y.size(), most, options);
+  const std::vector<Index> rows =
+      RandomStream(options.seed, "rows of the kernel's choice").sample(data.y.size(), most);
   ChoiceRows sample;
   sample.X = data.X(rows, Eigen::all);
   sample.response.y = unstandardize_response(data.recipe, Vector(data.y(rows)));

@@ -20,7 +20,7 @@ namespace {
 
 constexpr Index most_dense_rows = 4000;       // about 5 s for an eigendecomposition on two cores
 constexpr double dense_copies = 5.0;          // n x n matrices alive at the peak of the dense engine
-constexpr Index most_calibrated_rows = 2000;  // an eighth of the time of as many as the dense engine has
+constexpr Index most_calibrated_rows = 2000;  // 2 s beside a Krylov space of 7,373 rows that takes 15
 constexpr double calibration_copies = 6.0;    // of the rows that calibrate, while their errors are computed
 constexpr double calibration_share = 0.2;     // of the memory that is left, at most
 constexpr double matrix_copies = 2.2;         // while a matrix is built for Krylov

@@ -18,11 +18,8 @@ constexpr double deviation_copies = 3.0;  // n x n matrices alive while standard
 
 std::vector<Index> sample_of(const FittedModel& model) {
   if (model.rows() <= FittedModel::most_factored_rows) return {};
-  std::vector<Index> rows =
-      RandomStream(model.seed, "rows for standard deviations").permutation(model.rows());
-  rows.resize(static_cast<std::size_t>(FittedModel::most_factored_rows));
-  std::sort(rows.begin(), rows.end());
-  return rows;
+  return RandomStream(model.seed, "rows for standard deviations")
+      .sample(model.rows(), FittedModel::most_factored_rows);
 }
 
 // Theta / (rows of the operator)

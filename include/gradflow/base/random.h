@@ -25,6 +25,9 @@ class RandomStream {
   Vector normals(Index count);
   Matrix normals(Index rows, Index cols);       ///< filled column by column
   std::vector<Index> permutation(Index count);  ///< Fisher-Yates shuffle of 0, ..., count - 1
+  /// At most `most` of 0, ..., count - 1, ascending: all where there are no more. Of one stream's first draws
+  /// a larger sample holds every smaller one.
+  std::vector<Index> sample(Index count, Index most);
 
  private:
   boost::random::mt19937_64 engine_;

@@ -79,18 +79,15 @@ ErrorCalibration calibrate(const Vector& errors);
 Vector standardised_errors(const ProjectedSpectrum& spectrum, const SpectralData& data, const RemlFit& ridge,
                            double log_time_sd, const Path& predictor);
 
-/// The same of an analysis that has variance components, of its chosen path: `spectrum` and `data` are its
-/// own with the dense engine, else those of some of its rows.
-Vector standardised_errors(const Analysis& analysis, const ProjectedSpectrum& spectrum,
-                           const SpectralData& data);
+/// The same of an analysis by the dense engine that has variance components, of its chosen path.
 Vector standardised_errors(const Analysis& analysis);
-
-/// Whether `ridge` has an estimate of both that predictions and their errors can be had by: the time tau,
-/// finite, and s2 > 0.
-bool has_variance_components(const Analysis& analysis);
 
 /// calibrate(standardised_errors()) of an analysis; not known, with the reason, where it has no eigenvectors
 /// (the Krylov engine) or no variance components.
 ErrorCalibration calibrate(const Analysis& analysis);
+
+/// The same of an analysis by either engine, at its times and s2, by the eigenvectors of some of its rows.
+ErrorCalibration calibrate(const Analysis& analysis, const ProjectedSpectrum& spectrum,
+                           const SpectralData& data);
 
 }  // namespace gradflow

@@ -120,7 +120,8 @@ double risk_time(const SpectralData& data, const RemlFit& ridge, const StoppingO
 ///
 ///     e_i = (Q phi w)_i / (Q phi Q')_ii = r_i / (1 - S_ii)
 ///
-/// Exact for `ridge` at a fixed operator, approximate elsewhere.
+/// Exact for `ridge` at a fixed operator, approximate elsewhere (path_leave_one_out.h is exact for flow and
+/// decay, a path at a time).
 class LeaveOneOut {
  public:
   virtual ~LeaveOneOut() = default;
